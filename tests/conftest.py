@@ -1,0 +1,99 @@
+"""Real servers as fixtures. A part that this machine lacks skips a test with the reason; in CI it is an error."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import pytest
+from django.db import connection
+
+from tests.databases import WANTED, test_database
+from tests.servers import PostgreSQL, Sandbox, Unavailable, Valkey
+
+IN_CI = bool(os.environ.get("CI"))
+
+
+def pytest_report_header() -> str:
+    return f"database: {test_database.missing or WANTED}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test of what only one database has is left out where it cannot apply, which is no skip."""
+    other = "sqlite" if WANTED == "postgresql" else "postgresql"
+    left_out = [item for item in items if item.get_closest_marker(other)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_runtest_setup() -> None:
+    if test_database.missing:
+        unavailable(test_database.missing)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a skipped test is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if IN_CI and reporter is not None and reporter.stats.get("skipped"):
+        reporter.write_line("CI: nothing may be skipped", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def unavailable(reason: object) -> NoReturn:
+    if IN_CI:
+        pytest.fail(str(reason), pytrace=False)
+    pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def sandbox_process() -> Iterator[Sandbox]:
+    sandbox = Sandbox()
+    yield sandbox
+    sandbox.stop()
+
+
+@pytest.fixture
+def sandbox(sandbox_process: Sandbox) -> Sandbox:
+    """The stand-in for Ontraport, without faults and with its counts at zero."""
+    sandbox_process.reset()
+    return sandbox_process
+
+
+@pytest.fixture(scope="session")
+def valkey_process() -> Iterator[Valkey]:
+    try:
+        server = Valkey()
+        server.start()
+    except Unavailable as error:
+        unavailable(error)
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def valkey(valkey_process: Valkey) -> Valkey:
+    """An empty Valkey: `.url`, `.stop()`, `.start()`."""
+    if valkey_process.process is None:
+        valkey_process.start()
+    valkey_process.flush()
+    return valkey_process
+
+
+@pytest.fixture
+def postgresql() -> PostgreSQL:
+    """The server under the test database, to restart it. For tests marked `postgresql`."""
+    assert test_database.server is not None, "mark the test with pytest.mark.postgresql"
+    return test_database.server
+
+
+@pytest.fixture
+def child_environ(transactional_db: None) -> Callable[..., dict[str, str]]:
+    """The environment of a child process that runs this Django on the test's database, with settings of its own."""
+
+    def environ(**settings: Any) -> dict[str, str]:
+        entry = {name: value for name, value in connection.settings_dict.items() if name != "TEST"}
+        handed_over = {"DATABASES": {"default": entry}, **settings}
+        return {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "TEST_SETTINGS": json.dumps(handed_over)}
+
+    return environ
