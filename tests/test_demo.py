@@ -1,0 +1,113 @@
+"""`python -m example_project.demo`, run as a newcomer runs it: in a process of its own, over real HTTP."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SECONDS_TO_START = 60
+SECONDS_TO_END = 10
+
+Demo = subprocess.Popen[str]
+
+
+def run_demo(*options: str) -> Demo:
+    return subprocess.Popen(
+        [sys.executable, "-m", "example_project.demo", *options],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "REDIS_URL"}},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        text=True,
+    )
+
+
+def family(demo: Demo) -> list[psutil.Process]:
+    """Everything that runs in the demo's session, whoever its parent is by now."""
+    members = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == demo.pid and process.status() != psutil.STATUS_ZOMBIE:
+                members.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return members
+
+
+def read_until(demo: Demo, words: str) -> str:
+    assert demo.stdout is not None
+    said = ""
+    for line in demo.stdout:
+        said += line
+        if words in line:
+            return said
+    pytest.fail(f"the demo ended before it said {words!r}: {said}")
+
+
+@pytest.fixture
+def demo() -> Iterator[Demo]:
+    """A demo that is open, on free ports."""
+    process = run_demo("--port", "0", "--sandbox-port", "0")
+    try:
+        read_until(process, "Ctrl-C stops everything.")
+        yield process
+    finally:
+        for member in family(process):
+            member.kill()
+        process.communicate()
+
+
+def test_the_whole_way_is_walked_by_check() -> None:
+    demo = run_demo("--check")
+    said, _ = demo.communicate(timeout=120)
+    assert demo.returncode == 0, said
+    steps = re.findall(r"^ok +\d+\.\d\d s  (.+)$", said, re.MULTILINE)
+    assert steps[0] == "sandbox, Valkey, site, worker and beat started"
+    assert "token rotated by beat and worker" in steps
+    assert steps[-2:] == ["the grant is dead at Ontraport", "in all"]
+    assert family(demo) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_ends_everything(demo: Demo, number: signal.Signals) -> None:
+    assert len(family(demo)) > 6
+    demo.send_signal(number)
+    assert demo.wait(SECONDS_TO_END) == 0
+    assert family(demo) == []
+
+
+def test_killing_the_demo_ends_everything(demo: Demo) -> None:
+    members = family(demo)
+    demo.kill()
+    _, survivors = psutil.wait_procs(members, timeout=SECONDS_TO_END)
+    assert survivors == []
+    assert family(demo) == []
+
+
+def test_a_part_that_dies_ends_everything_and_is_named(demo: Demo) -> None:
+    [worker] = [each for each in family(demo) if "worker" in each.cmdline()]
+    worker.kill()
+    said, _ = demo.communicate(timeout=SECONDS_TO_END)
+    assert demo.returncode == 1
+    assert "worker ended early (exit status -9). Its last words:" in said
+    assert family(demo) == []
+
+
+@pytest.mark.parametrize("option", ["--port", "--sandbox-port"])
+def test_a_taken_port_is_one_line(option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        demo = run_demo("--port", "0", "--sandbox-port", "0", option, str(port))
+        said, _ = demo.communicate(timeout=SECONDS_TO_START)
+    assert demo.returncode == 1
+    assert said == f"Port {port} is taken: choose others with --port and --sandbox-port.\n"
+    assert family(demo) == []
