@@ -1,0 +1,90 @@
+"""Settings of the sandbox. ``__main__`` sets the two environment variables before it starts Django."""
+
+import os
+from pathlib import Path
+
+from example_project.sandbox.state import access_token_lifetime
+
+ORIGIN = os.environ.get("SANDBOX_ORIGIN", "http://127.0.0.1:8001")
+
+# A sandbox guards nothing: what is secret here is published in this repository.
+SECRET_KEY = "the-sandbox-keeps-no-secrets-and-this-key-is-not-one"
+ALLOWED_HOSTS = ["*"]
+DEBUG = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "oauth2_provider",
+    "example_project.sandbox",
+]
+MIDDLEWARE = [
+    "django.middleware.common.CommonMiddleware",  # Content-Length, without which no connection is kept alive
+    "example_project.sandbox.middleware.observe",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+]
+ROOT_URLCONF = "example_project.sandbox.urls"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [Path(__file__).parent / "templates"],
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+            ]
+        },
+    }
+]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("SANDBOX_DATABASE", "sandbox.sqlite3"),
+        "CONN_MAX_AGE": None,
+        "OPTIONS": {
+            "timeout": 20,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;",
+        },
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# Published passwords are not worth half a second of key stretching.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# Cookies do not tell ports apart: the site under development listens on the same host.
+SESSION_COOKIE_NAME = "sandbox_session"
+CSRF_COOKIE_NAME = "sandbox_csrf"
+LOGIN_URL = "/login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/"
+
+OAUTH2_PROVIDER = {
+    "SCOPES": {"mcp:tools": "Use every tool of the Ontraport MCP server in your name"},
+    "OAUTH2_VALIDATOR_CLASS": "example_project.sandbox.validator.SandboxValidator",
+    "EXTRA_SERVER_KWARGS": {"token_expires_in": access_token_lifetime},
+    "PKCE_REQUIRED": True,
+    "COMPLIANT_BCP_RFC9700_PKCE_METHOD": True,
+    "ROTATE_REFRESH_TOKEN": True,
+    "REFRESH_TOKEN_REUSE_PROTECTION": True,
+    "REFRESH_TOKEN_GRACE_PERIOD_SECONDS": 0,
+    "ALLOW_LOCALHOST_LOOPBACK": True,
+    "DCR_ENABLED": True,
+    "DCR_REGISTRATION_PERMISSION_CLASSES": ["oauth2_provider.dcr.AllowAllDCRPermission"],
+    "CIMD_ENABLED": True,
+    "CIMD_METADATA_FETCHER": "example_project.sandbox.validator.LoopbackMetadataFetcher",
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "root": {"handlers": ["console"], "level": "ERROR"},
+    "loggers": {"django": {"handlers": ["console"], "level": "ERROR", "propagate": False}},
+}

@@ -1,0 +1,109 @@
+"""What the control page sets and counts: in the memory of the one process, seen by all of its threads at once."""
+
+import threading
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+FAULT_TARGETS = ("token", "revoke", "mcp", "rest")
+FAULT_KINDS = {
+    "none": "None",
+    "500": "500 Internal Server Error",
+    "429": "429 Too Many Requests",
+    "slow": "Slow: wait, then handle it",
+    "late": "Late: handle it, then wait before answering",
+    "hang": "Hang: wait, then 503, never handle it",
+    "nonsense": "Nonsense: 200 and a page of HTML",
+    "invalid_client": "invalid_client",
+}
+COUNTED = (
+    "authorize",
+    "register",
+    "token:authorization_code",
+    "token:refresh_token",
+    "token:other",
+    "revoke",
+    "mcp",
+    "rest",
+    "reuse_detected",
+    "rate_limited",
+    "faults",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    access_token_lifetime: int = 3600
+    send_expires_in: bool = True
+    rate_limit: int = 180
+    rate_window: float = 60
+    contacts: int = 0
+
+
+@dataclass(kw_only=True)
+class Fault:
+    """`remaining` requests are still to be answered with it; 0: all of them until it is changed."""
+
+    kind: str
+    seconds: float = 5
+    remaining: int = 0
+    retry_after: str = ""
+
+
+class Controls:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        with self._lock:
+            self.settings = Settings()
+            self._faults: dict[str, Fault] = {}
+            self._counts = Counter(dict.fromkeys(COUNTED, 0))
+
+    def change(self, changes: dict[str, Any]) -> None:
+        with self._lock:
+            self.settings = replace(self.settings, **changes)
+
+    def count(self, name: str) -> None:
+        with self._lock:
+            self._counts[name] += 1
+
+    def set_fault(self, target: str, fault: Fault) -> None:
+        with self._lock:
+            if target == "all":
+                self._faults.clear()
+            if fault.kind == "none":
+                self._faults.pop(target, None)
+            else:
+                self._faults[target] = fault
+
+    def take_fault(self, target: str) -> Fault | None:
+        """The fault that this request must meet, used up by one."""
+        with self._lock:
+            key = target if target in self._faults else "all"
+            fault = self._faults.get(key)
+            if fault is None:
+                return None
+            self._counts["faults"] += 1
+            if fault.remaining == 1:
+                del self._faults[key]
+            elif fault.remaining:
+                fault.remaining -= 1
+            return fault
+
+    def snapshot(self) -> dict[str, Any]:
+        with self._lock:
+            return {
+                **asdict(self.settings),
+                "faults": {target: asdict(fault) for target, fault in self._faults.items()},
+                "counts": dict(self._counts),
+            }
+
+
+controls = Controls()
+
+
+def access_token_lifetime(request: object) -> int:
+    """Seconds; asked by oauthlib for each token that it issues."""
+    return controls.settings.access_token_lifetime
