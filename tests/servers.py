@@ -58,13 +58,18 @@ class Process:
     """A child process in a session of its own, with its output in a file."""
 
     def __init__(
-        self, *command: str | Path, log: Path, environ: Mapping[str, str] | None = None, user: str | None = None
+        self,
+        *command: str | Path,
+        log: Path,
+        cwd: Path = PROJECT,
+        environ: Mapping[str, str] | None = None,
+        user: str | None = None,
     ):
         self.log = log
         with log.open("ab") as output:
             self.child = subprocess.Popen(
                 command,
-                cwd=PROJECT if user is None else log.parent,
+                cwd=cwd,
                 env=environ,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
