@@ -99,5 +99,5 @@ class RegistrationView(views.DynamicClientRegistrationView):  # type: ignore[mis
         registration = json.loads(response.content)
         registration.update(response_types=["code"], scope="mcp:tools")
         if "client_secret" in registration:
-            registration.update(token_endpoint_auth_method="client_secret_post", client_secret_expires_at=0)
+            registration |= {"token_endpoint_auth_method": "client_secret_post", "client_secret_expires_at": 0}
         return JsonResponse(registration, status=201)

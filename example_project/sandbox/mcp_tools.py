@@ -19,7 +19,7 @@ CRITERIA = {
     "condition": {
         "type": "array",
         "items": {},
-        "description": 'Rules {"field": {"field": "city"}, "op": "=", "value": {"value": "Oban"}} joined by "AND", "OR".',
+        "description": 'Rules {"field": {"field": "city"}, "op": "=", "value": {"value": "Oban"}}, "AND" or "OR".',
     },
     "search": {"type": "string", "description": "Text to look for in every field."},
 }

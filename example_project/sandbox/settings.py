@@ -8,7 +8,7 @@ from example_project.sandbox.state import access_token_lifetime
 ORIGIN = os.environ.get("SANDBOX_ORIGIN", "http://127.0.0.1:8001")
 
 # A sandbox guards nothing: what is secret here is published in this repository.
-SECRET_KEY = "the-sandbox-keeps-no-secrets-and-this-key-is-not-one"
+SECRET_KEY = "the-sandbox-keeps-no-secrets-and-this-key-is-not-one"  # noqa: S105
 ALLOWED_HOSTS = ["*"]
 DEBUG = False
 USE_TZ = True
@@ -84,7 +84,9 @@ OAUTH2_PROVIDER = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    # A 500 that was asked for on the control page is no news; an exception of the sandbox's own is.
+    "filters": {"exceptions": {"()": "django.utils.log.CallbackFilter", "callback": lambda record: record.exc_info}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "filters": ["exceptions"]}},
     "root": {"handlers": ["console"], "level": "ERROR"},
     "loggers": {"django": {"handlers": ["console"], "level": "ERROR", "propagate": False}},
 }

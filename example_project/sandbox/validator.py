@@ -35,7 +35,7 @@ class SandboxValidator(OAuth2Validator):  # type: ignore[misc]
         return
 
     def _load_application(self, client_id: str | None, request: Any) -> Any:
-        """Resolve the client metadata documents of sites under development, which have neither TLS nor a public host."""
+        """Resolve the metadata documents of sites under development, which have neither TLS nor a public host."""
         if is_loopback_client_id(client_id):
             known = get_application_model().objects.filter(client_id=client_id)
             if not known.filter(cimd_expires_at__gt=timezone.now()).exists():
