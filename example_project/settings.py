@@ -57,6 +57,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "ontraport_connect.middleware.OntraportMiddleware",
+    "example_project.backoffice.middleware.ProblemPageMiddleware",
 ]
 
 ROOT_URLCONF = "example_project.urls"

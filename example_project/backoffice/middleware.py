@@ -1,15 +1,23 @@
-"""A strict Content-Security-Policy. From Django 6.0 on, `django.middleware.csp` does the same."""
+"""What goes around every view of the site."""
 
 from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
+from example_project.backoffice.problems import problem_page
+from ontraport_connect.exceptions import OntraportError
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
 
 class ContentSecurityPolicyMiddleware:
-    """Sends ``settings.CONTENT_SECURITY_POLICY`` with every page but Django's own debug pages."""
+    """Sends ``settings.CONTENT_SECURITY_POLICY`` with every page but Django's own debug pages.
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+    From Django 6.0 on, `django.middleware.csp` does the same.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
         self.policy = "; ".join(
             " ".join([directive, *sources]) for directive, sources in settings.CONTENT_SECURITY_POLICY.items()
@@ -20,3 +28,16 @@ class ContentSecurityPolicyMiddleware:
         if not (settings.DEBUG and response.status_code in {404, 500}):
             response.headers.setdefault("Content-Security-Policy", self.policy)
         return response
+
+
+class ProblemPageMiddleware:
+    """Answers with a page for people when a view lets an error of `ontraport_connect` through."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        return problem_page(request, exception) if isinstance(exception, OntraportError) else None

@@ -40,11 +40,11 @@ class PageParser(HTMLParser):
             self.read_input(self.inside, attributes)
 
     def read_input(self, form: Form, attributes: dict[str, str]) -> None:
+        unchosen = attributes.get("type") in {"checkbox", "radio"} and "checked" not in attributes
         if attributes.get("type") == "submit":
             form.buttons.append(attributes)
-        elif attributes.get("type") not in {"checkbox", "radio"} or "checked" in attributes:
-            if name := attributes.get("name"):
-                form.values[name] = attributes.get("value", "")
+        elif "name" in attributes and not unchosen:
+            form.values[attributes["name"]] = attributes.get("value", "")
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":

@@ -41,7 +41,7 @@ class Processes:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.children: list[Child] = []
-        self.guard = subprocess.Popen(
+        self.guard = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-m", "example_project.demo.guard", str(directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -61,7 +61,7 @@ class Processes:
         """Run ``python -m module`` in the group of the guard."""
         log = self.directory / f"{name}.log"
         with log.open("wb") as output:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - modules that services.py names
                 [sys.executable, "-m", *module],
                 env=environment,
                 stdin=subprocess.DEVNULL,

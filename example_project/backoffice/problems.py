@@ -1,0 +1,63 @@
+"""One page for each kind of trouble with Ontraport: what happened, whose turn it is, one way on."""
+
+import math
+from dataclasses import dataclass
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from ontraport_connect.exceptions import (
+    OntraportError,
+    OntraportMisconfigured,
+    OntraportUnavailable,
+    ReconnectRequired,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    status: int
+    heading: str
+    explanation: str
+    reconnect: bool = False
+
+
+AWAY = Problem(
+    status=503,
+    heading="Ontraport is not answering",
+    explanation="Nothing is lost, and your account stays connected. It usually helps to wait a moment.",
+)
+RECONNECT = Problem(
+    status=403,
+    heading="Please connect again",
+    explanation="Ontraport no longer lets this site in, perhaps because the access was taken back there.",
+    reconnect=True,
+)
+OURS = Problem(
+    status=500,
+    heading="This site cannot talk to Ontraport",
+    explanation="That is ours to mend, not yours. Your account stays connected; please come back later.",
+)
+REFUSED = Problem(
+    status=502,
+    heading="Ontraport refused this request",
+    explanation="The account may not be allowed to see what this page shows. Ask whoever runs it in Ontraport.",
+)
+
+
+def problem_of(error: OntraportError) -> Problem:
+    if isinstance(error, OntraportUnavailable):
+        return AWAY
+    if isinstance(error, ReconnectRequired):
+        return RECONNECT
+    if isinstance(error, OntraportMisconfigured):
+        return OURS
+    return REFUSED
+
+
+def problem_page(request: HttpRequest, error: OntraportError) -> HttpResponse:
+    problem = problem_of(error)
+    response = render(request, "backoffice/problem.html", {"problem": problem}, status=problem.status)
+    if isinstance(error, OntraportUnavailable) and error.retry_after:
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after))
+    return response
