@@ -12,6 +12,8 @@ from pathlib import Path
 from coverage import Coverage
 
 REQUIRED = 100
+# Run by environments of their own, which measure nothing.
+NOT_MEASURED = ["tests/coverage_gate.py", "tests/test_docs.py", "tests/test_wheel.py"]
 
 
 def main(folder: Path, environments: list[str]) -> int:
@@ -21,7 +23,7 @@ def main(folder: Path, environments: list[str]) -> int:
         return 1
     coverage = Coverage(data_file=str(folder / "total"))
     coverage.combine([str(file) for name in environments for file in folder.glob(f"{name}*")], keep=True)
-    coverage.report(include=["tests/*"])
+    coverage.report(include=["tests/*"], omit=NOT_MEASURED)
     covered = coverage.report(include=["ontraport_connect/*"])
     if absent:
         print(f"Not judged: {', '.join(absent)} did not run here.")
