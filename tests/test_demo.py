@@ -1,5 +1,6 @@
 """`python -m example_project.demo`, run as a newcomer runs it: in a process of its own, over real HTTP."""
 
+import json
 import os
 import re
 import signal
@@ -12,9 +13,32 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ontraport_connect.conf import OntraportSettings
+
 ROOT = Path(__file__).parent.parent
 SECONDS_TO_START = 60
 SECONDS_TO_END = 10
+
+ENDPOINTS = {"issuer": "https://login.example.com", "token_endpoint": "https://login.example.com/token"}
+FROM_ENVIRONMENT = {
+    "ONTRAPORT_AFTER_LINK_URL": ("/done/", "/done/"),
+    "ONTRAPORT_CLIENT_ID": ("shop", "shop"),
+    "ONTRAPORT_CLIENT_SECRET": ("s3cret", "s3cret"),
+    "ONTRAPORT_ENCRYPTION_KEYS": ("new,old", ["new", "old"]),
+    "ONTRAPORT_ENDPOINTS": (json.dumps(ENDPOINTS), ENDPOINTS),
+    "ONTRAPORT_LEEWAY": ("30", 30),
+    "ONTRAPORT_MCP_TOOLS": ("get_objects,count_objects", ["get_objects", "count_objects"]),
+    "ONTRAPORT_MCP_URL": ("https://mcp.example.com", "https://mcp.example.com"),
+    "ONTRAPORT_REDIRECT_URI": ("https://shop.example.com/cb/", "https://shop.example.com/cb/"),
+    "ONTRAPORT_REFRESH_CONCURRENCY": ("8", 8),
+    "ONTRAPORT_REFRESH_MARGIN": ("300", 300),
+    "ONTRAPORT_REFRESH_RATE": ("2.5", 2.5),
+    "ONTRAPORT_RESOURCE": ("", None),
+    "ONTRAPORT_REST_URL": ("https://api.example.com/1/", "https://api.example.com/1/"),
+    "ONTRAPORT_SCOPES": ("mcp:tools,more", ["mcp:tools", "more"]),
+    "ONTRAPORT_TENANT": ("shop.tenants.of", "shop.tenants.of"),
+    "ONTRAPORT_TIMEOUT": ("1,2.5", [1.0, 2.5]),
+}
 
 Demo = subprocess.Popen[str]
 
@@ -111,3 +135,18 @@ def test_a_taken_port_is_one_line(option: str) -> None:
     assert demo.returncode == 1
     assert said == f"Port {port} is taken: choose others with --port and --sandbox-port.\n"
     assert family(demo) == []
+
+
+def test_every_setting_is_read_from_the_environment_under_its_name() -> None:
+    texts = {name: text for name, (text, _) in FROM_ENVIRONMENT.items()}
+    script = "import json, example_project.settings as s; print(json.dumps({n: getattr(s, n) for n in %r}))"
+    said = subprocess.run(
+        [sys.executable, "-c", script % sorted(texts)],
+        cwd=ROOT,
+        env=os.environ | texts | {"ENV_FILE": ""},
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    assert json.loads(said) == {name: value for name, (_, value) in FROM_ENVIRONMENT.items()}
+    assert set(FROM_ENVIRONMENT) == {name for name in vars(OntraportSettings) if name.startswith("ONTRAPORT_")}
