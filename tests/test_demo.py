@@ -117,12 +117,19 @@ def test_killing_the_demo_ends_everything(demo: Demo) -> None:
     assert family(demo) == []
 
 
-def test_a_part_that_dies_ends_everything_and_is_named(demo: Demo) -> None:
-    [worker] = [each for each in family(demo) if "worker" in each.cmdline()]
-    worker.kill()
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("worker", "worker ended early (exit status -9). Its last words:"),
+        ("example_project.demo.guard", "The process that ends the others was killed."),
+    ],
+)
+def test_a_part_that_dies_ends_everything_and_is_named(demo: Demo, part: str, message: str) -> None:
+    [victim] = [each for each in family(demo) if part in each.cmdline()]
+    victim.kill()
     said, _ = demo.communicate(timeout=SECONDS_TO_END)
     assert demo.returncode == 1
-    assert "worker ended early (exit status -9). Its last words:" in said
+    assert message in said
     assert family(demo) == []
 
 

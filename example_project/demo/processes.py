@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -96,14 +97,15 @@ class Processes:
             raise DemoError("The process that ends the others was killed.")
 
     def stop(self) -> None:
-        """End every child: politely first, and then the whole group, guard included."""
-        if self.guard.poll() is None:
-            os.killpg(self.guard.pid, signal.SIGTERM)
-            deadline = time.monotonic() + SECONDS_TO_STOP
-            while time.monotonic() < deadline and any(child.process.poll() is None for child in self.children):
-                time.sleep(0.05)
-            os.killpg(self.guard.pid, signal.SIGKILL)
-        for child in self.children:
-            child.process.kill()
-            child.process.wait()
-        self.guard.wait()
+        """End every child: politely first, and then the whole group, guard and grandchildren included."""
+        self.signal_group(signal.SIGTERM)
+        deadline = time.monotonic() + SECONDS_TO_STOP
+        while time.monotonic() < deadline and any(child.process.poll() is None for child in self.children):
+            time.sleep(0.05)
+        self.signal_group(signal.SIGKILL)
+        for process in (self.guard, *(child.process for child in self.children)):
+            process.wait()
+
+    def signal_group(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.guard.pid, number)
