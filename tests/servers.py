@@ -248,12 +248,15 @@ class PostgreSQL(Server):
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return Process(
-            self.bin / "postgres", "-D", self.data, *options, log=self.directory / "log", user=self.system_user
+            *(self.bin / "postgres", "-D", self.data, *options),
+            log=self.directory / "log",
+            cwd=self.directory,
+            user=self.system_user,
         )
 
     def start(self) -> None:
         super().start()
-        ready = [self.bin / "pg_isready", "--quiet", f"--host={HOST}", f"--port={self.port}"]
+        ready = (self.bin / "pg_isready", "--quiet", f"--host={HOST}", f"--port={self.port}")
         wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, "PostgreSQL to be ready")
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
