@@ -247,12 +247,8 @@ class PostgreSQL(Server):
             "full_page_writes": "off",
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        return Process(
-            *(self.bin / "postgres", "-D", self.data, *options),
-            log=self.directory / "log",
-            cwd=self.directory,
-            user=self.system_user,
-        )
+        command = [str(self.bin / "postgres"), "-D", str(self.data), *options]
+        return Process(*command, log=self.directory / "log", cwd=self.directory, user=self.system_user)
 
     def start(self) -> None:
         super().start()
