@@ -1,0 +1,201 @@
+"""A missing or wrong setting is said at start, with a hint, and not at a customer's first click."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.urls import NoReverseMatch, reverse
+from django.utils.module_loading import import_string
+
+from . import mcp_client, service
+from .conf import conf
+from .exceptions import OntraportMisconfigured
+from .fields import MINIMUM_KEY_LENGTH
+from .transport import require_secure
+
+MIDDLEWARE = "ontraport_connect.middleware.OntraportMiddleware"
+AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
+
+
+@register(Tags.compatibility)
+def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Run every check of the configuration; none of them touches the database or the network."""
+    return [message for check in CHECKS for message in check()]
+
+
+@register(Tags.security, deploy=True)
+def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """What is right on a laptop and not in production."""
+    messages: list[CheckMessage] = []
+    if not conf.ONTRAPORT_ENCRYPTION_KEYS:
+        messages.append(
+            Warning(
+                "ONTRAPORT_ENCRYPTION_KEYS is empty, so that tokens are encrypted under a key derived from SECRET_KEY.",
+                hint="Set a key of its own, so that SECRET_KEY can be changed without regard to tokens; or keep every old SECRET_KEY in"
+                " SECRET_KEY_FALLBACKS until `manage.py ontraport rotate-keys` has run.",
+                id="ontraport_connect.W003",
+            )
+        )
+    if not conf.ONTRAPORT_REDIRECT_URI:
+        messages.append(
+            Warning(
+                "ONTRAPORT_REDIRECT_URI is not set, so that the callback's address is built from the request's Host header.",
+                hint="Set it to the callback's absolute https URL, exactly as it is registered with Ontraport.",
+                id="ontraport_connect.W004",
+            )
+        )
+    return messages
+
+
+def _endpoints() -> Iterator[CheckMessage]:
+    try:
+        found = service.endpoints()
+    except OntraportMisconfigured as error:
+        yield Error(str(error), hint="Leave ONTRAPORT_ENDPOINTS out to use the published ones.", id="ontraport_connect.E001")
+        return
+    for name in ("issuer", "authorization_endpoint", "token_endpoint", "revocation_endpoint", "registration_endpoint"):
+        yield from _url(f"ONTRAPORT_ENDPOINTS[{name!r}]", getattr(found, name))
+
+
+def _addresses() -> Iterator[CheckMessage]:
+    yield from _url("ONTRAPORT_REST_URL", conf.ONTRAPORT_REST_URL)
+    yield from _url("ONTRAPORT_MCP_URL", conf.ONTRAPORT_MCP_URL)
+    yield from _url("ONTRAPORT_RESOURCE", conf.ONTRAPORT_RESOURCE)
+    yield from _url("ONTRAPORT_REDIRECT_URI", conf.ONTRAPORT_REDIRECT_URI)
+
+
+def _url(name: str, value: object) -> Iterator[CheckMessage]:
+    if value is None:
+        return
+    try:
+        require_secure(value if isinstance(value, str) else "")
+    except (OntraportMisconfigured, ValueError):
+        yield Error(
+            f"{name} is not an https URL.",
+            hint="Use https; plain http is accepted for loopback hosts such as 127.0.0.1 and localhost only.",
+            id="ontraport_connect.E002",
+        )
+
+
+def _client() -> Iterator[CheckMessage]:
+    for name in ("ONTRAPORT_CLIENT_ID", "ONTRAPORT_CLIENT_SECRET"):
+        if not isinstance(getattr(conf, name), (str, type(None))):
+            yield Error(f"{name} is not a text.", hint="Copy it from Ontraport as it is.", id="ontraport_connect.E003")
+    if conf.ONTRAPORT_CLIENT_SECRET and not conf.ONTRAPORT_CLIENT_ID:
+        yield Error(
+            "ONTRAPORT_CLIENT_SECRET is set without ONTRAPORT_CLIENT_ID.",
+            hint="Set both, or neither: without an id this site presents itself by its client metadata document and needs no secret.",
+            id="ontraport_connect.E003",
+        )
+    if conf.ONTRAPORT_ENDPOINTS == "guide" and not conf.ONTRAPORT_CLIENT_ID:
+        yield Error(
+            "The endpoints of the guide need ONTRAPORT_CLIENT_ID.",
+            hint="They know no client metadata documents; ask Ontraport for an id, or use the default endpoints.",
+            id="ontraport_connect.E003",
+        )
+
+
+def _encryption_keys() -> Iterator[CheckMessage]:
+    keys = conf.ONTRAPORT_ENCRYPTION_KEYS
+    is_list = isinstance(keys, Sequence) and not isinstance(keys, (str, bytes))
+    if not is_list or any(not isinstance(key, str) or len(key) < MINIMUM_KEY_LENGTH for key in keys):
+        yield Error(
+            f"ONTRAPORT_ENCRYPTION_KEYS is not a list of texts of {MINIMUM_KEY_LENGTH} characters or more.",
+            hint='Make a key with: python -c "import secrets; print(secrets.token_urlsafe(48))". Newest first; keep the old ones behind it.',
+            id="ontraport_connect.E004",
+        )
+
+
+def _tenant() -> Iterator[CheckMessage]:
+    if conf.ONTRAPORT_TENANT is None:
+        return
+    try:
+        is_callable = callable(import_string(conf.ONTRAPORT_TENANT))
+    except (ImportError, AttributeError, TypeError):
+        is_callable = False
+    if not is_callable:
+        yield Error(
+            "ONTRAPORT_TENANT does not name a function that can be imported.",
+            hint='Give the dotted path of a function f(request) -> str, such as "shop.tenants.tenant_of".',
+            id="ontraport_connect.E005",
+        )
+
+
+def _numbers() -> Iterator[CheckMessage]:
+    timeout = conf.ONTRAPORT_TIMEOUT
+    is_pair = isinstance(timeout, (tuple, list)) and len(timeout) == 2
+    if not is_pair or not all(_is_positive(each) for each in timeout):
+        yield Error(
+            "ONTRAPORT_TIMEOUT is not a pair of positive numbers.",
+            hint="Give (seconds to connect, seconds to the end of the answer), such as (3.05, 10).",
+            id="ontraport_connect.E006",
+        )
+    for name in ("ONTRAPORT_REFRESH_MARGIN", "ONTRAPORT_LEEWAY", "ONTRAPORT_REFRESH_RATE", "ONTRAPORT_REFRESH_CONCURRENCY"):
+        if not _is_positive(getattr(conf, name)):
+            yield Error(f"{name} is not a positive number.", hint="See docs/settings.md for its unit.", id="ontraport_connect.E006")
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+
+
+def _lists() -> Iterator[CheckMessage]:
+    for name in ("ONTRAPORT_SCOPES", "ONTRAPORT_MCP_TOOLS"):
+        value = getattr(conf, name)
+        if name == "ONTRAPORT_MCP_TOOLS" and value is None:
+            continue
+        if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(each, str) for each in value):
+            yield Error(f"{name} is not a list of texts.", hint=f'Write {name} = ["…"].', id="ontraport_connect.E007")
+
+
+def _middleware() -> Iterator[CheckMessage]:
+    installed = list(settings.MIDDLEWARE)
+    if MIDDLEWARE not in installed:
+        yield Warning(
+            "The middleware is not installed, so that there is no request.ontraport, no button and no @ontraport_required.",
+            hint=f'Add "{MIDDLEWARE}" to MIDDLEWARE, after AuthenticationMiddleware.',
+            id="ontraport_connect.W001",
+        )
+    elif AUTHENTICATION in installed and installed.index(MIDDLEWARE) < installed.index(AUTHENTICATION):
+        yield Error(
+            "OntraportMiddleware stands before AuthenticationMiddleware, so that nobody is signed in when it looks.",
+            hint="Move it behind AuthenticationMiddleware.",
+            id="ontraport_connect.E008",
+        )
+
+
+def _urls() -> Iterator[CheckMessage]:
+    try:
+        reverse("ontraport_connect:callback")
+    except NoReverseMatch:
+        yield Warning(
+            "The URLs are not installed, so that nobody can connect.",
+            hint='Add path("ontraport/", include("ontraport_connect.urls")) to your urls.py.',
+            id="ontraport_connect.W002",
+        )
+
+
+def _extras() -> Iterator[CheckMessage]:
+    if conf.ONTRAPORT_MCP_TOOLS and not mcp_client.is_installed():
+        yield Warning(
+            "ONTRAPORT_MCP_TOOLS names tools, but the MCP SDK is not installed.",
+            hint="pip install 'django-ontraport-connect[mcp]'",
+            id="ontraport_connect.W005",
+        )
+
+
+CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
+    _endpoints,
+    _addresses,
+    _client,
+    _encryption_keys,
+    _tenant,
+    _numbers,
+    _lists,
+    _middleware,
+    _urls,
+    _extras,
+)

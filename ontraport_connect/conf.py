@@ -1,0 +1,103 @@
+"""The settings: typed, live, the default beside the name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils.module_loading import import_string
+
+
+class OntraportSettings:
+    """Reads ``django.conf.settings`` anew each time, so that ``override_settings`` works."""
+
+    @property
+    def ONTRAPORT_CLIENT_ID(self) -> str | None:
+        return cast("str | None", getattr(settings, "ONTRAPORT_CLIENT_ID", None)) or None
+
+    @property
+    def ONTRAPORT_CLIENT_SECRET(self) -> str | None:
+        return cast("str | None", getattr(settings, "ONTRAPORT_CLIENT_SECRET", None)) or None
+
+    @property
+    def ONTRAPORT_ENDPOINTS(self) -> str | Mapping[str, str | None]:
+        return cast("str | Mapping[str, str | None]", getattr(settings, "ONTRAPORT_ENDPOINTS", "ontraport"))
+
+    @property
+    def ONTRAPORT_SCOPES(self) -> Sequence[str]:
+        return cast("Sequence[str]", getattr(settings, "ONTRAPORT_SCOPES", ["mcp:tools"]))
+
+    @property
+    def ONTRAPORT_RESOURCE(self) -> str | None:
+        return cast("str | None", getattr(settings, "ONTRAPORT_RESOURCE", "https://mcp.ontraport.com"))
+
+    @property
+    def ONTRAPORT_REST_URL(self) -> str:
+        return cast("str", getattr(settings, "ONTRAPORT_REST_URL", "https://api.ontraport.com/1/"))
+
+    @property
+    def ONTRAPORT_MCP_URL(self) -> str:
+        return cast("str", getattr(settings, "ONTRAPORT_MCP_URL", "https://mcp.ontraport.com"))
+
+    @property
+    def ONTRAPORT_REDIRECT_URI(self) -> str | None:
+        return cast("str | None", getattr(settings, "ONTRAPORT_REDIRECT_URI", None)) or None
+
+    @property
+    def ONTRAPORT_MCP_TOOLS(self) -> Sequence[str] | None:
+        return cast("Sequence[str] | None", getattr(settings, "ONTRAPORT_MCP_TOOLS", None))
+
+    @property
+    def ONTRAPORT_ENCRYPTION_KEYS(self) -> Sequence[str]:
+        return cast("Sequence[str]", getattr(settings, "ONTRAPORT_ENCRYPTION_KEYS", []))
+
+    @property
+    def ONTRAPORT_TENANT(self) -> str | None:
+        return cast("str | None", getattr(settings, "ONTRAPORT_TENANT", None)) or None
+
+    @property
+    def ONTRAPORT_REFRESH_MARGIN(self) -> float:
+        """Seconds."""
+        return cast("float", getattr(settings, "ONTRAPORT_REFRESH_MARGIN", 600))
+
+    @property
+    def ONTRAPORT_REFRESH_RATE(self) -> float:
+        """Refreshes a second that the beat task hands out at most, over all accounts of the site."""
+        return cast("float", getattr(settings, "ONTRAPORT_REFRESH_RATE", 100))
+
+    @property
+    def ONTRAPORT_REFRESH_CONCURRENCY(self) -> int:
+        """Calls in flight at once within one ``refresh_accounts`` task."""
+        return cast("int", getattr(settings, "ONTRAPORT_REFRESH_CONCURRENCY", 32))
+
+    @property
+    def ONTRAPORT_LEEWAY(self) -> float:
+        """Seconds."""
+        return cast("float", getattr(settings, "ONTRAPORT_LEEWAY", 60))
+
+    @property
+    def ONTRAPORT_TIMEOUT(self) -> tuple[float, float]:
+        """Seconds to connect, seconds to the last byte of the answer."""
+        return cast("tuple[float, float]", getattr(settings, "ONTRAPORT_TIMEOUT", (3.05, 10)))
+
+    @property
+    def ONTRAPORT_AFTER_LINK_URL(self) -> str | None:
+        return cast("str | None", getattr(settings, "ONTRAPORT_AFTER_LINK_URL", None)) or None
+
+
+conf = OntraportSettings()
+
+
+
+def tenant_of(request: HttpRequest) -> str | None:
+    """Return the tenant that owns the links of this request, ``None`` where links belong to the user.
+
+    An empty string means: tenants are used, and this request has none, so that it sees no account at all.
+    """
+    if conf.ONTRAPORT_TENANT is None:
+        return None
+    resolve = cast("Callable[[HttpRequest], object]", import_string(conf.ONTRAPORT_TENANT))
+    tenant = resolve(request)
+    return "" if tenant is None else str(tenant)

@@ -1,0 +1,87 @@
+"""Views that run with a usable Ontraport account only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, overload
+
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
+
+from . import access, responses
+from .exceptions import OntraportUnavailable, ReconnectRequired
+from .middleware import RequestAccounts
+from .models import OntraportAccount
+
+View = Callable[..., Any]
+
+
+def check_request(request: HttpRequest, uid: object = None) -> HttpResponseBase | None:
+    """Return what to answer instead of the view, or ``None`` when the account (the default one, or that with ``uid``) is usable.
+
+    Raises ``Http404`` for an account that is not this owner's, ``OntraportMisconfigured`` when no token can be had for want of a setting.
+    """
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return responses.not_signed_in(request)
+    accounts: RequestAccounts = request.ontraport  # type: ignore[attr-defined]
+    account: OntraportAccount | None = accounts.account if uid is None else accounts.get(str(uid))
+    if uid is not None and account is None:
+        raise Http404("No such Ontraport account.")
+    if account is None:
+        return responses.not_usable(request, None)
+    try:
+        access.prepare(account)
+    except ReconnectRequired:
+        return responses.not_usable(request, account)
+    except OntraportUnavailable as error:
+        return responses.unavailable(request, error)
+    return None
+
+
+@overload
+def ontraport_required(view: View) -> View: ...
+@overload
+def ontraport_required(*, account: str) -> Callable[[View], View]: ...
+def ontraport_required(view: View | None = None, *, account: str | None = None) -> Any:
+    """Run the view, sync or async, only with a usable account; else send the browser to connect or reconnect and back.
+
+    ``account`` names the argument of the URL that holds an account's ``uid``, for views of one account among several. A client that
+    prefers JSON gets 401 with a JSON body, and 503 where Ontraport is away.
+    """
+
+    def decorate(view: View) -> View:
+        def uid_of(kwargs: dict[str, Any]) -> object:
+            return None if account is None else kwargs[account]
+
+        if iscoroutinefunction(view):
+
+            @wraps(view)
+            async def async_wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+                await request.auser()
+                instead = await sync_to_async(check_request)(request, uid_of(kwargs))
+                return await view(request, *args, **kwargs) if instead is None else instead
+
+            return async_wrapper
+
+        @wraps(view)
+        def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            instead = check_request(request, uid_of(kwargs))
+            return view(request, *args, **kwargs) if instead is None else instead
+
+        return wrapper
+
+    return decorate if view is None else decorate(view)
+
+
+class OntraportRequiredMixin:
+    """The same for class-based views; ``ontraport_account`` names the URL's argument that holds the ``uid``."""
+
+    ontraport_account: str | None = None
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        uid = None if self.ontraport_account is None else kwargs[self.ontraport_account]
+        instead = check_request(request, uid)
+        return super().dispatch(request, *args, **kwargs) if instead is None else instead  # type: ignore[misc]

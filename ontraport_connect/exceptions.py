@@ -1,0 +1,75 @@
+"""Every error that reaches a caller, cut by what the caller must do.
+
+OntraportError
+├── ReconnectRequired          the customer has to press the button again
+├── OntraportUnavailable       try later: ``retry_after`` seconds, when known
+├── OntraportMisconfigured     the operator has to mend the configuration
+│   └── SecretUnreadable       ... the encryption keys, or the row was tampered with
+├── OntraportRejected          this one request is wrong; another may work
+└── LinkingFailed              show ``message`` and the button
+
+No error carries a token, a code, a key, or a body that Ontraport sent.
+"""
+
+from __future__ import annotations
+
+
+class OntraportError(Exception):
+    """Base of all errors of this app.
+
+    ``code`` is a short stable identifier (``invalid_grant``, ``timeout``); the words of RFC 6749, 5.2 are used where they fit.
+    """
+
+    default_code = "error"
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code or self.default_code
+
+
+class ReconnectRequired(OntraportError):
+    """The grant is gone (revoked, expired, disconnected): only the customer can bring it back, by reconnecting."""
+
+    default_code = "reconnect_required"
+
+
+class OntraportUnavailable(OntraportError):
+    """Ontraport, the way to it, or our turn to call it is not there now. ``retry_after`` is in seconds, or ``None``."""
+
+    default_code = "unavailable"
+
+    def __init__(self, message: str, *, code: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
+
+
+class OntraportMisconfigured(OntraportError):
+    """A setting is missing or wrong, or Ontraport does not accept the client: the operator has to act."""
+
+    default_code = "misconfigured"
+
+
+class SecretUnreadable(OntraportMisconfigured):
+    """A stored secret could not be decrypted: its key is not configured, or the row was altered."""
+
+    default_code = "secret_unreadable"
+
+
+class OntraportRejected(OntraportError):
+    """Ontraport, or this app on its behalf, refuses this one request. ``status`` is the HTTP status, when there was one."""
+
+    default_code = "rejected"
+
+    def __init__(self, message: str, *, code: str = "", status: int | None = None) -> None:
+        super().__init__(message, code=code)
+        self.status = status
+
+
+class LinkingFailed(OntraportError):
+    """An attempt to link did not end in a link. ``message`` is fit to be shown to the customer."""
+
+    default_code = "failed"
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])

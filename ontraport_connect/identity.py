@@ -1,0 +1,65 @@
+"""Whose Ontraport account a new grant opens: asked of the MCP server's ``get_account_info``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from asgiref.sync import async_to_sync
+
+from . import mcp_client
+from .conf import conf
+from .exceptions import OntraportError
+from .secret import Secret
+
+logger = logging.getLogger("ontraport_connect")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """An Ontraport account: its number and its name, each empty when it is not known."""
+
+    ontraport_id: str = ""
+    name: str = ""
+
+
+class _BearerAuth:
+    def __init__(self, access_token: Secret) -> None:
+        self._access_token = access_token
+
+    async def async_auth_flow(self, request: Any) -> AsyncIterator[Any]:
+        request.headers["Authorization"] = f"Bearer {self._access_token.reveal()}"
+        yield request
+
+
+def identify(access_token: Secret) -> Identity:
+    """Return whose account the token opens; nothing is known without the extra ``mcp``, or when the MCP server does not answer."""
+    if not mcp_client.is_installed():
+        return Identity()
+    try:
+        info = mcp_client.value_of(
+            async_to_sync(mcp_client.run)(
+                conf.ONTRAPORT_MCP_URL,
+                mcp_client.auth(_BearerAuth(access_token)),
+                conf.ONTRAPORT_TIMEOUT,
+                lambda client: client.call_tool("get_account_info", {}),
+            )
+        )
+    except OntraportError as error:
+        logger.warning("Ontraport did not tell whose account was linked: %s", error.code)
+        return Identity()
+    return read_identity(info)
+
+
+def read_identity(info: Any) -> Identity:
+    """Read the answer of ``get_account_info``; its exact schema is not public, so that only plausible values are taken."""
+    members = info if isinstance(info, dict) else {}
+    number = next((members[key] for key in ("account_id", "account_number", "id") if key in members), "")
+    name = members.get("name", "")
+    valid = isinstance(number, (int, str)) and not isinstance(number, bool) and 0 < len(str(number)) <= 40
+    return Identity(
+        ontraport_id=str(number) if valid else "",
+        name=name[:100] if isinstance(name, str) and name.isprintable() else "",
+    )

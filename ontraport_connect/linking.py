@@ -1,0 +1,242 @@
+"""Make a link, and let it go: begin, complete, link a key pair, unlink."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.contrib.sessions.backends.base import SessionBase
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from . import revoking, saving, service, state
+from .conf import conf
+from .database import alias
+from .exceptions import LinkingFailed, OntraportError, OntraportMisconfigured, ReconnectRequired, SecretUnreadable
+from .identity import Identity, identify
+from .models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportRevocation, Status
+from .provider import Grant, challenge_of, new_verifier
+from .secret import Secret
+from .signals import account_linked
+from .state import Attempt
+
+logger = logging.getLogger("ontraport_connect")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Owner:
+    """Whose a link is: the user's, or the tenant's and then the user is who made it."""
+
+    user: Any
+    tenant: str | None
+
+    def accounts(self) -> Any:
+        rows = OntraportAccount.objects.using(alias())
+        return rows.filter(tenant=self.tenant) if self.tenant else rows.filter(user=self.user, tenant="")
+
+
+def begin(
+    session: SessionBase,
+    owner: Owner,
+    *,
+    redirect_uri: str,
+    client_id: str = "",
+    next_url: str = "",
+    account: OntraportAccount | None = None,
+) -> str:
+    """Start an attempt to link, or to reconnect ``account``, and return the URL at Ontraport to send the browser to.
+
+    ``client_id`` is the URL of the client metadata document, for a site without ``ONTRAPORT_CLIENT_ID``. Raises ``OntraportMisconfigured``.
+    """
+    client = service.client(client_id)
+    new_state, verifier = state.new_state(), new_verifier()
+    url = client.authorization_url(redirect_uri=redirect_uri, state=new_state, challenge=challenge_of(verifier))
+    attempt = Attempt(
+        owner=str(owner.user.pk),
+        tenant=owner.tenant,
+        redirect_uri=redirect_uri,
+        client_id="" if conf.ONTRAPORT_CLIENT_ID else client_id,
+        scope=" ".join(client.scopes),
+        next=next_url,
+        account="" if account is None else str(account.uid),
+        verifier=state.seal_verifier(new_state, verifier),
+        started=time.time(),
+    )
+    state.keep(session, new_state, attempt)
+    return url
+
+
+def complete(session: SessionBase, owner: Owner, parameters: Mapping[str, list[str]]) -> tuple[OntraportAccount, Attempt]:
+    """Finish the attempt that an authorization response belongs to, and return the account, new or reconnected in place.
+
+    ``parameters`` are those of the callback, each with all its values. Nothing is sent before state, person, tenant and issuer have been
+    compared, and nothing changes for a response whose ``state`` is not this session's. Raises ``LinkingFailed``.
+    """
+    sent_state, attempt = _find(session, owner, parameters)
+    state.take(session, sent_state, attempt)
+    code = _read_code(parameters)
+    try:
+        with service.new_transport() as transport:
+            client = service.client(attempt.client_id)
+            grant = client.exchange(
+                transport, code=code, redirect_uri=attempt.redirect_uri, verifier=attempt.open_verifier(sent_state)
+            )
+    except OntraportError as error:
+        raise _exchange_failed(error) from None
+    return _store(owner, attempt, grant), attempt
+
+
+def _find(session: SessionBase, owner: Owner, parameters: Mapping[str, list[str]]) -> tuple[str, Attempt]:
+    repeated = [name for name in ("code", "state", "iss", "error") if len(parameters.get(name, [])) > 1]
+    sent_state = "" if repeated else _one(parameters, "state")
+    attempt = state.find(session, sent_state)
+    if attempt is None:
+        raise LinkingFailed(_("This answer belongs to no attempt that was started in this browser."), code="unknown")
+    if attempt.owner != str(owner.user.pk) or attempt.tenant != owner.tenant:
+        raise LinkingFailed(_("This attempt was started by somebody else."), code="other_owner")
+    issuer = service.endpoints().issuer
+    if issuer is not None and _one(parameters, "iss") != issuer:
+        state.take(session, sent_state, attempt)
+        raise LinkingFailed(_("The answer did not come from Ontraport."), code="issuer")
+    return sent_state, attempt
+
+
+def _read_code(parameters: Mapping[str, list[str]]) -> Secret:
+    error = _one(parameters, "error")
+    if error == "access_denied":
+        raise LinkingFailed(_("Access was not allowed at Ontraport. Nothing was connected."), code="denied")
+    if error:
+        raise ProviderRefused(_("Ontraport did not complete the connection."), code="refused", said=_one(parameters, "error_description"))
+    code = _one(parameters, "code")
+    if not code or len(code) > 4096 or not code.isascii() or not code.isprintable():
+        raise LinkingFailed(_("Ontraport's answer was incomplete."), code="incomplete")
+    return Secret(code)
+
+
+class ProviderRefused(LinkingFailed):
+    """``said`` is Ontraport's own explanation, at most 200 characters, to be shown as text and never as markup."""
+
+    def __init__(self, message: str, *, code: str, said: str) -> None:
+        super().__init__(message, code=code)
+        self.said = "".join(character for character in said if character.isprintable())[:200]
+
+
+def _one(parameters: Mapping[str, list[str]], name: str) -> str:
+    values = parameters.get(name, [])
+    return values[0] if len(values) == 1 else ""
+
+
+def _exchange_failed(error: OntraportError) -> LinkingFailed:
+    if isinstance(error, ReconnectRequired):
+        return LinkingFailed(_("Ontraport did not accept its own answer; it may have been used before, or took too long."), code="code")
+    if isinstance(error, OntraportMisconfigured):
+        logger.critical("Linking failed for a reason that only the operator can mend: %s", error)
+        return LinkingFailed(_("This site is not set up correctly for Ontraport. Its operator has been told."), code="misconfigured")
+    logger.warning("Linking failed: %s (%s)", error, error.code)
+    return LinkingFailed(_("Ontraport could not be reached. Nothing was changed; please try again in a moment."), code="unavailable")
+
+
+def _store(owner: Owner, attempt: Attempt, grant: Grant) -> OntraportAccount:
+    """Save a new grant. One that is not saved is revoked, so that no grant lives that nobody knows."""
+    identity = identify(grant.access_token)
+    try:
+        return _save(owner, attempt, grant, identity)
+    except (LinkingFailed, IntegrityError) as error:
+        _revoke_unsaved(attempt, grant)
+        if isinstance(error, LinkingFailed):
+            raise
+    winner: OntraportAccount | None = _same_account(owner, identity).first()
+    if winner is None:
+        raise LinkingFailed(_("This Ontraport account was changed at the same moment. Please try again."), code="twice")
+    return winner
+
+
+def _revoke_unsaved(attempt: Attempt, grant: Grant) -> None:
+    if grant.refresh_token is not None:
+        nobody = OntraportAccount(client_id=attempt.client_id)
+        revoking.deliver(revoking.queue(nobody, grant.refresh_token))
+
+
+def _same_account(owner: Owner, identity: Identity) -> Any:
+    return owner.accounts().filter(method=Method.OAUTH, ontraport_id=identity.ontraport_id).exclude(ontraport_id="")
+
+
+def _save(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity) -> OntraportAccount:
+    with transaction.atomic(using=alias()):
+        account = _place(owner, attempt, identity)
+        is_new = account is None
+        if account is None:
+            account = OntraportAccount(
+                user=owner.user,
+                tenant=owner.tenant or "",
+                label=identity.name,
+                ontraport_id=identity.ontraport_id,
+                is_default=not owner.accounts().filter(is_default=True).exists(),
+            )
+            account.save(using=alias())
+        elif account.status == Status.CONNECTED and account.refresh_token is not None:
+            _let_old_grant_go(account, account.refresh_token)
+        columns = saving.columns_of(account, grant, asked=attempt.scope)
+        if grant.refresh_token is None:
+            columns |= {"refresh_token": None, "refresh_at": columns["expires_at"]}
+        OntraportAccount.objects.using(alias()).filter(pk=account.pk).update(
+            **columns,
+            client_id=attempt.client_id,
+            ontraport_id=identity.ontraport_id or account.ontraport_id,
+            status=Status.CONNECTED,
+            linked_at=Now(),
+            lease_owner="",
+        )
+        account.refresh_from_db(using=alias())
+        OntraportEvent.record(account, EventKind.LINKED if is_new else EventKind.RECONNECTED, using=alias())
+        transaction.on_commit(
+            lambda: account_linked.send_robust(sender=OntraportAccount, account=account, created=is_new), using=alias()
+        )
+    return account
+
+
+def _place(owner: Owner, attempt: Attempt, identity: Identity) -> OntraportAccount | None:
+    """Return the row that the grant belongs into, locked; ``None``: a new one. Raises ``LinkingFailed``."""
+    if not attempt.account:
+        same: OntraportAccount | None = _same_account(owner, identity).select_for_update().first()
+        return same
+    account: OntraportAccount | None = owner.accounts().select_for_update().filter(uid=attempt.account).first()
+    if account is None:
+        raise LinkingFailed(_("This connection was removed in the meantime. Please connect anew."), code="gone")
+    if account.ontraport_id and not identity.ontraport_id:
+        raise LinkingFailed(_("Ontraport did not say whose account this is. Nothing was changed; please try again."), code="unidentified")
+    if account.ontraport_id and account.ontraport_id != identity.ontraport_id:
+        raise LinkingFailed(
+            _("You signed in to Ontraport account %(came)s, but this connection is for account %(expected)s. Nothing was changed.")
+            % {"came": identity.ontraport_id, "expected": account.ontraport_id},
+            code="different_account",
+        )
+    return account
+
+
+def _let_old_grant_go(account: OntraportAccount, refresh_token: Secret) -> None:
+    try:
+        old = revoking.queue(account, refresh_token)
+    except SecretUnreadable:
+        return
+    transaction.on_commit(lambda: revoking.deliver(old), using=alias())
+
+
+def unlink(account: OntraportAccount) -> None:
+    """Let an account go: the row and its credentials are gone when the transaction commits, then Ontraport is told.
+
+    Ontraport is told again later (by the beat task) when it cannot be reached. Raises nothing on that account.
+    """
+    with transaction.atomic(using=alias()):
+        account.delete(using=alias())
+        transaction.on_commit(lambda: _deliver_for(account.uid), using=alias())
+
+
+def _deliver_for(account_uid: UUID) -> None:
+    for revocation in OntraportRevocation.objects.using(alias()).filter(account_uid=account_uid):
+        revoking.deliver(revocation)

@@ -1,0 +1,310 @@
+"""The rows: accounts, their history, grants still to be revoked, and the site's standing with Ontraport. No network here."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterable
+from datetime import timedelta
+from importlib import import_module
+from typing import Any, ClassVar, cast
+
+from django.conf import settings
+from django.db import models
+from django.db.models.deletion import CASCADE, SET_NULL, Collector
+from django.db.models.functions import Now
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from requests.auth import AuthBase
+
+from .conf import conf, tenant_of
+from .fields import EncryptedTextField
+
+SECRET_FIELDS = ("access_token", "refresh_token", "app_id")
+
+
+class Method(models.TextChoices):
+    OAUTH = "oauth", _("OAuth")
+    API_KEY = "api_key", _("API key")
+
+
+class Status(models.TextChoices):
+    CONNECTED = "connected", _("connected")
+    NEEDS_RECONNECT = "needs_reconnect", _("needs reconnect")
+
+
+def refresh_delay(lifetime: float) -> float:
+    """Return how many seconds after its issue a token is refreshed: ``ONTRAPORT_REFRESH_MARGIN`` before its end, yet never later than
+    half of the lifetime, nor earlier than a quarter of it, so that short-lived tokens are not refreshed without pause.
+    """
+    return max(min(lifetime - conf.ONTRAPORT_REFRESH_MARGIN, lifetime / 2), lifetime / 4)
+
+
+def forget_user(
+    collector: Collector, field: models.Field[Any, Any], accounts: models.QuerySet[OntraportAccount], using: str
+) -> None:
+    """``on_delete`` of the user: personal links go with the person (and are revoked), links of a tenant stay with the tenant."""
+    SET_NULL(collector, field, accounts.exclude(tenant=""), using)
+    CASCADE(collector, field, accounts.filter(tenant=""), using)
+
+
+def _access() -> Any:
+    """Return what uses an account. It stands above the models, so it is looked up when it is used."""
+    return import_module("ontraport_connect.access")
+
+
+class OntraportAccountQuerySet(models.QuerySet["OntraportAccount"]):
+    def for_request(self, request: HttpRequest) -> OntraportAccountQuerySet:
+        """Return the accounts that the person of this request may see: the only way in which views reach rows."""
+        user = getattr(request, "user", None)
+        if user is None or not user.is_authenticated or not user.is_active:
+            return self.none()
+        tenant = tenant_of(request)
+        if tenant is None:
+            return self.filter(user=user, tenant="")
+        return self.filter(tenant=tenant) if tenant else self.none()
+
+    def usable(self) -> OntraportAccountQuerySet:
+        """Leave out the accounts of people who were deactivated; those of a tenant do not depend on one person."""
+        return self.filter(~models.Q(tenant="") | models.Q(user__is_active=True))
+
+    def due(self) -> OntraportAccountQuerySet:
+        """Return the accounts to be refreshed by now, by the clock of the database."""
+        return self.filter(status=Status.CONNECTED, refresh_at__lte=Now())
+
+
+class OntraportAccount(models.Model):
+    """One link between an owner (a user, or a tenant) and one Ontraport account."""
+
+    uid = models.UUIDField(_("handle"), default=uuid.uuid4, unique=True, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("user"),
+        on_delete=forget_user,
+        null=True,
+        blank=True,
+        related_name="ontraport_accounts",
+        help_text=_("Who linked it; the owner, unless a tenant is."),
+    )
+    tenant = models.CharField(_("tenant"), max_length=200, blank=True, default="")
+    label = models.CharField(_("label"), max_length=100, blank=True, default="")
+    is_default = models.BooleanField(_("default"), default=False)
+    method = models.CharField(_("method"), max_length=10, choices=Method, default=Method.OAUTH)
+    ontraport_id = models.CharField(_("Ontraport account"), max_length=40, blank=True, default="")
+    scope = models.CharField(_("scope"), max_length=500, blank=True, default="")
+    client_id = models.CharField(_("client id"), max_length=500, blank=True, default="")
+    access_token = EncryptedTextField(_("access token"), null=True)
+    refresh_token = EncryptedTextField(_("refresh token"), null=True)
+    app_id = EncryptedTextField(_("App ID"), null=True)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    refresh_at = models.DateTimeField(_("next refresh"), null=True, blank=True)
+    status = models.CharField(_("state"), max_length=20, choices=Status, default=Status.CONNECTED)
+    last_error = models.CharField(_("last error"), max_length=100, blank=True, default="")
+    failures = models.PositiveIntegerField(_("failures in a row"), default=0)
+    linked_at = models.DateTimeField(_("linked"), default=timezone.now)
+    refreshed_at = models.DateTimeField(_("last refreshed"), null=True, blank=True)
+
+    version = models.PositiveBigIntegerField(default=0, editable=False)
+    lease_owner = models.CharField(max_length=32, blank=True, default="", editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+
+    objects: ClassVar[Any] = OntraportAccountQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("Ontraport account")
+        verbose_name_plural = _("Ontraport accounts")
+        ordering = ("-is_default", "linked_at", "pk")
+        permissions = (("link_ontraportaccount", "Can link Ontraport accounts"),)
+        indexes = (
+            models.Index(fields=["refresh_at", "id"], name="ontraport_refresh_at"),
+            models.Index(fields=["tenant"], name="ontraport_tenant"),
+        )
+        constraints = (
+            models.UniqueConstraint(
+                fields=["user", "method", "ontraport_id"],
+                condition=models.Q(tenant="") & ~models.Q(ontraport_id=""),
+                name="ontraport_once_per_user",
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "method", "ontraport_id"],
+                condition=~models.Q(tenant="") & ~models.Q(ontraport_id=""),
+                name="ontraport_once_per_tenant",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.label or (f"Ontraport {self.ontraport_id}" if self.ontraport_id else "Ontraport")
+
+    @classmethod
+    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any]) -> OntraportAccount:
+        account = super().from_db(db, field_names, values)
+        account._remember()
+        return account
+
+    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+        super().refresh_from_db(*args, **kwargs)
+        self._remember()
+
+    def adopt(self, current: OntraportAccount) -> None:
+        """Take over every value of ``current``, the same row read later."""
+        self.__dict__.update({name: current.__dict__[name] for name in self._column_names()})
+        self._remember()
+
+    def save(
+        self,
+        *,
+        force_insert: bool | tuple[models.base.ModelBase, ...] = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Iterable[str] | None = None,
+    ) -> None:
+        """Write what was changed since the row was read, and nothing else, so that an account read before a refresh
+        cannot bring a spent token back.
+        """
+        if self._state.adding or force_insert:
+            self._schedule()
+        else:
+            update_fields = self._changed() if update_fields is None else set(update_fields)
+            if update_fields & {*SECRET_FIELDS, "expires_at"}:
+                update_fields |= {"version"} | (self._schedule() if "refresh_at" not in update_fields else set())
+                self.version = models.F("version") + 1
+        super().save(force_insert=force_insert, force_update=force_update, using=using, update_fields=update_fields)
+        if not isinstance(self.version, int):
+            self.refresh_from_db(using=using, fields=["version"])
+        self._remember()
+
+    @property
+    def is_connected(self) -> bool:
+        return self.status == Status.CONNECTED
+
+    def auth(self) -> AuthBase:
+        """Return a ``requests`` auth that attaches the credentials, refreshes ahead of expiry, and once on a 401."""
+        return cast("AuthBase", _access().AccountAuth(self))
+
+    def rest(self, method: str, path: str, **kwargs: Any) -> Any:
+        """Call Ontraport's REST API; see ``access.rest``."""
+        return _access().rest(self, method, path, **kwargs)
+
+    def mcp(self, tool: str, **arguments: Any) -> Any:
+        """Call a tool of Ontraport's MCP server; see ``access.mcp``."""
+        return _access().mcp(self, tool, arguments)
+
+    async def amcp(self, tool: str, **arguments: Any) -> Any:
+        """Call a tool of Ontraport's MCP server in an async view; see ``access.mcp``."""
+        return await _access().amcp(self, tool, arguments)
+
+    def is_valid_for(self, seconds: float) -> bool:
+        """Tell whether the access token is valid for that long still (an API key always is)."""
+        return self.expires_at is None or self.expires_at > timezone.now() + timedelta(seconds=seconds)
+
+    def _schedule(self) -> set[str]:
+        """Set when the beat task refreshes tokens that other code than ours brought (an import of existing links)."""
+        if self.expires_at is None or self.refresh_token is None or (self._state.adding and self.refresh_at is not None):
+            return set()
+        lifetime = (self.expires_at - timezone.now()).total_seconds()
+        self.refresh_at = timezone.now() + timedelta(seconds=refresh_delay(lifetime) if lifetime > 0 else 0)
+        return {"refresh_at"}
+
+    def _remember(self) -> None:
+        self._loaded = {name: self.__dict__.get(name) for name in self._column_names()}
+
+    def _changed(self) -> set[str]:
+        return {
+            field.attname
+            for field in self._meta.concrete_fields
+            if not field.primary_key and self.__dict__.get(field.attname) != self._loaded.get(field.attname)
+        }
+
+    @classmethod
+    def _column_names(cls) -> list[str]:
+        return [field.attname for field in cls._meta.concrete_fields]
+
+
+class EventKind(models.TextChoices):
+    LINKED = "linked", _("linked")
+    REFRESH_FAILING = "refresh_failing", _("refresh failing")
+    RECOVERED = "recovered", _("recovered")
+    NEEDS_RECONNECT = "needs_reconnect", _("needs reconnect")
+    RECONNECTED = "reconnected", _("reconnected")
+    DISCONNECTED = "disconnected", _("disconnected")
+    MISCONFIGURED = "misconfigured", _("this site was refused by Ontraport")
+    MENDED = "mended", _("this site is accepted again")
+
+
+class OntraportEvent(models.Model):
+    """One line in the history of an account, or of the site where it names none; it outlives the account, and holds no secret."""
+
+    account = models.ForeignKey(
+        OntraportAccount, verbose_name=_("account"), on_delete=models.SET_NULL, null=True, related_name="events"
+    )
+    account_uid = models.UUIDField(_("handle"), null=True, db_index=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    tenant = models.CharField(_("tenant"), max_length=200, blank=True, default="")
+    ontraport_id = models.CharField(_("Ontraport account"), max_length=40, blank=True, default="")
+    kind = models.CharField(_("what"), max_length=20, choices=EventKind)
+    detail = models.CharField(_("detail"), max_length=200, blank=True, default="")
+    at = models.DateTimeField(_("when"), default=timezone.now, db_index=True)
+
+    class Meta:
+        verbose_name = _("Ontraport event")
+        verbose_name_plural = _("Ontraport events")
+        ordering = ("-at", "-pk")
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M} {self.kind}"
+
+    @classmethod
+    def record(cls, account: OntraportAccount, kind: EventKind, detail: str = "", using: str | None = None) -> None:
+        cls._default_manager.using(using).create(
+            account=None if kind == EventKind.DISCONNECTED else account,
+            account_uid=account.uid,
+            user_id=account.user_id,
+            tenant=account.tenant,
+            ontraport_id=account.ontraport_id,
+            kind=kind,
+            detail=detail[:200],
+        )
+
+
+class OntraportRevocation(models.Model):
+    """A grant that this site has let go of and that Ontraport still has to be told about (RFC 7009)."""
+
+    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    account_uid = models.UUIDField(db_index=True)
+    client_id = models.CharField(max_length=500, blank=True, default="")
+    refresh_token = EncryptedTextField()
+    attempts = models.PositiveIntegerField(default=0)
+    try_at = models.DateTimeField(default=timezone.now, db_index=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = _("revocation to deliver")
+        verbose_name_plural = _("revocations to deliver")
+
+    def __str__(self) -> str:
+        return f"{self.account_uid} ({self.attempts})"
+
+
+class OntraportUsedState(models.Model):
+    """A ``state`` that came back; the primary key makes that happen once, whatever the session store can promise."""
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    def __str__(self) -> str:
+        return f"used {self.at:%Y-%m-%d %H:%M}"
+
+
+class OntraportService(models.Model):
+    """One row: whether this site may call Ontraport's token endpoint now, and when its beat and workers were last seen."""
+
+    held_until = models.DateTimeField(null=True)
+    hold_code = models.CharField(max_length=40, blank=True, default="")
+    hold_client = models.CharField(max_length=64, blank=True, default="")
+    beat_at = models.DateTimeField(null=True)
+    worker_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.hold_code or "open"

@@ -1,0 +1,59 @@
+"""What is answered instead of a view that needs a usable account: a way on for a browser, JSON for a client that wants JSON."""
+
+from __future__ import annotations
+
+import math
+from urllib.parse import urlencode
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.cache import patch_vary_headers
+
+from .exceptions import OntraportUnavailable
+from .models import OntraportAccount
+
+
+def wants_json(request: HttpRequest) -> bool:
+    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+
+
+def not_signed_in(request: HttpRequest) -> HttpResponse:
+    if wants_json(request):
+        return _json(401, {"error": "login_required"})
+    return redirect_to_login(request.get_full_path())
+
+
+def not_usable(request: HttpRequest, account: OntraportAccount | None) -> HttpResponse:
+    """Send a browser to connect, or reconnect ``account``, and back."""
+    url = connect_url(request, account)
+    if wants_json(request):
+        error = "ontraport_not_connected" if account is None else "ontraport_reconnect_required"
+        return _json(401, {"error": error, "connect_url": request.build_absolute_uri(url)})
+    return HttpResponseRedirect(url)
+
+
+def connect_url(request: HttpRequest, account: OntraportAccount | None) -> str:
+    """Return the connect page's address, which comes back to this page when it can be got."""
+    back = request.get_full_path() if request.method in {"GET", "HEAD"} else ""
+    query = {**({"next": back} if back else {}), **({"account": str(account.uid)} if account else {})}
+    return reverse("ontraport_connect:connect") + (f"?{urlencode(query)}" if query else "")
+
+
+def unavailable(request: HttpRequest, error: OntraportUnavailable) -> HttpResponse:
+    """Answer 503: the link is well, Ontraport is away."""
+    if wants_json(request):
+        response = _json(503, {"error": "ontraport_unavailable"})
+    else:
+        response = render(request, "ontraport_connect/unavailable.html", status=503)
+    if error.retry_after is not None:
+        response["Retry-After"] = str(math.ceil(error.retry_after))
+    return response
+
+
+def _json(status: int, body: dict[str, str]) -> HttpResponse:
+    response = JsonResponse(body, status=status)
+    patch_vary_headers(response, ["Accept"])
+    response["Cache-Control"] = "no-store"
+    return response

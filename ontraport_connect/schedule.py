@@ -1,0 +1,16 @@
+"""The ready entry for Celery beat: ``CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE}``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+INTERVAL = 60.0
+"""Seconds between two looks for tokens that are due."""
+
+BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    "ontraport-refresh-expiring-tokens": {
+        "task": "ontraport_connect.tasks.refresh_expiring_tokens",
+        "schedule": INTERVAL,
+        "options": {"expires": INTERVAL},
+    },
+}

@@ -1,0 +1,47 @@
+"""A value that shows nothing but to ``reveal()``."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from typing import NoReturn
+
+
+class Secret:
+    """Text that no log, traceback, template, ``repr``, ``vars`` or serializer shows.
+
+    It is made of the text, or of a function that returns it, so that nothing is decrypted before it is asked for.
+    """
+
+    __slots__ = ("_read",)
+
+    def __init__(self, value: str | Callable[[], str]) -> None:
+        self._read: Callable[[], str] = value if callable(value) else lambda: value
+
+    def reveal(self) -> str:
+        """Return the text. Raises ``SecretUnreadable`` when it is stored and cannot be decrypted."""
+        return self._read()
+
+    def __repr__(self) -> str:
+        return "[secret]"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format("[secret]", spec)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self.reveal().encode(), other.reveal().encode())
+
+    __hash__ = None  # type: ignore[assignment]  # the hash of a secret in a dict would tell equal ones apart
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Secret:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A secret cannot be pickled; save the account and pass its uid instead.")

@@ -1,0 +1,155 @@
+"""Ontraport as this site is configured for it, and whether the site may knock at its token endpoint now.
+
+A hold stops every refresh of the site: after a 429 until the time that Ontraport named, and after a refusal of the client (wrong secret)
+until it is mended. It is found mended by the changed configuration itself, or by a probe: one refresh at a time, every ``PROBE_AFTER`` seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q, Value
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from .conf import conf
+from .database import alias
+from .exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable
+from .models import EventKind, OntraportEvent, OntraportService
+from .provider import LONGEST_PAUSE, PRESETS, Client, Endpoints
+from .secret import Secret
+from .transport import Transport
+
+logger = logging.getLogger("ontraport_connect")
+
+PROBE_AFTER = 60.0
+RATE_LIMITED = "rate_limited"
+
+
+def endpoints() -> Endpoints:
+    """Return the configured endpoints. Raises ``OntraportMisconfigured``."""
+    configured = conf.ONTRAPORT_ENDPOINTS
+    if isinstance(configured, str):
+        if configured not in PRESETS:
+            raise OntraportMisconfigured(
+                f"ONTRAPORT_ENDPOINTS is neither a dict nor one of {', '.join(sorted(PRESETS))}.", code="endpoints"
+            )
+        return PRESETS[configured]
+    known = {name for name in Endpoints.__slots__ if isinstance(name, str)}
+    unknown, missing = set(configured) - known, {"authorization_endpoint", "token_endpoint"} - set(configured)
+    if unknown or missing or not all(value is None or isinstance(value, str) for value in configured.values()):
+        raise OntraportMisconfigured(
+            "ONTRAPORT_ENDPOINTS needs authorization_endpoint and token_endpoint, and may have issuer, revocation_endpoint and"
+            f" registration_endpoint, each a URL; unknown: {sorted(unknown)}, missing: {sorted(missing)}.",
+            code="endpoints",
+        )
+    return Endpoints(**_without_none(configured))
+
+
+def _without_none(configured: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in configured.items() if value is not None}
+
+
+def client(client_id: str = "") -> Client:
+    """Return this site as OAuth client; ``client_id`` is that of the grant, where it is not ``ONTRAPORT_CLIENT_ID``.
+
+    Raises ``OntraportMisconfigured`` when there is no client id at all.
+    """
+    secret = conf.ONTRAPORT_CLIENT_SECRET if conf.ONTRAPORT_CLIENT_ID else None
+    chosen = conf.ONTRAPORT_CLIENT_ID or client_id
+    if not chosen:
+        raise OntraportMisconfigured("ONTRAPORT_CLIENT_ID is not set, and the account names no client.", code="client_id")
+    return Client(
+        client_id=chosen,
+        client_secret=Secret(secret) if secret else None,
+        endpoints=endpoints(),
+        scopes=tuple(conf.ONTRAPORT_SCOPES),
+        resource=conf.ONTRAPORT_RESOURCE,
+    )
+
+
+def new_transport(pool_size: int = 1) -> Transport:
+    return Transport(timeout=conf.ONTRAPORT_TIMEOUT, pool_size=pool_size)
+
+
+def fingerprint() -> str:
+    """Return what tells one configuration of the client from another, without telling the secret."""
+    parts = (conf.ONTRAPORT_CLIENT_ID, conf.ONTRAPORT_CLIENT_SECRET, conf.ONTRAPORT_ENDPOINTS)
+    return salted_hmac("ontraport_connect.client", repr(parts), algorithm="sha256").hexdigest()
+
+
+def standing() -> OntraportService:
+    """Return the row; there is one, made when first needed."""
+    row = OntraportService.objects.using(alias()).filter(pk=1).first()
+    if row is None:
+        try:
+            with transaction.atomic(using=alias()):
+                row = OntraportService.objects.using(alias()).create(pk=1)
+        except IntegrityError:
+            row = OntraportService.objects.using(alias()).get(pk=1)
+    return row
+
+
+def enter() -> bool:
+    """Return when the token endpoint may be called; else raise what says until when it may not.
+
+    True means: the last answer was a refusal of this site, and this call finds out whether that has been mended. Raises
+    ``OntraportUnavailable`` (rate limited) or ``OntraportMisconfigured`` (the client is refused).
+    """
+    row = OntraportService.objects.using(alias()).filter(pk=1).first()
+    if row is None or not row.hold_code:
+        return False
+    if row.hold_code == RATE_LIMITED:
+        remaining = (row.held_until - timezone.now()).total_seconds() if row.held_until else 0.0
+        if remaining > 0:
+            raise OntraportUnavailable(
+                "Ontraport asked this site to slow down.", code=RATE_LIMITED, retry_after=min(remaining, LONGEST_PAUSE)
+            )
+        return False
+    if row.hold_client == fingerprint() and not _is_probe():
+        raise OntraportMisconfigured(
+            f"Ontraport refuses this site as a client ({row.hold_code}); nothing is sent until ONTRAPORT_CLIENT_ID and"
+            " ONTRAPORT_CLIENT_SECRET are mended, but for one probe a minute.",
+            code=row.hold_code,
+        )
+    return True
+
+
+def _is_probe() -> bool:
+    """Win the right to try once whether the configuration has been mended at Ontraport's side."""
+    return bool(
+        OntraportService.objects.using(alias())
+        .filter(pk=1, held_until__lte=Now())
+        .update(held_until=Now() + Value(timedelta(seconds=PROBE_AFTER)))
+    )
+
+
+def hold(error: OntraportError) -> None:
+    """Stop every refresh of the site for what ``error`` says; the first to notice a refused client says so, loudly and once."""
+    standing()
+    row = OntraportService.objects.using(alias()).filter(pk=1)
+    if isinstance(error, OntraportUnavailable):
+        pause = timedelta(seconds=error.retry_after or PROBE_AFTER)
+        row.filter(Q(hold_code="") | Q(hold_code=RATE_LIMITED)).update(
+            hold_code=RATE_LIMITED, held_until=Now() + Value(pause)
+        )
+        return
+    mark = fingerprint()
+    first = row.exclude(hold_code=error.code, hold_client=mark).update(
+        hold_code=error.code, hold_client=mark, held_until=Now() + Value(timedelta(seconds=PROBE_AFTER))
+    )
+    if first:
+        logger.critical("%s No account was touched; refreshing goes on by itself once this is mended.", error)
+        OntraportEvent.objects.using(alias()).create(kind=EventKind.MISCONFIGURED, detail=error.code)
+
+
+def release() -> None:
+    """Take back the hold on a refused client, since Ontraport has just served it."""
+    refused = OntraportService.objects.using(alias()).filter(pk=1).exclude(hold_code__in=["", RATE_LIMITED])
+    if refused.update(hold_code="", hold_client="", held_until=None):
+        logger.warning("Ontraport accepts this site as a client again; refreshing goes on.")
+        OntraportEvent.objects.using(alias()).create(kind=EventKind.MENDED)

@@ -1,0 +1,86 @@
+"""Attempts to link, kept in the session between the button and the callback: one entry each, few, short-lived, used once."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+import time
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+
+from django.contrib.sessions.backends.base import SessionBase
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from .database import alias
+from .exceptions import LinkingFailed
+from .fields import seal, unseal
+from .models import OntraportUsedState
+from .secret import Secret
+
+SESSION_KEY = "ontraport_connect.attempts"
+LIFETIME = 600
+MOST = 8
+STATE_LENGTH = 43
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """Who started, from where, and for which account. ``verifier`` is sealed: some session stores are readable cookies."""
+
+    owner: str
+    tenant: str | None
+    redirect_uri: str
+    client_id: str
+    scope: str
+    next: str
+    account: str
+    verifier: str
+    started: float
+
+    def open_verifier(self, state: str) -> Secret:
+        sealed = base64.b64decode(self.verifier)
+        return Secret(lambda: unseal(sealed, f"verifier:{state}"))
+
+
+def new_state() -> str:
+    """Return 256 random bits as text (RFC 6749, 10.12)."""
+    return secrets.token_urlsafe(32)
+
+
+def seal_verifier(state: str, verifier: Secret) -> str:
+    return base64.b64encode(seal(verifier.reveal(), f"verifier:{state}")).decode()
+
+
+def keep(session: SessionBase, state: str, attempt: Attempt) -> None:
+    """Remember an attempt; the oldest goes when there are too many."""
+    attempts = {**session.get(SESSION_KEY, {}), state: asdict(attempt)}
+    while len(attempts) > MOST:
+        attempts.pop(min(attempts, key=lambda key: attempts[key]["started"]))
+    session[SESSION_KEY] = attempts
+
+
+def find(session: SessionBase, state: str) -> Attempt | None:
+    """Return the attempt that ``state`` belongs to, without changing anything."""
+    attempts = session.get(SESSION_KEY, {})
+    return Attempt(**attempts[state]) if len(state) == STATE_LENGTH and state in attempts else None
+
+
+def take(session: SessionBase, state: str, attempt: Attempt) -> None:
+    """Use an attempt up. Raises ``LinkingFailed`` when it was used before (also at this very moment, elsewhere) or is too old."""
+    attempts = dict(session.get(SESSION_KEY, {}))
+    attempts.pop(state, None)
+    session[SESSION_KEY] = attempts
+    try:
+        with transaction.atomic(using=alias()):
+            OntraportUsedState.objects.using(alias()).create(digest=hashlib.sha256(state.encode()).hexdigest())
+    except IntegrityError:
+        raise LinkingFailed("This connection was already completed or tried.", code="used") from None
+    if not 0 <= time.time() - attempt.started <= LIFETIME:
+        raise LinkingFailed("This attempt took longer than ten minutes.", code="expired")
+
+
+def forget_used() -> None:
+    """Forget states that are too old to come back."""
+    OntraportUsedState.objects.using(alias()).filter(at__lt=timezone.now() - timedelta(seconds=2 * LIFETIME)).delete()
