@@ -38,12 +38,16 @@ class AccountAuth(AuthBase):
         return request
 
     def _attach(self, request: requests.PreparedRequest) -> None:
-        request.headers.update({name: reveal(value) for name, value in credentials(self.account, request.url or "").items()})
+        request.headers.update(
+            {name: reveal(value) for name, value in credentials(self.account, request.url or "").items()}
+        )
 
     def _look(self, response: requests.Response, position: Any, **kwargs: Any) -> requests.Response:
         if response.is_redirect:
             response.close()
-            raise OntraportRejected("Ontraport answered with a redirect; credentials do not follow it.", code="redirect")
+            raise OntraportRejected(
+                "Ontraport answered with a redirect; credentials do not follow it.", code="redirect"
+            )
         if response.status_code != 401 or self.account.method != Method.OAUTH:
             return response
         request = response.request.copy()
@@ -138,10 +142,14 @@ def _read_envelope(answer: Answer) -> Any:
     if answer.status == 401:
         raise ReconnectRequired("Ontraport no longer accepts this App ID and API key.", code="key_refused")
     if answer.status == 429:
-        raise OntraportUnavailable("Ontraport asks to slow down.", code="rate_limited", retry_after=pause_of(answer.headers))
+        raise OntraportUnavailable(
+            "Ontraport asks to slow down.", code="rate_limited", retry_after=pause_of(answer.headers)
+        )
     if 400 <= answer.status < 500:
         raise OntraportRejected(
-            f"Ontraport refused the request with status {answer.status}.", code=f"http_{answer.status}", status=answer.status
+            f"Ontraport refused the request with status {answer.status}.",
+            code=f"http_{answer.status}",
+            status=answer.status,
         )
     raise OntraportUnavailable(f"Ontraport answered with status {answer.status}.", code=f"http_{answer.status}")
 
@@ -166,7 +174,9 @@ class McpAuth:
             yield request
 
     def _attach(self, request: Any) -> None:
-        request.headers.update({name: reveal(value) for name, value in credentials(self.account, str(request.url)).items()})
+        request.headers.update(
+            {name: reveal(value) for name, value in credentials(self.account, str(request.url)).items()}
+        )
 
 
 def mcp(account: OntraportAccount, tool: str, arguments: Mapping[str, Any]) -> Any:
@@ -181,7 +191,9 @@ def mcp(account: OntraportAccount, tool: str, arguments: Mapping[str, Any]) -> A
 async def amcp(account: OntraportAccount, tool: str, arguments: Mapping[str, Any]) -> Any:
     """Do what ``mcp`` does, in an async view."""
     if conf.ONTRAPORT_MCP_TOOLS is not None and tool not in conf.ONTRAPORT_MCP_TOOLS:
-        raise OntraportRejected(f"This site does not use the tool {tool}: it is not in ONTRAPORT_MCP_TOOLS.", code="tool_not_allowed")
+        raise OntraportRejected(
+            f"This site does not use the tool {tool}: it is not in ONTRAPORT_MCP_TOOLS.", code="tool_not_allowed"
+        )
     await sync_to_async(prepare)(account)
     return mcp_client.value_of(
         await mcp_client.run(

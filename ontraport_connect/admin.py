@@ -13,7 +13,6 @@ from . import linking, refreshing
 from .exceptions import OntraportError
 from .models import OntraportAccount, OntraportEvent
 
-
 if TYPE_CHECKING:
     Inline = admin.TabularInline[OntraportEvent, OntraportAccount]
     ModelAdmin = admin.ModelAdmin[OntraportAccount]

@@ -47,7 +47,11 @@ def refresh_batch(pks: Sequence[int]) -> dict[str, int]:
     except OntraportError as error:
         return {error.code: len(pks)}
     rows = list(
-        OntraportAccount.objects.using(alias()).due().usable().filter(pk__in=pks, method=Method.OAUTH).order_by("refresh_at", "pk")
+        OntraportAccount.objects.using(alias())
+        .due()
+        .usable()
+        .filter(pk__in=pks, method=Method.OAUTH)
+        .order_by("refresh_at", "pk")
     )
     counts: dict[str, int] = {}
     for outcome in _refresh_one_by_one(rows) if in_transaction() else _refresh_together(rows, is_probe):

@@ -54,7 +54,9 @@ def _endpoints() -> Iterator[CheckMessage]:
     try:
         found = service.endpoints()
     except OntraportMisconfigured as error:
-        yield Error(str(error), hint="Leave ONTRAPORT_ENDPOINTS out to use the published ones.", id="ontraport_connect.E001")
+        yield Error(
+            str(error), hint="Leave ONTRAPORT_ENDPOINTS out to use the published ones.", id="ontraport_connect.E001"
+        )
         return
     for name in ("issuer", "authorization_endpoint", "token_endpoint", "revocation_endpoint", "registration_endpoint"):
         yield from _url(f"ONTRAPORT_ENDPOINTS[{name!r}]", getattr(found, name))
@@ -133,9 +135,18 @@ def _numbers() -> Iterator[CheckMessage]:
             hint="Give (seconds to connect, seconds to the end of the answer), such as (3.05, 10).",
             id="ontraport_connect.E006",
         )
-    for name in ("ONTRAPORT_REFRESH_MARGIN", "ONTRAPORT_LEEWAY", "ONTRAPORT_REFRESH_RATE", "ONTRAPORT_REFRESH_CONCURRENCY"):
+    for name in (
+        "ONTRAPORT_REFRESH_MARGIN",
+        "ONTRAPORT_LEEWAY",
+        "ONTRAPORT_REFRESH_RATE",
+        "ONTRAPORT_REFRESH_CONCURRENCY",
+    ):
         if not _is_positive(getattr(conf, name)):
-            yield Error(f"{name} is not a positive number.", hint="See docs/settings.md for its unit.", id="ontraport_connect.E006")
+            yield Error(
+                f"{name} is not a positive number.",
+                hint="See docs/settings.md for its unit.",
+                id="ontraport_connect.E006",
+            )
 
 
 def _is_positive(value: object) -> bool:
@@ -147,7 +158,11 @@ def _lists() -> Iterator[CheckMessage]:
         value = getattr(conf, name)
         if name == "ONTRAPORT_MCP_TOOLS" and value is None:
             continue
-        if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(each, str) for each in value):
+        if (
+            isinstance(value, str)
+            or not isinstance(value, Sequence)
+            or not all(isinstance(each, str) for each in value)
+        ):
             yield Error(f"{name} is not a list of texts.", hint=f'Write {name} = ["…"].', id="ontraport_connect.E007")
 
 

@@ -90,7 +90,6 @@ class OntraportSettings:
 conf = OntraportSettings()
 
 
-
 def tenant_of(request: HttpRequest) -> str | None:
     """Return the tenant that owns the links of this request, ``None`` where links belong to the user.
 

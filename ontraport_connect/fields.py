@@ -50,7 +50,9 @@ class Sealed(bytes):
 @lru_cache(maxsize=32)
 def _derive(key: str) -> tuple[bytes, AESGCM]:
     def expand(info: bytes, length: int) -> bytes:
-        return HKDF(algorithm=SHA256(), length=length, salt=None, info=b"ontraport_connect " + info).derive(key.encode())
+        return HKDF(algorithm=SHA256(), length=length, salt=None, info=b"ontraport_connect " + info).derive(
+            key.encode()
+        )
 
     return expand(b"key id", KEY_ID_LENGTH), AESGCM(expand(b"AES-256-GCM", 32))
 
@@ -154,7 +156,7 @@ class EncryptedTextField(EncryptedMixin, models.TextField):  # type: ignore[misc
 
     def context(self, instance: models.Model) -> str:
         """Return what a ciphertext of this column is bound to."""
-        return self.context_of(getattr(instance, "uid"))
+        return self.context_of(instance.uid)
 
     def context_of(self, uid: uuid.UUID) -> str:
         return f"{self.model._meta.label_lower}.{self.column}:{uid}"

@@ -17,9 +17,13 @@ class KeyForm(forms.Form):
         label=_("App ID"), max_length=200, widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"})
     )
     api_key = forms.CharField(
-        label=_("API key"), max_length=200, widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "off"})
+        label=_("API key"),
+        max_length=200,
+        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "off"}),
     )
-    label = forms.CharField(label=_("Label"), max_length=100, required=False, help_text=_("How you want to tell it from others."))
+    label = forms.CharField(
+        label=_("Label"), max_length=100, required=False, help_text=_("How you want to tell it from others.")
+    )
 
     def _clean_header(self, name: str) -> str:
         value: str = self.cleaned_data[name]

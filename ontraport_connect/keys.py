@@ -45,17 +45,25 @@ def verify(app_id: Secret, api_key: Secret) -> str:
         with service.new_transport() as transport:
             answer = transport.send("GET", url, headers={"Api-Appid": app_id, "Api-Key": api_key})
     except OntraportError:
-        raise LinkingFailed(_("Ontraport could not be reached, so the keys could not be tried. Please try again."), code="unavailable") from None
+        raise LinkingFailed(
+            _("Ontraport could not be reached, so the keys could not be tried. Please try again."), code="unavailable"
+        ) from None
     if answer.status == 401:
-        raise LinkingFailed(_("Ontraport does not know this App ID and API key. Please copy both again."), code="key_refused")
+        raise LinkingFailed(
+            _("Ontraport does not know this App ID and API key. Please copy both again."), code="key_refused"
+        )
     if answer.status == 403:
         raise LinkingFailed(
-            _("Ontraport knows this key, but it may not read contacts. Give its user that permission, or use another key."),
+            _(
+                "Ontraport knows this key, but it may not read contacts. Give its user that permission, or use another key."
+            ),
             code="key_forbidden",
         )
     ontraport_id = _account_id(answer)
     if not ontraport_id:
-        raise LinkingFailed(_("Ontraport's answer could not be understood. Please try again in a few minutes."), code="unavailable")
+        raise LinkingFailed(
+            _("Ontraport's answer could not be understood. Please try again in a few minutes."), code="unavailable"
+        )
     return ontraport_id
 
 

@@ -71,7 +71,9 @@ def begin(
     return url
 
 
-def complete(session: SessionBase, owner: Owner, parameters: Mapping[str, list[str]]) -> tuple[OntraportAccount, Attempt]:
+def complete(
+    session: SessionBase, owner: Owner, parameters: Mapping[str, list[str]]
+) -> tuple[OntraportAccount, Attempt]:
     """Finish the attempt that an authorization response belongs to, and return the account, new or reconnected in place.
 
     ``parameters`` are those of the callback, each with all its values. Nothing is sent before state, person, tenant and issuer have been
@@ -111,7 +113,9 @@ def _read_code(parameters: Mapping[str, list[str]]) -> Secret:
     if error == "access_denied":
         raise LinkingFailed(_("Access was not allowed at Ontraport. Nothing was connected."), code="denied")
     if error:
-        raise ProviderRefused(_("Ontraport did not complete the connection."), code="refused", said=_one(parameters, "error_description"))
+        raise ProviderRefused(
+            _("Ontraport did not complete the connection."), code="refused", said=_one(parameters, "error_description")
+        )
     code = _one(parameters, "code")
     if not code or len(code) > 4096 or not code.isascii() or not code.isprintable():
         raise LinkingFailed(_("Ontraport's answer was incomplete."), code="incomplete")
@@ -133,12 +137,18 @@ def _one(parameters: Mapping[str, list[str]], name: str) -> str:
 
 def _exchange_failed(error: OntraportError) -> LinkingFailed:
     if isinstance(error, ReconnectRequired):
-        return LinkingFailed(_("Ontraport did not accept its own answer; it may have been used before, or took too long."), code="code")
+        return LinkingFailed(
+            _("Ontraport did not accept its own answer; it may have been used before, or took too long."), code="code"
+        )
     if isinstance(error, OntraportMisconfigured):
         logger.critical("Linking failed for a reason that only the operator can mend: %s", error)
-        return LinkingFailed(_("This site is not set up correctly for Ontraport. Its operator has been told."), code="misconfigured")
+        return LinkingFailed(
+            _("This site is not set up correctly for Ontraport. Its operator has been told."), code="misconfigured"
+        )
     logger.warning("Linking failed: %s (%s)", error, error.code)
-    return LinkingFailed(_("Ontraport could not be reached. Nothing was changed; please try again in a moment."), code="unavailable")
+    return LinkingFailed(
+        _("Ontraport could not be reached. Nothing was changed; please try again in a moment."), code="unavailable"
+    )
 
 
 def _store(owner: Owner, attempt: Attempt, grant: Grant) -> OntraportAccount:
@@ -209,10 +219,15 @@ def _place(owner: Owner, attempt: Attempt, identity: Identity) -> OntraportAccou
     if account is None:
         raise LinkingFailed(_("This connection was removed in the meantime. Please connect anew."), code="gone")
     if account.ontraport_id and not identity.ontraport_id:
-        raise LinkingFailed(_("Ontraport did not say whose account this is. Nothing was changed; please try again."), code="unidentified")
+        raise LinkingFailed(
+            _("Ontraport did not say whose account this is. Nothing was changed; please try again."),
+            code="unidentified",
+        )
     if account.ontraport_id and account.ontraport_id != identity.ontraport_id:
         raise LinkingFailed(
-            _("You signed in to Ontraport account %(came)s, but this connection is for account %(expected)s. Nothing was changed.")
+            _(
+                "You signed in to Ontraport account %(came)s, but this connection is for account %(expected)s. Nothing was changed."
+            )
             % {"came": identity.ontraport_id, "expected": account.ontraport_id},
             code="different_account",
         )

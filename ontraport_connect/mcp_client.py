@@ -32,7 +32,8 @@ def is_installed() -> bool:
 def require_installed() -> None:
     if not is_installed():
         raise OntraportMisconfigured(
-            "Calling Ontraport's MCP server needs the MCP SDK: pip install 'django-ontraport-connect[mcp]'.", code="no_mcp"
+            "Calling Ontraport's MCP server needs the MCP SDK: pip install 'django-ontraport-connect[mcp]'.",
+            code="no_mcp",
         )
 
 
@@ -75,7 +76,9 @@ class _Done:
     value: Any
 
 
-async def _attempt(url: str, auth: Any, timeout: tuple[float, float], use: Any, exchange: Exchange) -> _Done | OntraportError:
+async def _attempt(
+    url: str, auth: Any, timeout: tuple[float, float], use: Any, exchange: Exchange
+) -> _Done | OntraportError:
     """Return the result or the error: plain secrets are in sight of the frames below this one."""
     try:
         with anyio.fail_after(sum(timeout)):
@@ -88,7 +91,9 @@ async def _attempt(url: str, auth: Any, timeout: tuple[float, float], use: Any, 
                     follow_redirects=False,
                     trust_env=False,
                 ) as http,
-                Client(streamable_http_client(url, http_client=http, terminate_on_close=False), mode="legacy") as client,
+                Client(
+                    streamable_http_client(url, http_client=http, terminate_on_close=False), mode="legacy"
+                ) as client,
             ):
                 return _Done(await use(client))
     except Exception as error:
@@ -107,13 +112,17 @@ def _failure(error: Exception, exchange: Exchange) -> OntraportError:
             "Ontraport asks to slow down.", code="rate_limited", retry_after=pause_of(httpx2.Headers(exchange.headers))
         )
     if status is not None and 400 <= status < 500:
-        return OntraportRejected(f"Ontraport's MCP server answered with status {status}.", code=f"http_{status}", status=status)
+        return OntraportRejected(
+            f"Ontraport's MCP server answered with status {status}.", code=f"http_{status}", status=status
+        )
     if status is not None and status >= 300:
         return OntraportUnavailable(f"Ontraport's MCP server answered with status {status}.", code=f"http_{status}")
     rpc = _find(error, MCPError)
     if rpc is not None and status == 200:
         return OntraportRejected(f"Ontraport's MCP server refused the call (code {rpc.error.code}).", code="mcp_error")
-    return OntraportUnavailable(FAILURES["connection" if status is None else "nonsense"], code="connection" if status is None else "nonsense")
+    return OntraportUnavailable(
+        FAILURES["connection" if status is None else "nonsense"], code="connection" if status is None else "nonsense"
+    )
 
 
 def _find(error: BaseException, kind: type[T]) -> T | None:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Collection, Iterable
 from datetime import timedelta
 from importlib import import_module
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 from django.conf import settings
 from django.db import models
@@ -136,8 +136,8 @@ class OntraportAccount(models.Model):
         return self.label or (f"Ontraport {self.ontraport_id}" if self.ontraport_id else "Ontraport")
 
     @classmethod
-    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any]) -> OntraportAccount:
-        account = super().from_db(db, field_names, values)
+    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any], **kwargs: Any) -> Self:
+        account = super().from_db(db, field_names, values, **kwargs)
         account._remember()
         return account
 
@@ -199,7 +199,11 @@ class OntraportAccount(models.Model):
 
     def _schedule(self) -> set[str]:
         """Set when the beat task refreshes tokens that other code than ours brought (an import of existing links)."""
-        if self.expires_at is None or self.refresh_token is None or (self._state.adding and self.refresh_at is not None):
+        if (
+            self.expires_at is None
+            or self.refresh_token is None
+            or (self._state.adding and self.refresh_at is not None)
+        ):
             return set()
         lifetime = (self.expires_at - timezone.now()).total_seconds()
         self.refresh_at = timezone.now() + timedelta(seconds=refresh_delay(lifetime) if lifetime > 0 else 0)

@@ -20,7 +20,9 @@ SESSION_KEY = "ontraport_connect.problem"
 EXPLANATIONS: Mapping[str, tuple[Promise, Promise]] = {
     "unknown": (
         _("We could not match this answer to an attempt"),
-        _("It was started in another browser or session, or too long ago. Nothing was connected. Please start again here."),
+        _(
+            "It was started in another browser or session, or too long ago. Nothing was connected. Please start again here."
+        ),
     ),
     "signed_out": (
         _("You are signed out"),
@@ -28,7 +30,9 @@ EXPLANATIONS: Mapping[str, tuple[Promise, Promise]] = {
     ),
     "other_owner": (
         _("This attempt was started by somebody else"),
-        _("The person who starts connecting must be the one who completes it. Nothing was connected. You can start your own."),
+        _(
+            "The person who starts connecting must be the one who completes it. Nothing was connected. You can start your own."
+        ),
     ),
     "issuer": (
         _("This answer did not come from Ontraport"),
@@ -36,7 +40,9 @@ EXPLANATIONS: Mapping[str, tuple[Promise, Promise]] = {
     ),
     "used": (
         _("This attempt was completed already"),
-        _("An answer from Ontraport counts once. If you pressed Back or reloaded, your account may be connected already."),
+        _(
+            "An answer from Ontraport counts once. If you pressed Back or reloaded, your account may be connected already."
+        ),
     ),
     "expired": (
         _("That took longer than ten minutes"),
@@ -44,7 +50,9 @@ EXPLANATIONS: Mapping[str, tuple[Promise, Promise]] = {
     ),
     "denied": (
         _("Access was not allowed"),
-        _("You, or somebody for you, chose not to allow access at Ontraport. Nothing was connected. You can try again whenever you like."),
+        _(
+            "You, or somebody for you, chose not to allow access at Ontraport. Nothing was connected. You can try again whenever you like."
+        ),
     ),
     "unavailable": (
         _("Ontraport is not answering"),
@@ -69,7 +77,11 @@ def url(code: str) -> str:
 def leave(request: HttpRequest, error: LinkingFailed) -> HttpResponse:
     """Redirect to the page that explains. What belongs to no attempt of this session leaves no trace in it."""
     if error.code not in {"unknown", "other_owner"}:
-        request.session[SESSION_KEY] = {"code": error.code, "message": error.message, "said": getattr(error, "said", "")}
+        request.session[SESSION_KEY] = {
+            "code": error.code,
+            "message": error.message,
+            "said": getattr(error, "said", ""),
+        }
     return HttpResponseRedirect(url(error.code))
 
 
@@ -83,5 +95,11 @@ def show(request: HttpRequest, code: str) -> HttpResponse:
     kept = request.session.get(SESSION_KEY) or {}
     details = kept if kept.get("code") == code else {}
     title, text = EXPLANATIONS.get(code, OTHER)
-    context = {"code": code, "title": title, "text": text, "message": details.get("message", ""), "said": details.get("said", "")}
+    context = {
+        "code": code,
+        "title": title,
+        "text": text,
+        "message": details.get("message", ""),
+        "said": details.get("said", ""),
+    }
     return render(request, "ontraport_connect/problem.html", context)

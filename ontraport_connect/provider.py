@@ -25,7 +25,13 @@ from oauthlib.common import add_params_to_uri
 from oauthlib.oauth2 import WebApplicationClient
 from oauthlib.oauth2.rfc6749 import errors
 
-from .exceptions import OntraportError, OntraportMisconfigured, OntraportRejected, OntraportUnavailable, ReconnectRequired
+from .exceptions import (
+    OntraportError,
+    OntraportMisconfigured,
+    OntraportRejected,
+    OntraportUnavailable,
+    ReconnectRequired,
+)
 from .secret import Secret
 from .transport import FAILURES, Answer, Transport, require_secure
 
@@ -148,9 +154,7 @@ class Client:
 
     def _ask_for_tokens(self, transport: Transport, form: Mapping[str, str | Secret]) -> Grant:
         resource = {"resource": self.resource} if self.resource else {}
-        answer = transport.send(
-            "POST", self.endpoints.token_endpoint, form={**form, **resource, **self._credentials()}
-        )
+        answer = transport.send("POST", self.endpoints.token_endpoint, form={**form, **resource, **self._credentials()})
         grant = _read_grant(answer)
         if grant is None:
             raise _failure(answer)
@@ -205,7 +209,11 @@ def lifetime_of(expires_in: object) -> float:
         return ASSUMED_LIFETIME
     if isinstance(expires_in, str) and not re.fullmatch(r"[0-9]{1,18}(\.[0-9]{1,6})?", expires_in, re.ASCII):
         return ASSUMED_LIFETIME
-    seconds = min(float(expires_in), LONGEST_LIFETIME) if not isinstance(expires_in, int) else min(expires_in, LONGEST_LIFETIME)
+    seconds = (
+        min(float(expires_in), LONGEST_LIFETIME)
+        if not isinstance(expires_in, int)
+        else min(expires_in, LONGEST_LIFETIME)
+    )
     return float(seconds) if math.isfinite(seconds) and seconds > 0 else ASSUMED_LIFETIME
 
 
@@ -221,7 +229,8 @@ def _failure(answer: Answer) -> OntraportError:
         return ReconnectRequired("Ontraport no longer accepts this link's grant.", code=error)
     if error in OPERATOR_ERRORS:
         return OntraportMisconfigured(
-            f"Ontraport refuses this site as a client ({error}): check ONTRAPORT_CLIENT_ID and ONTRAPORT_CLIENT_SECRET.", code=error
+            f"Ontraport refuses this site as a client ({error}): check ONTRAPORT_CLIENT_ID and ONTRAPORT_CLIENT_SECRET.",
+            code=error,
         )
     if answer.status == 429:
         return OntraportUnavailable(
@@ -230,7 +239,9 @@ def _failure(answer: Answer) -> OntraportError:
     if answer.status == 200:
         return OntraportUnavailable(FAILURES["nonsense"], code="nonsense")
     return OntraportUnavailable(
-        f"Ontraport answered with status {answer.status}.", code=f"http_{answer.status}", retry_after=_retry_after(answer.headers)
+        f"Ontraport answered with status {answer.status}.",
+        code=f"http_{answer.status}",
+        retry_after=_retry_after(answer.headers),
     )
 
 
@@ -266,7 +277,10 @@ def _read_registration(answer: Answer) -> Mapping[str, Any] | None:
     members = _members(answer) if answer.status in {200, 201} else {}
     if not _is_token(members.get("client_id")):
         return None
-    hidden = {name: Secret(json.dumps(value) if not isinstance(value, str) else value) for name, value in members.items()}
-    return {**{name: value for name, value in members.items() if isinstance(value, (str, list))}, **{
-        name: hidden[name] for name in ("client_secret", "registration_access_token") if name in hidden
-    }}
+    hidden = {
+        name: Secret(json.dumps(value) if not isinstance(value, str) else value) for name, value in members.items()
+    }
+    return {
+        **{name: value for name, value in members.items() if isinstance(value, (str, list))},
+        **{name: hidden[name] for name in ("client_secret", "registration_access_token") if name in hidden},
+    }

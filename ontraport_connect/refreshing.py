@@ -21,7 +21,13 @@ from django.db.models.functions import Now
 from . import saving, service
 from .conf import conf
 from .database import alias, has_one_writer, in_transaction, on_own_connection
-from .exceptions import OntraportError, OntraportMisconfigured, OntraportRejected, OntraportUnavailable, ReconnectRequired
+from .exceptions import (
+    OntraportError,
+    OntraportMisconfigured,
+    OntraportRejected,
+    OntraportUnavailable,
+    ReconnectRequired,
+)
 from .models import Method, OntraportAccount, Status
 from .provider import Grant
 from .saving import Lease
@@ -86,7 +92,7 @@ def _is_wanted(current: OntraportAccount, now: datetime) -> bool:
 
 def _refresh(account: OntraportAccount, wanted: Wanted) -> None:
     if account.method != Method.OAUTH:
-        return
+        return None
     started = time.monotonic()
     while True:
         found = _acquire(account, wanted)
@@ -99,7 +105,9 @@ def _refresh(account: OntraportAccount, wanted: Wanted) -> None:
         if waited > LONG_WAIT and wanted is _is_wanted and found.account.is_valid_for(0):
             return account.adopt(found.account)
         if waited > longest_call() + LEASE_MARGIN + LONG_WAIT:
-            raise OntraportUnavailable("Another process is refreshing this account and did not end.", code="busy", retry_after=5.0)
+            raise OntraportUnavailable(
+                "Another process is refreshing this account and did not end.", code="busy", retry_after=5.0
+            )
         time.sleep(random.uniform(0.02, 0.1))  # noqa: S311  # jitter, not a secret
 
 
@@ -130,13 +138,13 @@ def _acquire(account: OntraportAccount, wanted: Wanted) -> Lease | Seen:
     return found
 
 
-def _acquire_inside(
-    account: OntraportAccount, wanted: Wanted
-) -> Lease | Seen | None:
+def _acquire_inside(account: OntraportAccount, wanted: Wanted) -> Lease | Seen | None:
     """Claim in the caller's transaction a row that no other connection can see, or have, while that transaction is open."""
     try:
         with transaction.atomic(using=alias()):
-            OntraportAccount.objects.using(alias()).select_for_update(nowait=True, of=("self",)).filter(pk=account.pk).first()
+            OntraportAccount.objects.using(alias()).select_for_update(nowait=True, of=("self",)).filter(
+                pk=account.pk
+            ).first()
             return _claim_if_wanted(account, wanted, callers_transaction=True)
     except OperationalError as error:
         raise _database_is_away(error) from error
@@ -148,9 +156,7 @@ def _database_is_away(error: OperationalError) -> OntraportUnavailable:
     return OntraportUnavailable("The database did not let this account be claimed.", code="database", retry_after=1.0)
 
 
-def _claim_if_wanted(
-    account: OntraportAccount, wanted: Wanted, *, callers_transaction: bool
-) -> Lease | Seen | None:
+def _claim_if_wanted(account: OntraportAccount, wanted: Wanted, *, callers_transaction: bool) -> Lease | Seen | None:
     current = (
         OntraportAccount.objects.using(alias()).select_related("user").annotate(now=Now()).filter(pk=account.pk).first()
     )
@@ -165,7 +171,9 @@ def _claim_if_wanted(
     if not wanted(current, current.now):
         return Seen(account=current)
     is_probe = service.enter()
-    return claim(current, is_probe=is_probe, callers_transaction=callers_transaction) or Seen(account=current, busy=True)
+    return claim(current, is_probe=is_probe, callers_transaction=callers_transaction) or Seen(
+        account=current, busy=True
+    )
 
 
 def claim(current: OntraportAccount, *, is_probe: bool, callers_transaction: bool = False) -> Lease | None:
@@ -194,7 +202,9 @@ def call(lease: Lease, transport: Transport) -> Grant | OntraportError:
     """Send the one request that spends the refresh token. Touches no database, so that a pool of threads can do it."""
     refresh_token = lease.account.refresh_token
     if refresh_token is None:
-        return ReconnectRequired("Ontraport gave no refresh token for this link, and its access token ends.", code="no_refresh_token")
+        return ReconnectRequired(
+            "Ontraport gave no refresh token for this link, and its access token ends.", code="no_refresh_token"
+        )
     if time.monotonic() > lease.send_before:
         return OntraportUnavailable("The lease ended before the request was sent.", code="late")
     try:

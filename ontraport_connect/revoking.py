@@ -29,7 +29,7 @@ LONGEST_PAUSE = 3600.0
 def queue(account: OntraportAccount, refresh_token: Secret) -> OntraportRevocation:
     """Keep a grant for revocation, encrypted, in the caller's transaction. Raises ``SecretUnreadable``."""
     return OntraportRevocation.objects.using(alias()).create(
-        account_uid=account.uid, client_id=account.client_id, refresh_token=Secret(refresh_token.reveal())
+        account_uid=account.uid, client_id=account.client_id, refresh_token=refresh_token
     )
 
 

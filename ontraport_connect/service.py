@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import timedelta
 
 from django.db import IntegrityError, transaction
@@ -39,7 +40,7 @@ def endpoints() -> Endpoints:
                 f"ONTRAPORT_ENDPOINTS is neither a dict nor one of {', '.join(sorted(PRESETS))}.", code="endpoints"
             )
         return PRESETS[configured]
-    known = {name for name in Endpoints.__slots__ if isinstance(name, str)}
+    known = {field.name for field in fields(Endpoints)}
     unknown, missing = set(configured) - known, {"authorization_endpoint", "token_endpoint"} - set(configured)
     if unknown or missing or not all(value is None or isinstance(value, str) for value in configured.values()):
         raise OntraportMisconfigured(
@@ -62,7 +63,9 @@ def client(client_id: str = "") -> Client:
     secret = conf.ONTRAPORT_CLIENT_SECRET if conf.ONTRAPORT_CLIENT_ID else None
     chosen = conf.ONTRAPORT_CLIENT_ID or client_id
     if not chosen:
-        raise OntraportMisconfigured("ONTRAPORT_CLIENT_ID is not set, and the account names no client.", code="client_id")
+        raise OntraportMisconfigured(
+            "ONTRAPORT_CLIENT_ID is not set, and the account names no client.", code="client_id"
+        )
     return Client(
         client_id=chosen,
         client_secret=Secret(secret) if secret else None,

@@ -150,7 +150,9 @@ def connect_key(request: HttpRequest) -> HttpResponse:
                 form.add_error(None, error.message)
             else:
                 messages.success(request, _("%(account)s is connected.") % {"account": linked})
-                return HttpResponseRedirect(addresses.local_path(request.POST.get("next", "")) or addresses.after_link_url())
+                return HttpResponseRedirect(
+                    addresses.local_path(request.POST.get("next", "")) or addresses.after_link_url()
+                )
     context = {"form": form, "account": account, "next": addresses.local_path(request.GET.get("next", ""))}
     return render(request, "ontraport_connect/connect_key.html", context, status=200 if not form.errors else 422)
 
@@ -164,7 +166,9 @@ def disconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
     name = str(account)
     linking.unlink(account)
     messages.success(request, _("%(account)s is disconnected. This site can no longer use it.") % {"account": name})
-    return HttpResponseRedirect(addresses.local_path(request.POST.get("next", "")) or reverse("ontraport_connect:accounts"))
+    return HttpResponseRedirect(
+        addresses.local_path(request.POST.get("next", "")) or reverse("ontraport_connect:accounts")
+    )
 
 
 @require_safe

@@ -11,7 +11,9 @@ register = template.Library()
 
 
 @register.inclusion_tag("ontraport_connect/button.html", takes_context=True)
-def connect_ontraport(context: RequestContext, *, text: str = "", next: str = "", size: str = "medium") -> dict[str, Any]:
+def connect_ontraport(
+    context: RequestContext, *, text: str = "", next: str = "", size: str = "medium"
+) -> dict[str, Any]:
     """Render "Connect Ontraport", "Connected as …" with a way to manage it, or "Reconnect Ontraport".
 
     ``text`` replaces the words of the connect button; ``next`` is the path to come back to (this page if not given); ``size`` is
