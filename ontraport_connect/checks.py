@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
@@ -32,7 +33,7 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     messages: list[CheckMessage] = []
     if not conf.ONTRAPORT_ENCRYPTION_KEYS:
         messages.append(
-            Warning(
+            checks.Warning(
                 "ONTRAPORT_ENCRYPTION_KEYS is empty, so that tokens are encrypted under a key derived from SECRET_KEY.",
                 hint="Set a key of its own, so that SECRET_KEY can be changed without regard to tokens; or keep every old SECRET_KEY in"
                 " SECRET_KEY_FALLBACKS until `manage.py ontraport rotate-keys` has run.",
@@ -41,7 +42,7 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         )
     if not conf.ONTRAPORT_REDIRECT_URI:
         messages.append(
-            Warning(
+            checks.Warning(
                 "ONTRAPORT_REDIRECT_URI is not set, so that the callback's address is built from the request's Host header.",
                 hint="Set it to the callback's absolute https URL, exactly as it is registered with Ontraport.",
                 id="ontraport_connect.W004",
@@ -101,12 +102,13 @@ def _client() -> Iterator[CheckMessage]:
 
 
 def _encryption_keys() -> Iterator[CheckMessage]:
-    keys = conf.ONTRAPORT_ENCRYPTION_KEYS
+    keys = _raw("ONTRAPORT_ENCRYPTION_KEYS")
     is_list = isinstance(keys, Sequence) and not isinstance(keys, (str, bytes))
     if not is_list or any(not isinstance(key, str) or len(key) < MINIMUM_KEY_LENGTH for key in keys):
         yield Error(
             f"ONTRAPORT_ENCRYPTION_KEYS is not a list of texts of {MINIMUM_KEY_LENGTH} characters or more.",
-            hint='Make a key with: python -c "import secrets; print(secrets.token_urlsafe(48))". Newest first; keep the old ones behind it.',
+            hint='Make a key with: python -c "import secrets; print(secrets.token_urlsafe(48))".'
+            " Newest first; keep the old ones behind it.",
             id="ontraport_connect.E004",
         )
 
@@ -127,7 +129,7 @@ def _tenant() -> Iterator[CheckMessage]:
 
 
 def _numbers() -> Iterator[CheckMessage]:
-    timeout = conf.ONTRAPORT_TIMEOUT
+    timeout = _raw("ONTRAPORT_TIMEOUT")
     is_pair = isinstance(timeout, (tuple, list)) and len(timeout) == 2
     if not is_pair or not all(_is_positive(each) for each in timeout):
         yield Error(
@@ -147,6 +149,11 @@ def _numbers() -> Iterator[CheckMessage]:
                 hint="See docs/settings.md for its unit.",
                 id="ontraport_connect.E006",
             )
+
+
+def _raw(name: str) -> Any:
+    """Return a setting of which nothing is known yet."""
+    return getattr(conf, name)
 
 
 def _is_positive(value: object) -> bool:
@@ -169,7 +176,7 @@ def _lists() -> Iterator[CheckMessage]:
 def _middleware() -> Iterator[CheckMessage]:
     installed = list(settings.MIDDLEWARE)
     if MIDDLEWARE not in installed:
-        yield Warning(
+        yield checks.Warning(
             "The middleware is not installed, so that there is no request.ontraport, no button and no @ontraport_required.",
             hint=f'Add "{MIDDLEWARE}" to MIDDLEWARE, after AuthenticationMiddleware.',
             id="ontraport_connect.W001",
@@ -186,7 +193,7 @@ def _urls() -> Iterator[CheckMessage]:
     try:
         reverse("ontraport_connect:callback")
     except NoReverseMatch:
-        yield Warning(
+        yield checks.Warning(
             "The URLs are not installed, so that nobody can connect.",
             hint='Add path("ontraport/", include("ontraport_connect.urls")) to your urls.py.',
             id="ontraport_connect.W002",
@@ -195,7 +202,7 @@ def _urls() -> Iterator[CheckMessage]:
 
 def _extras() -> Iterator[CheckMessage]:
     if conf.ONTRAPORT_MCP_TOOLS and not mcp_client.is_installed():
-        yield Warning(
+        yield checks.Warning(
             "ONTRAPORT_MCP_TOOLS names tools, but the MCP SDK is not installed.",
             hint="pip install 'django-ontraport-connect[mcp]'",
             id="ontraport_connect.W005",

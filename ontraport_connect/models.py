@@ -135,21 +135,6 @@ class OntraportAccount(models.Model):
     def __str__(self) -> str:
         return self.label or (f"Ontraport {self.ontraport_id}" if self.ontraport_id else "Ontraport")
 
-    @classmethod
-    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any], **kwargs: Any) -> Self:
-        account = super().from_db(db, field_names, values, **kwargs)
-        account._remember()
-        return account
-
-    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
-        super().refresh_from_db(*args, **kwargs)
-        self._remember()
-
-    def adopt(self, current: OntraportAccount) -> None:
-        """Take over every value of ``current``, the same row read later."""
-        self.__dict__.update({name: current.__dict__[name] for name in self._column_names()})
-        self._remember()
-
     def save(
         self,
         *,
@@ -166,12 +151,28 @@ class OntraportAccount(models.Model):
         else:
             update_fields = self._changed() if update_fields is None else set(update_fields)
             if update_fields & {*SECRET_FIELDS, "expires_at"}:
-                update_fields |= {"version"} | (self._schedule() if "refresh_at" not in update_fields else set())
+                update_fields |= {"version"} | (set() if "refresh_at" in update_fields else self._schedule())
                 self.version = models.F("version") + 1
         super().save(force_insert=force_insert, force_update=force_update, using=using, update_fields=update_fields)
-        if not isinstance(self.version, int):
+        self._remember(update_fields)
+        if update_fields is not None and "version" in update_fields:
             self.refresh_from_db(using=using, fields=["version"])
-        self._remember()
+
+    @classmethod
+    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any], **kwargs: Any) -> Self:
+        account = super().from_db(db, field_names, values, **kwargs)
+        cls._remember(account)
+        return account
+
+    def refresh_from_db(self, using: str | None = None, fields: Iterable[str] | None = None, **kwargs: Any) -> None:
+        super().refresh_from_db(using=using, fields=fields, **kwargs)
+        self._remember(fields)
+
+    def adopt(self, current: OntraportAccount) -> None:
+        """Take over the values of ``current``, the same row read later, but for what people may edit and was changed here."""
+        edited = self._changed() & {"label", "is_default", "user_id", "tenant"}
+        self._loaded = {name: current.__dict__[name] for name in self._column_names()}
+        self.__dict__.update({name: value for name, value in self._loaded.items() if name not in edited})
 
     @property
     def is_connected(self) -> bool:
@@ -209,8 +210,17 @@ class OntraportAccount(models.Model):
         self.refresh_at = timezone.now() + timedelta(seconds=refresh_delay(lifetime) if lifetime > 0 else 0)
         return {"refresh_at"}
 
-    def _remember(self) -> None:
-        self._loaded = {name: self.__dict__.get(name) for name in self._column_names()}
+    def _remember(self, names: Iterable[str] | None = None) -> None:
+        """Note that these columns (all, if not said) hold now what the row holds."""
+        known = None if names is None else set(names)
+        self._loaded = {
+            **getattr(self, "_loaded", {}),
+            **{
+                field.attname: self.__dict__.get(field.attname)
+                for field in self._meta.concrete_fields
+                if known is None or known & {field.name, field.attname}
+            },
+        }
 
     def _changed(self) -> set[str]:
         return {

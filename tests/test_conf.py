@@ -1,0 +1,56 @@
+"""The settings: live, and with the defaults that DESIGN names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.http import HttpRequest
+from django.test import RequestFactory, override_settings
+
+from ontraport_connect.conf import OntraportSettings, conf, tenant_of
+
+DEFAULTS: dict[str, Any] = {
+    "ONTRAPORT_CLIENT_ID": None,
+    "ONTRAPORT_CLIENT_SECRET": None,
+    "ONTRAPORT_ENDPOINTS": "ontraport",
+    "ONTRAPORT_SCOPES": ["mcp:tools"],
+    "ONTRAPORT_RESOURCE": "https://mcp.ontraport.com",
+    "ONTRAPORT_REST_URL": "https://api.ontraport.com/1/",
+    "ONTRAPORT_MCP_URL": "https://mcp.ontraport.com",
+    "ONTRAPORT_REDIRECT_URI": None,
+    "ONTRAPORT_MCP_TOOLS": None,
+    "ONTRAPORT_ENCRYPTION_KEYS": [],
+    "ONTRAPORT_TENANT": None,
+    "ONTRAPORT_REFRESH_MARGIN": 600,
+    "ONTRAPORT_REFRESH_RATE": 100,
+    "ONTRAPORT_REFRESH_CONCURRENCY": 32,
+    "ONTRAPORT_LEEWAY": 60,
+    "ONTRAPORT_TIMEOUT": (3.05, 10),
+    "ONTRAPORT_AFTER_LINK_URL": None,
+}
+
+
+@pytest.mark.parametrize(("name", "default"), DEFAULTS.items())
+def test_defaults(name: str, default: Any) -> None:
+    assert getattr(conf, name) == default
+
+
+def test_every_setting_follows_override_settings() -> None:
+    for name in (name for name in vars(OntraportSettings) if name.startswith("ONTRAPORT_")):
+        with override_settings(**{name: "something else"}):
+            assert getattr(conf, name) == "something else"
+
+
+def nobody(request: HttpRequest) -> None:
+    return None
+
+
+def number(request: HttpRequest) -> int:
+    return 7
+
+
+@pytest.mark.parametrize(("path", "tenant"), [(None, None), ("nobody", ""), ("number", "7")])
+def test_the_tenant_of_a_request(path: str | None, tenant: str | None) -> None:
+    with override_settings(ONTRAPORT_TENANT=path and f"{__name__}.{path}"):
+        assert tenant_of(RequestFactory().get("/")) == tenant
