@@ -200,14 +200,11 @@ class OntraportAccount(models.Model):
 
     def _schedule(self) -> set[str]:
         """Set when the beat task refreshes tokens that other code than ours brought (an import of existing links)."""
-        if (
-            self.expires_at is None
-            or self.refresh_token is None
-            or (self._state.adding and self.refresh_at is not None)
-        ):
+        if self.refresh_token is None or (self._state.adding and self.refresh_at is not None):
             return set()
-        lifetime = (self.expires_at - timezone.now()).total_seconds()
-        self.refresh_at = timezone.now() + timedelta(seconds=refresh_delay(lifetime) if lifetime > 0 else 0)
+        now = timezone.now()
+        remaining = timedelta() if self.expires_at is None else self.expires_at - now
+        self.refresh_at = now + min(remaining - timedelta(seconds=conf.ONTRAPORT_REFRESH_MARGIN), remaining / 2)
         return {"refresh_at"}
 
     def _remember(self, names: Iterable[str] | None = None) -> None:

@@ -59,10 +59,10 @@ def test_imported_tokens_are_scheduled(account: OntraportAccount) -> None:
     assert timedelta(minutes=29) < account.refresh_at - timezone.now() < timedelta(minutes=31)
 
 
-def test_an_imported_token_that_has_expired_is_due_at_once(maya: Any) -> None:
-    account = OntraportAccount.objects.create(
-        user=maya, access_token="a", refresh_token="r", expires_at=timezone.now() - timedelta(hours=1)
-    )
+@pytest.mark.parametrize("remaining", [timedelta(hours=-1), timedelta(minutes=9), None])
+def test_an_imported_token_that_ends_soon_or_nobody_knows_when_is_due_at_once(maya: Any, remaining: Any) -> None:
+    expires_at = None if remaining is None else timezone.now() + remaining
+    account = OntraportAccount.objects.create(user=maya, access_token="a", refresh_token="r", expires_at=expires_at)
     assert list(OntraportAccount.objects.due()) == [account]
 
 
