@@ -27,6 +27,12 @@ def seconds_pair(value: str) -> tuple[float, float]:
     return float(connect), float(read)
 
 
+def rate(value: str) -> tuple[int, float]:
+    """``"180,60"``: calls, within seconds."""
+    calls, seconds = value.split(",")
+    return int(calls), float(seconds)
+
+
 # The site
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="insecure-key-for-development-only" if DEBUG else "")
@@ -158,6 +164,9 @@ ONTRAPORT_REFRESH_RATE = env.float("ONTRAPORT_REFRESH_RATE", default=100)
 ONTRAPORT_REFRESH_CONCURRENCY = env.int("ONTRAPORT_REFRESH_CONCURRENCY", default=32)
 ONTRAPORT_LEEWAY = env.int("ONTRAPORT_LEEWAY", default=60)
 ONTRAPORT_TIMEOUT = seconds_pair(env.str("ONTRAPORT_TIMEOUT", default="3.05,10"))
+ONTRAPORT_RATE_LIMIT = rate(env.str("ONTRAPORT_RATE_LIMIT", default="180,60"))
+ONTRAPORT_RATE_WAIT = env.float("ONTRAPORT_RATE_WAIT", default=60)
+ONTRAPORT_REDIS_URL = env.str("ONTRAPORT_REDIS_URL", default="") or None
 ONTRAPORT_AFTER_LINK_URL = env.str("ONTRAPORT_AFTER_LINK_URL", default="/")
 
 # The demo

@@ -129,15 +129,21 @@ def _tenant() -> Iterator[CheckMessage]:
 
 
 def _numbers() -> Iterator[CheckMessage]:
-    timeout = _raw("ONTRAPORT_TIMEOUT")
-    is_pair = isinstance(timeout, (tuple, list)) and len(timeout) == 2
-    if not is_pair or not all(_is_positive(each) for each in timeout):
+    if not _is_pair(_raw("ONTRAPORT_TIMEOUT")):
         yield Error(
             "ONTRAPORT_TIMEOUT is not a pair of positive numbers.",
             hint="Give (seconds to connect, seconds to the end of the answer), such as (3.05, 10).",
             id="ontraport_connect.E006",
         )
+    rate_limit = _raw("ONTRAPORT_RATE_LIMIT")
+    if not _is_pair(rate_limit) or not isinstance(rate_limit[0], int):
+        yield Error(
+            "ONTRAPORT_RATE_LIMIT is not a whole and a positive number.",
+            hint="Give (calls, seconds), such as (180, 60).",
+            id="ontraport_connect.E006",
+        )
     for name in (
+        "ONTRAPORT_RATE_WAIT",
         "ONTRAPORT_REFRESH_MARGIN",
         "ONTRAPORT_LEEWAY",
         "ONTRAPORT_REFRESH_RATE",
@@ -154,6 +160,10 @@ def _numbers() -> Iterator[CheckMessage]:
 def _raw(name: str) -> Any:
     """Return a setting of which nothing is known yet."""
     return getattr(conf, name)
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) == 2 and all(_is_positive(each) for each in value)
 
 
 def _is_positive(value: object) -> bool:

@@ -83,6 +83,21 @@ class OntraportSettings:
         return cast("tuple[float, float]", getattr(settings, "ONTRAPORT_TIMEOUT", (3.05, 10)))
 
     @property
+    def ONTRAPORT_RATE_LIMIT(self) -> tuple[int, float]:
+        """Calls of this site to one Ontraport account, REST and MCP together, within that many seconds."""
+        return cast("tuple[int, float]", getattr(settings, "ONTRAPORT_RATE_LIMIT", (180, 60)))
+
+    @property
+    def ONTRAPORT_RATE_WAIT(self) -> float:
+        """Seconds that a call waits for its turn before it gives up."""
+        return cast("float", getattr(settings, "ONTRAPORT_RATE_WAIT", 60))
+
+    @property
+    def ONTRAPORT_REDIS_URL(self) -> str | None:
+        """Where calls are counted; ``None``: the Redis of the cache or of Celery, if there is one, else the database."""
+        return cast("str | None", getattr(settings, "ONTRAPORT_REDIS_URL", None)) or None
+
+    @property
     def ONTRAPORT_AFTER_LINK_URL(self) -> str | None:
         return cast("str | None", getattr(settings, "ONTRAPORT_AFTER_LINK_URL", None)) or None
 

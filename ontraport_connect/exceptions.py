@@ -13,6 +13,8 @@ No error carries a token, a code, a key, or a body that Ontraport sent.
 
 from __future__ import annotations
 
+from uuid import UUID
+
 
 class OntraportError(Exception):
     """Base of all errors of this app.
@@ -28,9 +30,13 @@ class OntraportError(Exception):
 
 
 class ReconnectRequired(OntraportError):
-    """The grant is gone (revoked, expired, disconnected): only the customer can bring it back, by reconnecting."""
+    """The grant is gone (revoked, expired, disconnected): only the customer can bring it back, by reconnecting.
+
+    ``account_uid`` is the account's, where an account was being used.
+    """
 
     default_code = "reconnect_required"
+    account_uid: UUID | None = None
 
 
 class OntraportUnavailable(OntraportError):
@@ -56,9 +62,13 @@ class SecretUnreadable(OntraportMisconfigured):
 
 
 class OntraportRejected(OntraportError):
-    """Ontraport, or this app on its behalf, refuses this one request. ``status`` is the HTTP status, when there was one."""
+    """Ontraport, or this app on its behalf, refuses this one request. ``status`` is the HTTP status, when there was one.
+
+    ``said`` is what an MCP tool said of its failure, at most 200 characters; it stands in no message.
+    """
 
     default_code = "rejected"
+    said = ""
 
     def __init__(self, message: str, *, code: str = "", status: int | None = None) -> None:
         super().__init__(message, code=code)

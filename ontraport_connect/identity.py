@@ -25,7 +25,7 @@ class Identity:
     name: str = ""
 
 
-class _BearerAuth:
+class _BearerAuth(mcp_client.Auth):  # type: ignore[misc]  # its bases are what is installed
     def __init__(self, access_token: Secret) -> None:
         self._access_token = access_token
 
@@ -42,9 +42,9 @@ def identify(access_token: Secret) -> Identity:
         info = mcp_client.value_of(
             async_to_sync(mcp_client.run)(
                 conf.ONTRAPORT_MCP_URL,
-                mcp_client.auth(_BearerAuth(access_token)),
+                _BearerAuth(access_token),
                 conf.ONTRAPORT_TIMEOUT,
-                lambda client: client.call_tool("get_account_info", {}),
+                lambda client: mcp_client.call_tool(client, "get_account_info", {}),
             )
         )
     except OntraportError as error:

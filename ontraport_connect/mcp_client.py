@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, TypeVar
 
-import anyio
-
 from .exceptions import OntraportError, OntraportMisconfigured, OntraportRejected, OntraportUnavailable
-from .provider import pause_of
+from .pauses import pause_of
 from .transport import FAILURES, USER_AGENT, require_secure
 
 try:
+    import anyio
     import httpx2
     from mcp import Client, MCPError
     from mcp.client.streamable_http import streamable_http_client
+    from mcp.types import CallToolRequest, CallToolRequestParams, CallToolResult
 except ImportError:  # the extra is not installed
     httpx2 = None  # type: ignore[assignment]
 
 T = TypeVar("T")
 
 ANSWER_LIMIT = 16 * 1024 * 1024
+
+REQUESTS = 3
+"""What one call costs of the account's requests: two to open the session, and the call."""
+
+MOST_PAGES = 20
+"""Pages of the list of tools that are read."""
+
+
+def _auth_classes() -> Iterator[type]:
+    """Yield the classes by which the installed ones of httpx2 (the SDK's client) and httpx know an auth."""
+    for name in ("httpx2", "httpx"):
+        try:
+            yield import_module(name).Auth
+        except ImportError:
+            continue
+
+
+Auth: Any = type("Auth", tuple(_auth_classes()), {})
+"""The base of whatever authenticates requests of either."""
 
 
 def is_installed() -> bool:
@@ -46,47 +66,31 @@ class Exchange:
     failure: OntraportError | None = None
 
 
-def auth(flow: Any) -> Any:
-    """Give an object with an ``async_auth_flow`` to the SDK's HTTP client as its auth."""
-    require_installed()
-
-    class FlowAuth(httpx2.Auth):
-        def async_auth_flow(self, request: Any) -> Any:
-            return flow.async_auth_flow(request)
-
-    return FlowAuth()
-
-
-async def run(url: str, auth: Any, timeout: tuple[float, float], use: Callable[[Any], Awaitable[T]]) -> T:
-    """Connect, let ``use`` call the server, and close; all of it within the sum of ``timeout``, in seconds.
+async def run(url: str, auth: Any, deadlines: tuple[float, float], use: Callable[[Any], Awaitable[T]]) -> T:
+    """Connect, let ``use`` call the server, and close; all of it within the sum of ``deadlines`` (to connect, to answer), in seconds.
 
     Raises ``OntraportUnavailable``, ``OntraportRejected`` or ``OntraportMisconfigured``, and what ``auth`` raises.
     """
     require_installed()
     require_secure(url)
     exchange = Exchange()
-    outcome = await _attempt(url, auth, timeout, use, exchange)
-    if isinstance(outcome, _Done):
-        return outcome.value
-    raise outcome
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    value: Any
+    outcome = await _attempt(url, auth, deadlines, use, exchange)
+    if isinstance(outcome, OntraportError):
+        raise outcome
+    return outcome
 
 
 async def _attempt(
-    url: str, auth: Any, timeout: tuple[float, float], use: Any, exchange: Exchange
-) -> _Done | OntraportError:
+    url: str, auth: Any, deadlines: tuple[float, float], use: Callable[[Any], Awaitable[T]], exchange: Exchange
+) -> T | OntraportError:
     """Return the result or the error: plain secrets are in sight of the frames below this one."""
     try:
-        with anyio.fail_after(sum(timeout)):
+        with anyio.fail_after(sum(deadlines)):
             async with (
                 httpx2.AsyncClient(
                     auth=auth,
                     transport=_bounded_transport(exchange),
-                    timeout=httpx2.Timeout(timeout[1], connect=timeout[0]),
+                    timeout=httpx2.Timeout(deadlines[1], connect=deadlines[0]),
                     headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
                     follow_redirects=False,
                     trust_env=False,
@@ -95,34 +99,34 @@ async def _attempt(
                     streamable_http_client(url, http_client=http, terminate_on_close=False), mode="legacy"
                 ) as client,
             ):
-                return _Done(await use(client))
-    except Exception as error:
+                return await use(client)
+    except Exception as error:  # noqa: BLE001  # mapped by _failure, closed by default
         return _failure(error, exchange)
 
 
 def _failure(error: Exception, exchange: Exchange) -> OntraportError:
-    known = _find(error, OntraportError)
-    if exchange.failure is not None or known is not None:
-        return exchange.failure or known or OntraportUnavailable(FAILURES["nonsense"])
+    known = exchange.failure or _find(error, OntraportError)
+    if known is not None:
+        return known
     if isinstance(error, TimeoutError) or _find(error, httpx2.TimeoutException) is not None:
         return OntraportUnavailable(FAILURES["timeout"], code="timeout")
-    status = exchange.status
-    if status == 429:
-        return OntraportUnavailable(
-            "Ontraport asks to slow down.", code="rate_limited", retry_after=pause_of(httpx2.Headers(exchange.headers))
-        )
-    if status is not None and 400 <= status < 500:
-        return OntraportRejected(
-            f"Ontraport's MCP server answered with status {status}.", code=f"http_{status}", status=status
-        )
-    if status is not None and status >= 300:
-        return OntraportUnavailable(f"Ontraport's MCP server answered with status {status}.", code=f"http_{status}")
+    if exchange.status is None:
+        return OntraportUnavailable(FAILURES["connection"], code="connection")
+    if exchange.status >= 300:
+        return _refusal(exchange.status, httpx2.Headers(exchange.headers))
     rpc = _find(error, MCPError)
-    if rpc is not None and status == 200:
+    if rpc is not None:
         return OntraportRejected(f"Ontraport's MCP server refused the call (code {rpc.error.code}).", code="mcp_error")
-    return OntraportUnavailable(
-        FAILURES["connection" if status is None else "nonsense"], code="connection" if status is None else "nonsense"
-    )
+    return OntraportUnavailable(FAILURES["nonsense"], code="nonsense")
+
+
+def _refusal(status: int, headers: Mapping[str, str]) -> OntraportError:
+    if status == 429:
+        return OntraportUnavailable("Ontraport asks to slow down.", code="rate_limited", retry_after=pause_of(headers))
+    text, code = f"Ontraport's MCP server answered with status {status}.", f"http_{status}"
+    if status < 500:
+        return OntraportRejected(text, code=code, status=status)
+    return OntraportUnavailable(text, code=code)
 
 
 def _find(error: BaseException, kind: type[T]) -> T | None:
@@ -138,6 +142,7 @@ def _bounded_transport(exchange: Exchange) -> Any:
         """Refuses what is encoded or too large, and remembers the last status."""
 
         async def handle_async_request(self, request: Any) -> Any:
+            exchange.status = None
             response = await super().handle_async_request(request)
             exchange.status, exchange.headers = response.status_code, dict(response.headers)
             if response.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -166,11 +171,32 @@ def _bounded_transport(exchange: Exchange) -> Any:
     return BoundedTransport(trust_env=False, retries=0)
 
 
+async def call_tool(client: Any, tool: str, arguments: Mapping[str, Any]) -> Any:
+    """Call a tool without having its result checked against its schema, for which the SDK would fetch the list of all tools."""
+    request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=dict(arguments)))
+    return await client.session.send_request(request, CallToolResult)
+
+
+async def list_tools(client: Any) -> Sequence[Any]:
+    """Return every tool that the server lists."""
+    tools: list[Any] = []
+    cursor = None
+    for _ in range(MOST_PAGES):
+        page = await client.list_tools(cursor=cursor)
+        tools += page.tools
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    return tools
+
+
 def value_of(result: Any) -> Any:
     """Return what a tool gave: its structured content, or else its text, parsed when it is JSON. Raises ``OntraportRejected``."""
     text = "\n".join(part.text for part in result.content if getattr(part, "type", "") == "text")
     if result.is_error:
-        raise OntraportRejected(f"The tool reported an error: {text[:200]}", code="tool_error")
+        error = OntraportRejected("The tool reported an error.", code="tool_error")
+        error.said = text[:200]
+        raise error
     if result.structured_content is not None:
         return result.structured_content
     try:

@@ -48,9 +48,9 @@ def forget_user(
     CASCADE(collector, field, accounts.filter(tenant=""), using)
 
 
-def _access() -> Any:
-    """Return what uses an account. It stands above the models, so it is looked up when it is used."""
-    return import_module("ontraport_connect.access")
+def _upper(module: str) -> Any:
+    """Return a module that uses accounts. It stands above the models, so it is looked up when it is used."""
+    return import_module(f"ontraport_connect.{module}")
 
 
 class OntraportAccountQuerySet(models.QuerySet["OntraportAccount"]):
@@ -180,19 +180,39 @@ class OntraportAccount(models.Model):
 
     def auth(self) -> AuthBase:
         """Return a ``requests`` auth that attaches the credentials, refreshes ahead of expiry, and once on a 401."""
-        return cast("AuthBase", _access().AccountAuth(self))
+        return cast("AuthBase", _upper("access").AccountAuth(self))
+
+    def httpx_auth(self) -> Any:
+        """Return the same for a client of httpx, or of the official MCP SDK, that calls the MCP server."""
+        return _upper("httpx_auth").HttpxAuth(self)
 
     def rest(self, method: str, path: str, **kwargs: Any) -> Any:
-        """Call Ontraport's REST API; see ``access.rest``."""
-        return _access().rest(self, method, path, **kwargs)
+        """Call Ontraport's REST API; see ``rest.rest``."""
+        return _upper("rest").rest(self, method, path, **kwargs)
 
-    def mcp(self, tool: str, **arguments: Any) -> Any:
-        """Call a tool of Ontraport's MCP server; see ``access.mcp``."""
-        return _access().mcp(self, tool, arguments)
+    async def arest(self, method: str, path: str, **kwargs: Any) -> Any:
+        """Call Ontraport's REST API in an async view; see ``rest.rest``."""
+        return await _upper("rest").arest(self, method, path, **kwargs)
 
-    async def amcp(self, tool: str, **arguments: Any) -> Any:
-        """Call a tool of Ontraport's MCP server in an async view; see ``access.mcp``."""
-        return await _access().amcp(self, tool, arguments)
+    def rest_pages(self, path: str, **params: Any) -> Any:
+        """Go through a list of Ontraport's REST API, with ``for`` or ``async for``; see ``rest.Pages``."""
+        return _upper("rest").Pages(self, path, params)
+
+    def mcp(self, tool: str, /, **arguments: Any) -> Any:
+        """Call a tool of Ontraport's MCP server; see ``mcp_calls.call``."""
+        return _upper("mcp_calls").call(self, tool, arguments)
+
+    async def amcp(self, tool: str, /, **arguments: Any) -> Any:
+        """Call a tool of Ontraport's MCP server in an async view; see ``mcp_calls.call``."""
+        return await _upper("mcp_calls").acall(self, tool, arguments)
+
+    def mcp_tools(self) -> Any:
+        """Return the tools of Ontraport's MCP server that this site may use; see ``mcp_calls.list_tools``."""
+        return _upper("mcp_calls").list_tools(self)
+
+    async def amcp_tools(self) -> Any:
+        """Return the same in an async view."""
+        return await _upper("mcp_calls").alist_tools(self)
 
     def is_valid_for(self, seconds: float) -> bool:
         """Tell whether the access token is valid for that long still (an API key always is)."""
@@ -306,6 +326,17 @@ class OntraportUsedState(models.Model):
 
     def __str__(self) -> str:
         return f"used {self.at:%Y-%m-%d %H:%M}"
+
+
+class OntraportBudget(models.Model):
+    """When one Ontraport account was called of late, where there is no Redis to remember it; see ``budget``."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    state = models.TextField(blank=True, default="")
+    version = models.PositiveBigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class OntraportService(models.Model):

@@ -44,6 +44,8 @@ WRONG: list[tuple[str, Any]] = [
     ("E005", {"ONTRAPORT_TENANT": 7}),
     ("E006", {"ONTRAPORT_TIMEOUT": 10}),
     ("E006", {"ONTRAPORT_TIMEOUT": (3, 0)}),
+    ("E006", {"ONTRAPORT_RATE_LIMIT": 180}),
+    ("E006", {"ONTRAPORT_RATE_LIMIT": (0.5, 60)}),
     ("E006", {"ONTRAPORT_LEEWAY": "60"}),
     ("E006", {"ONTRAPORT_REFRESH_CONCURRENCY": 0}),
     ("E007", {"ONTRAPORT_SCOPES": "mcp:tools"}),
