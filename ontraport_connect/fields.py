@@ -13,7 +13,7 @@ import os
 import uuid
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -48,18 +48,19 @@ class Sealed(bytes):
 
 
 @lru_cache(maxsize=32)
-def _derive(key: str) -> tuple[bytes, AESGCM]:
+def _derive(key: str | bytes) -> tuple[bytes, AESGCM]:
     def expand(info: bytes, length: int) -> bytes:
         return HKDF(algorithm=SHA256(), length=length, salt=None, info=b"ontraport_connect " + info).derive(
-            key.encode()
+            key if isinstance(key, bytes) else key.encode(errors="surrogatepass")
         )
 
     return expand(b"key id", KEY_ID_LENGTH), AESGCM(expand(b"AES-256-GCM", 32))
 
 
-def encryption_keys() -> Sequence[str]:
-    """Return the configured keys, newest first: the first encrypts, all decrypt."""
-    return conf.ONTRAPORT_ENCRYPTION_KEYS or [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+def encryption_keys() -> Sequence[str | bytes]:
+    """Return the configured keys, newest first: the first encrypts, all decrypt. What is no key at all is left out."""
+    keys: Sequence[Any] = conf.ONTRAPORT_ENCRYPTION_KEYS or [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return [key for key in keys if isinstance(key, (str, bytes))]
 
 
 def current_key_id() -> bytes:
@@ -67,21 +68,29 @@ def current_key_id() -> bytes:
 
 
 def _newest_key() -> tuple[bytes, AESGCM]:
-    key = encryption_keys()[0]
-    if conf.ONTRAPORT_ENCRYPTION_KEYS and (not isinstance(key, str) or len(key) < MINIMUM_KEY_LENGTH):
+    if conf.ONTRAPORT_ENCRYPTION_KEYS and not _is_fit(conf.ONTRAPORT_ENCRYPTION_KEYS[0]):
         raise OntraportMisconfigured(
             f"The first of ONTRAPORT_ENCRYPTION_KEYS is not a text of {MINIMUM_KEY_LENGTH} characters or more; nothing was"
             " encrypted.",
             code="encryption_key",
         )
-    return _derive(key)
+    return _derive(encryption_keys()[0])
 
 
-def seal(text: str, context: str) -> Sealed:
-    """Encrypt ``text`` under the newest key, bound to ``context``. Raises ``OntraportMisconfigured`` when the key is unfit."""
+def _is_fit(key: object) -> bool:
+    return isinstance(key, str) and len(key) >= MINIMUM_KEY_LENGTH
+
+
+def seal(secret: Secret, context: str) -> Sealed:
+    """Encrypt a secret under the newest key, bound to ``context``. Raises ``OntraportMisconfigured`` when the key is unfit."""
     key_id, cipher = _newest_key()
     nonce = os.urandom(NONCE_LENGTH)
-    return Sealed(VERSION + key_id + nonce + cipher.encrypt(nonce, text.encode(), context.encode()))
+    return Sealed(
+        VERSION
+        + key_id
+        + nonce
+        + cipher.encrypt(nonce, secret.reveal().encode(errors="surrogatepass"), context.encode())
+    )
 
 
 def unseal(sealed: bytes, context: str) -> str:
@@ -104,9 +113,9 @@ def _try_keys(sealed: bytes, context: str) -> str | None:
         known_id, cipher = _derive(key)
         if known_id == key_id:
             try:
-                return cipher.decrypt(nonce, body, context.encode()).decode()
+                return cipher.decrypt(nonce, body, context.encode()).decode(errors="surrogatepass")
             except (InvalidTag, ValueError):
-                continue
+                return None
     return None
 
 
@@ -145,7 +154,13 @@ class _SecretAttribute(DeferredAttribute):
         instance.__dict__[self.field.attname] = value
 
 
-class EncryptedTextField(EncryptedMixin, models.TextField):  # type: ignore[misc]
+if TYPE_CHECKING:
+    TextField = models.TextField[str | Secret | None, Any]
+else:  # Django's classes take no parameters when they run
+    TextField = models.TextField
+
+
+class EncryptedTextField(EncryptedMixin, TextField):
     """Text encrypted in the column and hidden in memory. The model must have a ``uid``. It has no lookup but ``isnull``."""
 
     descriptor_class = _SecretAttribute
@@ -154,18 +169,18 @@ class EncryptedTextField(EncryptedMixin, models.TextField):  # type: ignore[misc
         kwargs.setdefault("editable", False)
         super().__init__(*args, **kwargs)
 
-    def context(self, instance: models.Model) -> str:
+    def context(self, instance: Any) -> str:
         """Return what a ciphertext of this column is bound to."""
         return self.context_of(instance.uid)
 
     def context_of(self, uid: uuid.UUID) -> str:
         return f"{self.model._meta.label_lower}.{self.column}:{uid}"
 
-    def seal_for(self, uid: uuid.UUID, text: str) -> Sealed:
+    def seal_for(self, uid: uuid.UUID, secret: Secret) -> Sealed:
         """Return the value to give to ``QuerySet.update``, which knows no row."""
-        return seal(text, self.context_of(uid))
+        return seal(secret, self.context_of(uid))
 
-    def clone(self) -> models.Field[Any, Any]:
+    def clone(self) -> Any:
         return models.Field.clone(self)
 
     def deconstruct(self) -> Any:
@@ -174,7 +189,7 @@ class EncryptedTextField(EncryptedMixin, models.TextField):  # type: ignore[misc
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
         value = model_instance.__dict__.get(self.attname)
         if isinstance(value, Secret):
-            value = seal(value.reveal(), self.context(model_instance))
+            value = seal(value, self.context(model_instance))
             model_instance.__dict__[self.attname] = value
         return value
 
@@ -193,13 +208,9 @@ class EncryptedTextField(EncryptedMixin, models.TextField):  # type: ignore[misc
     def from_db_value(self, value: Any, *args: Any, **kwargs: Any) -> Sealed | None:
         return None if value is None else Sealed(value)
 
-    def value_from_object(self, obj: models.Model) -> Any:
-        return obj.__dict__.get(self.attname)
-
     def value_to_string(self, obj: models.Model) -> str:
         """Return the ciphertext for ``dumpdata``: a backup that only this site's keys can read."""
-        sealed = self.pre_save(obj, add=False)
-        return DUMP_PREFIX + base64.b64encode(sealed or b"").decode()
+        return DUMP_PREFIX + base64.b64encode(self.pre_save(obj, add=False)).decode()
 
     def to_python(self, value: Any) -> Any:
         if isinstance(value, str) and value.startswith(DUMP_PREFIX):

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.contrib.sessions.backends.base import SessionBase
+from django.db import Error as DatabaseFailure
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from . import revoking, saving, service, state
+from .authorization import AuthorizationResponse, require_success
 from .conf import conf
 from .database import alias
 from .exceptions import LinkingFailed, OntraportError, OntraportMisconfigured, ReconnectRequired, SecretUnreadable
+from .fields import current_key_id
 from .identity import Identity, identify
 from .models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportRevocation, Status
 from .provider import Grant, challenge_of, new_verifier
@@ -72,67 +77,55 @@ def begin(
 
 
 def complete(
-    session: SessionBase, owner: Owner, parameters: Mapping[str, list[str]]
+    session: SessionBase, owner: Owner, parameters: Mapping[str, Sequence[str]]
 ) -> tuple[OntraportAccount, Attempt]:
     """Finish the attempt that an authorization response belongs to, and return the account, new or reconnected in place.
 
     ``parameters`` are those of the callback, each with all its values. Nothing is sent before state, person, tenant and issuer have been
-    compared, and nothing changes for a response whose ``state`` is not this session's. Raises ``LinkingFailed``.
+    compared, and nothing changes for a response whose ``state`` is not this session's. Raises ``LinkingFailed``, and nothing else: what
+    goes wrong in here is logged without the request, whose address holds the code.
     """
-    sent_state, attempt = _find(session, owner, parameters)
-    state.take(session, sent_state, attempt)
-    code = _read_code(parameters)
+    response = AuthorizationResponse.read(parameters)
     try:
+        return _complete(session, owner, response)
+    except LinkingFailed:
+        raise
+    except Exception:  # noqa: BLE001  # logged in full, and the customer gets a page with a way on
+        _log_without_request(logger.exception, "Linking failed")
+    raise LinkingFailed(_("Something went wrong here. Nothing was connected; please start again."), code="failed")
+
+
+def _complete(session: SessionBase, owner: Owner, response: AuthorizationResponse) -> tuple[OntraportAccount, Attempt]:
+    attempt = _find(session, owner, response)
+    state.take(session, response.state, attempt)
+    require_success(response)
+    try:
+        current_key_id()
         with service.new_transport() as transport:
             client = service.client(attempt.client_id)
-            grant = client.exchange(
-                transport, code=code, redirect_uri=attempt.redirect_uri, verifier=attempt.open_verifier(sent_state)
-            )
+            verifier = attempt.open_verifier(response.state)
+            grant = client.exchange(transport, code=response.code, redirect_uri=attempt.redirect_uri, verifier=verifier)
     except OntraportError as error:
         raise _exchange_failed(error) from None
     return _store(owner, attempt, grant), attempt
 
 
-def _find(session: SessionBase, owner: Owner, parameters: Mapping[str, list[str]]) -> tuple[str, Attempt]:
-    repeated = [name for name in ("code", "state", "iss", "error") if len(parameters.get(name, [])) > 1]
-    sent_state = "" if repeated else _one(parameters, "state")
-    attempt = state.find(session, sent_state)
+def _find(session: SessionBase, owner: Owner, response: AuthorizationResponse) -> Attempt:
+    attempt = None if response.is_repeated else state.find(session, response.state)
     if attempt is None:
         raise LinkingFailed(_("This answer belongs to no attempt that was started in this browser."), code="unknown")
     if attempt.owner != str(owner.user.pk) or attempt.tenant != owner.tenant:
         raise LinkingFailed(_("This attempt was started by somebody else."), code="other_owner")
     issuer = service.endpoints().issuer
-    if issuer is not None and _one(parameters, "iss") != issuer:
-        state.take(session, sent_state, attempt)
+    if issuer is not None and response.issuer != issuer:
+        state.take(session, response.state, attempt)
         raise LinkingFailed(_("The answer did not come from Ontraport."), code="issuer")
-    return sent_state, attempt
+    return attempt
 
 
-def _read_code(parameters: Mapping[str, list[str]]) -> Secret:
-    error = _one(parameters, "error")
-    if error == "access_denied":
-        raise LinkingFailed(_("Access was not allowed at Ontraport. Nothing was connected."), code="denied")
-    if error:
-        raise ProviderRefused(
-            _("Ontraport did not complete the connection."), code="refused", said=_one(parameters, "error_description")
-        )
-    code = _one(parameters, "code")
-    if not code or len(code) > 4096 or not code.isascii() or not code.isprintable():
-        raise LinkingFailed(_("Ontraport's answer was incomplete."), code="incomplete")
-    return Secret(code)
-
-
-class ProviderRefused(LinkingFailed):
-    """``said`` is Ontraport's own explanation, at most 200 characters, to be shown as text and never as markup."""
-
-    def __init__(self, message: str, *, code: str, said: str) -> None:
-        super().__init__(message, code=code)
-        self.said = "".join(character for character in said if character.isprintable())[:200]
-
-
-def _one(parameters: Mapping[str, list[str]], name: str) -> str:
-    values = parameters.get(name, [])
-    return values[0] if len(values) == 1 else ""
+def _log_without_request(log: Callable[..., None], *args: object) -> None:
+    """Log where error reporters find no request to add: the address of this one holds the code."""
+    Context().run(log, *args)
 
 
 def _exchange_failed(error: OntraportError) -> LinkingFailed:
@@ -141,7 +134,7 @@ def _exchange_failed(error: OntraportError) -> LinkingFailed:
             _("Ontraport did not accept its own answer; it may have been used before, or took too long."), code="code"
         )
     if isinstance(error, OntraportMisconfigured):
-        logger.critical("Linking failed for a reason that only the operator can mend: %s", error)
+        _log_without_request(logger.critical, "Linking failed for a reason that only the operator can mend: %s", error)
         return LinkingFailed(
             _("This site is not set up correctly for Ontraport. Its operator has been told."), code="misconfigured"
         )
@@ -153,23 +146,29 @@ def _exchange_failed(error: OntraportError) -> LinkingFailed:
 
 def _store(owner: Owner, attempt: Attempt, grant: Grant) -> OntraportAccount:
     """Save a new grant. One that is not saved is revoked, so that no grant lives that nobody knows."""
-    identity = identify(grant.access_token)
+    identity = Identity()
     try:
+        identity = identify(grant.access_token)
         return _save(owner, attempt, grant, identity)
-    except (LinkingFailed, IntegrityError) as error:
+    except IntegrityError:
         _revoke_unsaved(attempt, grant)
-        if isinstance(error, LinkingFailed):
-            raise
+    except Exception:
+        _revoke_unsaved(attempt, grant)
+        raise
     winner: OntraportAccount | None = _same_account(owner, identity).first()
-    if winner is None:
+    if winner is None or attempt.account:
         raise LinkingFailed(_("This Ontraport account was changed at the same moment. Please try again."), code="twice")
     return winner
 
 
 def _revoke_unsaved(attempt: Attempt, grant: Grant) -> None:
-    if grant.refresh_token is not None:
-        nobody = OntraportAccount(client_id=attempt.client_id)
-        revoking.deliver(revoking.queue(nobody, grant.refresh_token))
+    """Revoke a grant that is in no row: in time, or else right now, for the database may be what failed."""
+    token = grant.refresh_token or grant.access_token
+    try:
+        revoking.deliver(revoking.queue(OntraportAccount(client_id=attempt.client_id), token))
+    except (DatabaseFailure, OntraportError):
+        with suppress(OntraportError):
+            revoking.revoke(attempt.client_id, token)
 
 
 def _same_account(owner: Owner, identity: Identity) -> Any:
@@ -239,7 +238,7 @@ def _let_old_grant_go(account: OntraportAccount, refresh_token: Secret) -> None:
         old = revoking.queue(account, refresh_token)
     except SecretUnreadable:
         return
-    transaction.on_commit(lambda: revoking.deliver(old), using=alias())
+    transaction.on_commit(lambda: revoking.deliver(old), using=alias(), robust=True)
 
 
 def unlink(account: OntraportAccount) -> None:
@@ -249,7 +248,7 @@ def unlink(account: OntraportAccount) -> None:
     """
     with transaction.atomic(using=alias()):
         account.delete(using=alias())
-        transaction.on_commit(lambda: _deliver_for(account.uid), using=alias())
+        transaction.on_commit(lambda: _deliver_for(account.uid), using=alias(), robust=True)
 
 
 def _deliver_for(account_uid: UUID) -> None:

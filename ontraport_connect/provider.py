@@ -12,13 +12,10 @@ What the token endpoint answers to a refresh or an exchange, and what becomes of
 from __future__ import annotations
 
 import json
-import math
 import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from oauthlib.common import add_params_to_uri
@@ -32,6 +29,7 @@ from .exceptions import (
     OntraportUnavailable,
     ReconnectRequired,
 )
+from .pauses import pause_of, retry_after
 from .secret import Secret
 from .transport import FAILURES, Answer, Transport, require_secure
 
@@ -41,8 +39,6 @@ ASSUMED_LIFETIME = 3600.0
 LONGEST_LIFETIME = 30 * 86400.0
 """Seconds; a longer ``expires_in`` is cut to this, so that every grant is used, and thereby kept alive, once in a while."""
 
-RATE_LIMIT_PAUSE = 60.0
-LONGEST_PAUSE = 3600.0
 TOKEN_TEXT = re.compile(r"[\x21-\x7e]{1,8192}", re.ASCII)
 ERROR_CODE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]{1,64}", re.ASCII)
 OPERATOR_ERRORS = {errors.InvalidClientError.error, errors.UnauthorizedClientError.error}
@@ -128,7 +124,7 @@ class Client:
         """
         if self.endpoints.revocation_endpoint is None:
             return
-        form = {"token": refresh_token, "token_type_hint": "refresh_token"}
+        form: Mapping[str, str | Secret] = {"token": refresh_token, "token_type_hint": "refresh_token"}
         answer = transport.send("POST", self.endpoints.revocation_endpoint, form={**form, **self._credentials()})
         if answer.status != 200 and _error_of(answer) != errors.InvalidGrantError.error:
             raise _failure(answer)
@@ -209,12 +205,8 @@ def lifetime_of(expires_in: object) -> float:
         return ASSUMED_LIFETIME
     if isinstance(expires_in, str) and not re.fullmatch(r"[0-9]{1,18}(\.[0-9]{1,6})?", expires_in, re.ASCII):
         return ASSUMED_LIFETIME
-    seconds = (
-        min(float(expires_in), LONGEST_LIFETIME)
-        if not isinstance(expires_in, int)
-        else min(expires_in, LONGEST_LIFETIME)
-    )
-    return float(seconds) if math.isfinite(seconds) and seconds > 0 else ASSUMED_LIFETIME
+    seconds = min(float(expires_in) if isinstance(expires_in, str) else expires_in, LONGEST_LIFETIME)
+    return float(seconds) if seconds > 0 else ASSUMED_LIFETIME
 
 
 def _error_of(answer: Answer) -> str:
@@ -241,36 +233,8 @@ def _failure(answer: Answer) -> OntraportError:
     return OntraportUnavailable(
         f"Ontraport answered with status {answer.status}.",
         code=f"http_{answer.status}",
-        retry_after=_retry_after(answer.headers),
+        retry_after=retry_after(answer.headers),
     )
-
-
-def pause_of(headers: Mapping[str, str]) -> float:
-    """Return the seconds that a 429 asks for, from ``Retry-After`` (RFC 9110, 10.2.3) or ``X-Rate-Limit-Reset``, at most an hour."""
-    pause = _retry_after(headers)
-    if pause is None:
-        pause = _seconds(headers.get("X-Rate-Limit-Reset", ""))
-    return RATE_LIMIT_PAUSE if pause is None else pause
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    value = headers.get("Retry-After", "")
-    seconds = _seconds(value)
-    if seconds is not None:
-        return seconds
-    try:
-        moment = parsedate_to_datetime(value)
-        return _bounded_pause((moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
-    except (ValueError, OverflowError):
-        return None
-
-
-def _seconds(value: str) -> float | None:
-    return _bounded_pause(float(value)) if re.fullmatch(r"\s*[0-9]{1,12}\s*", value, re.ASCII) else None
-
-
-def _bounded_pause(seconds: float) -> float:
-    return min(max(seconds, 1.0), LONGEST_PAUSE)
 
 
 def _read_registration(answer: Answer) -> Mapping[str, Any] | None:

@@ -2,7 +2,7 @@
 
 A refresh token may be spent once; spent twice, Ontraport ends the whole grant (RFC 9700, 4.14.2). So a row is claimed first, by one
 conditional UPDATE that takes a lease by the clock of the database; then comes the call, with no transaction and no row lock held; then
-one UPDATE, guarded by the lease's owner and the row's version, and committed at once (``saving``).
+one UPDATE, guarded by the row's version, and committed at once (``saving``).
 """
 
 from __future__ import annotations
@@ -10,31 +10,35 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any
 
-from django.db import OperationalError, connections, transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.models import Q, Value
 from django.db.models.functions import Now
 
 from . import saving, service
 from .conf import conf
-from .database import alias, has_one_writer, in_transaction, on_own_connection
+from .database import alias, has_one_writer, in_transaction, on_own_connection, row_lock, run_steps_of_ending
 from .exceptions import (
     OntraportError,
     OntraportMisconfigured,
     OntraportRejected,
     OntraportUnavailable,
     ReconnectRequired,
+    SecretUnreadable,
 )
+from .fields import current_key_id
 from .models import Method, OntraportAccount, Status
-from .provider import Grant
-from .saving import Lease
+from .saving import Lease, Outcome
 from .transport import Transport
 
-LEASE_MARGIN = 15.0
-"""Seconds that a lease outlives the longest possible call."""
+SEND_WITHIN = 15.0
+"""Seconds after its claim in which a refresh token may be sent. A process that was stopped for longer sends nothing."""
+
+SAVE_WITHIN = 30.0
+"""Seconds that a lease leaves for saving the answer, after the longest call: a database may be restarting."""
 
 LONG_WAIT = 1.0
 """Seconds after which who waits for another's refresh takes a token that is valid still."""
@@ -42,13 +46,12 @@ LONG_WAIT = 1.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
-    """The row as it is now, where there is no lease to be had: nothing is to be done, or (``busy``) somebody else is doing it."""
+    """The row as it is now, and why nobody needs to, or can, refresh it: ``busy``, somebody else is; ``locked``, a transaction holds it."""
 
-    account: OntraportAccount
+    account: Any
+    error: OntraportError | None = None
     busy: bool = False
-
-
-Wanted = Callable[[OntraportAccount, datetime], bool]
+    locked: bool = False
 
 
 def ensure_fresh(account: OntraportAccount) -> None:
@@ -62,7 +65,7 @@ def ensure_fresh(account: OntraportAccount) -> None:
     if account.is_valid_for(conf.ONTRAPORT_LEEWAY):
         return
     try:
-        _refresh(account, _is_wanted)
+        _refresh(account, forced=False)
     except (OntraportUnavailable, OntraportMisconfigured):
         if not account.is_valid_for(0):
             raise
@@ -74,92 +77,76 @@ def refresh(account: OntraportAccount) -> None:
     Raises ``ReconnectRequired`` when the grant is gone, ``OntraportUnavailable`` when it could not be done now (the token is kept),
     ``OntraportMisconfigured`` when the operator has to act (the account is not touched).
     """
-    _refresh(account, lambda current, now: True)
+    _refresh(account, forced=True)
 
 
-def _is_wanted(current: OntraportAccount, now: datetime) -> bool:
-    """Tell, by the clock of the database, whether the token is about to end. Raises while the account backs off from a failure."""
-    if current.expires_at is None or current.expires_at > now + timedelta(seconds=conf.ONTRAPORT_LEEWAY):
-        return False
-    if current.failures and current.refresh_at is not None and current.refresh_at > now:
-        raise OntraportUnavailable(
-            "The last refresh failed; the next attempt waits its turn.",
-            code=current.last_error,
-            retry_after=(current.refresh_at - now).total_seconds(),
-        )
-    return True
-
-
-def _refresh(account: OntraportAccount, wanted: Wanted) -> None:
+def _refresh(account: OntraportAccount, *, forced: bool) -> None:
     if account.method != Method.OAUTH:
-        return None
-    started = time.monotonic()
-    while True:
-        found = _acquire(account, wanted)
-        if isinstance(found, Lease):
-            return _spend(account, found)
-        if not found.busy:
-            account.adopt(found.account)
-            return _require_connected(account)
-        waited = time.monotonic() - started
-        if waited > LONG_WAIT and wanted is _is_wanted and found.account.is_valid_for(0):
-            return account.adopt(found.account)
-        if waited > longest_call() + LEASE_MARGIN + LONG_WAIT:
-            raise OntraportUnavailable(
-                "Another process is refreshing this account and did not end.", code="busy", retry_after=5.0
-            )
-        time.sleep(random.uniform(0.02, 0.1))  # noqa: S311  # jitter, not a secret
-
-
-def _require_connected(account: OntraportAccount) -> None:
+        return
+    is_inside = in_transaction()
+    seen = None
+    try:
+        if not (is_inside and has_one_writer()):
+            seen = on_own_connection(lambda: _take_turn(account, forced=forced, is_inside=is_inside))
+        if seen is None and is_inside:
+            seen = _refresh_inside(account, forced=forced)
+    except (OperationalError, InterfaceError) as error:
+        if not is_inside:
+            connections[alias()].close_if_unusable_or_obsolete()
+        raise OntraportUnavailable("The database is not there now.", code="database", retry_after=1.0) from error
+    if seen is None:
+        raise ReconnectRequired("This Ontraport account was disconnected.", code="disconnected")
+    account.adopt(seen.account)
+    if seen.error is not None:
+        raise seen.error
     if account.status != Status.CONNECTED:
         raise ReconnectRequired("This Ontraport account needs to be connected again.", code=account.last_error)
 
 
-def longest_call() -> float:
-    """Return the seconds that one call can take."""
-    return float(sum(conf.ONTRAPORT_TIMEOUT))
+def _take_turn(account: OntraportAccount, *, forced: bool, is_inside: bool) -> Seen | None:
+    """Refresh, or wait for who does. ``None``: the row is gone, or only the caller's transaction (``is_inside``) can see or change it."""
+    started = time.monotonic()
+    while True:
+        found = _claim_or_see(account, forced=forced, callers_transaction=False)
+        if isinstance(found, Lease):
+            return _spend(found)
+        if found is None or not found.busy:
+            return found
+        waited = time.monotonic() - started
+        if waited > LONG_WAIT:
+            if found.locked and is_inside:
+                return None
+            if not forced and found.account.expires_at > found.account.now:
+                return found
+        if waited > longest_call() + LONG_WAIT:
+            raise _is_busy()
+        time.sleep(random.uniform(0.02, 0.1))  # noqa: S311  # jitter, not a secret
 
 
-def _acquire(account: OntraportAccount, wanted: Wanted) -> Lease | Seen:
-    """Return a lease on the row, or the row where there is none to be had. Raises ``ReconnectRequired`` when it is gone."""
-    found: Lease | Seen | None = None
-    inside = in_transaction()
-    try:
-        if not (inside and has_one_writer()):
-            found = on_own_connection(lambda: _claim_if_wanted(account, wanted, callers_transaction=False))
-    except OperationalError as error:
-        if not inside:
-            raise _database_is_away(error) from error
-    if found is None and inside:
-        found = _acquire_inside(account, wanted)
-    if found is None:
-        raise ReconnectRequired("This Ontraport account was disconnected.", code="disconnected")
+def _refresh_inside(account: OntraportAccount, *, forced: bool) -> Seen | None:
+    """Refresh in the caller's transaction a row that no other connection can see, or change, while that transaction is open.
+
+    To wait for another process would be in vain: what that one saves waits for this transaction.
+    """
+    with transaction.atomic(using=alias()):
+        run_steps_of_ending()
+        OntraportAccount.objects.using(alias()).select_for_update(nowait=True).filter(pk=account.pk).first()
+        found = _claim_or_see(account, forced=forced, callers_transaction=True)
+    if isinstance(found, Lease):
+        return _spend(found)
+    if found is not None and found.busy:
+        raise _is_busy()
     return found
 
 
-def _acquire_inside(account: OntraportAccount, wanted: Wanted) -> Lease | Seen | None:
-    """Claim in the caller's transaction a row that no other connection can see, or have, while that transaction is open."""
-    try:
-        with transaction.atomic(using=alias()):
-            OntraportAccount.objects.using(alias()).select_for_update(nowait=True, of=("self",)).filter(
-                pk=account.pk
-            ).first()
-            return _claim_if_wanted(account, wanted, callers_transaction=True)
-    except OperationalError as error:
-        raise _database_is_away(error) from error
+def _is_busy() -> OntraportUnavailable:
+    return OntraportUnavailable("Another process is refreshing this account.", code="busy", retry_after=5.0)
 
 
-def _database_is_away(error: OperationalError) -> OntraportUnavailable:
-    if not in_transaction():
-        connections[alias()].close_if_unusable_or_obsolete()
-    return OntraportUnavailable("The database did not let this account be claimed.", code="database", retry_after=1.0)
-
-
-def _claim_if_wanted(account: OntraportAccount, wanted: Wanted, *, callers_transaction: bool) -> Lease | Seen | None:
-    current = (
-        OntraportAccount.objects.using(alias()).select_related("user").annotate(now=Now()).filter(pk=account.pk).first()
-    )
+def _claim_or_see(account: OntraportAccount, *, forced: bool, callers_transaction: bool) -> Lease | Seen | None:
+    """Return a lease on the row, or the row where there is none to be had, or ``None`` where there is no row."""
+    rows = OntraportAccount.objects.using(alias()).filter(pk=account.pk)
+    current = rows.select_related("user").annotate(now=Now()).first()
     if current is None:
         return None
     if current.version != account.version or current.status != Status.CONNECTED:
@@ -168,58 +155,95 @@ def _claim_if_wanted(account: OntraportAccount, wanted: Wanted, *, callers_trans
         raise OntraportRejected("The owner of this Ontraport account is not active.", code="inactive_user")
     if current.lease_until is not None and current.lease_until > current.now:
         return Seen(account=current, busy=True)
-    if not wanted(current, current.now):
+    if not forced and not _is_due(current):
         return Seen(account=current)
-    is_probe = service.enter()
-    return claim(current, is_probe=is_probe, callers_transaction=callers_transaction) or Seen(
-        account=current, busy=True
-    )
-
-
-def claim(current: OntraportAccount, *, is_probe: bool, callers_transaction: bool = False) -> Lease | None:
-    """Take the lease on a row just read, by one UPDATE; ``None`` when somebody else has it or the row has changed."""
-    owner = secrets.token_hex(16)
-    duration = longest_call() + LEASE_MARGIN
-    free = Q(lease_until=None) | Q(lease_until__lte=Now())
-    send_before = time.monotonic() + LEASE_MARGIN
-    claimed = (
-        OntraportAccount.objects.using(alias())
-        .filter(free, pk=current.pk, version=current.version, status=Status.CONNECTED)
-        .update(lease_owner=owner, lease_until=Now() + Value(timedelta(seconds=duration)))
-    )
-    if not claimed:
-        return None
-    return Lease(
-        account=current,
-        owner=owner,
-        send_before=send_before,
+    leases = claim(
+        rows.filter(version=current.version),
+        [account.pk],
+        is_probe=service.enter(),
         callers_transaction=callers_transaction,
-        is_probe=is_probe,
     )
+    return leases[0] if leases else Seen(account=current, busy=True, locked=True)
 
 
-def call(lease: Lease, transport: Transport) -> Grant | OntraportError:
-    """Send the one request that spends the refresh token. Touches no database, so that a pool of threads can do it."""
+def _is_due(current: Any) -> bool:
+    """Tell, by the clock of the database, whether the token is about to end. Raises while the account backs off from a failure."""
+    if current.expires_at is None or current.expires_at > current.now + timedelta(seconds=conf.ONTRAPORT_LEEWAY):
+        return False
+    if (
+        current.failures
+        and current.last_error != SecretUnreadable.default_code
+        and current.refresh_at is not None
+        and current.refresh_at > current.now
+    ):
+        raise OntraportUnavailable(
+            "The last refresh failed; the next attempt waits its turn.",
+            code=current.last_error,
+            retry_after=(current.refresh_at - current.now).total_seconds(),
+        )
+    return True
+
+
+def longest_call() -> float:
+    """Return the seconds that one call can take."""
+    return float(sum(conf.ONTRAPORT_TIMEOUT))
+
+
+def claim(rows: Any, pks: list[int], *, is_probe: bool, callers_transaction: bool = False) -> list[Lease]:
+    """Take a lease on those of ``rows`` with ``pks`` that nobody holds, by one UPDATE, and return them as they are then.
+
+    A row that is locked by an open transaction is passed over: waiting for it could take any time.
+    """
+    owner = secrets.token_hex(16)
+    claimed_at = time.monotonic()
+    duration = timedelta(seconds=SEND_WITHIN + longest_call() + SAVE_WITHIN)
+    accounts = OntraportAccount.objects.using(alias()).filter(pk__in=pks)
+    is_free = Q(lease_until=None) | Q(lease_until__lte=Now())
+    with transaction.atomic(using=alias()):
+        free = rows.filter(is_free, pk__in=pks, status=Status.CONNECTED).select_for_update(**row_lock())
+        claimed = accounts.filter(pk__in=free.order_by().values("pk")).update(
+            lease_owner=owner, lease_until=Now() + Value(duration)
+        )
+    if not claimed:
+        return []
+    return [
+        Lease(
+            account=account,
+            owner=owner,
+            claimed_at=claimed_at,
+            callers_transaction=callers_transaction,
+            is_probe=is_probe,
+        )
+        for account in accounts.filter(lease_owner=owner).order_by("refresh_at", "pk")
+    ]
+
+
+def call(lease: Lease, transport: Transport) -> Outcome:
+    """Send the one request that spends the refresh token. Touches no database, so that a pool of threads can do it.
+
+    What could keep the new tokens from being saved is found out before: once they are here they exist nowhere else.
+    """
     refresh_token = lease.account.refresh_token
     if refresh_token is None:
         return ReconnectRequired(
             "Ontraport gave no refresh token for this link, and its access token ends.", code="no_refresh_token"
         )
-    if time.monotonic() > lease.send_before:
-        return OntraportUnavailable("The lease ended before the request was sent.", code="late")
     try:
-        return service.client(lease.account.client_id).refresh(transport, refresh_token)
+        current_key_id()
+        refresh_token.reveal()
+        client = service.client(lease.account.client_id)
+        if lease.age() > SEND_WITHIN:
+            return OntraportUnavailable("The lease was too old to send the request.", code=saving.LATE)
+        return client.refresh(transport, refresh_token)
     except OntraportError as error:
         return error
 
 
-def _spend(account: OntraportAccount, lease: Lease) -> None:
+def _spend(lease: Lease) -> Seen | None:
     with service.new_transport() as transport:
         outcome = call(lease, transport)
     current = saving.settle(lease, outcome)
     if current is None:
-        raise ReconnectRequired("This Ontraport account was disconnected.", code="disconnected")
-    account.adopt(current)
-    if isinstance(outcome, OntraportError) and current.version in {lease.account.version, lease.account.version + 1}:
-        raise outcome
-    _require_connected(account)
+        return None
+    is_anothers = current.version != lease.account.version and current.status == Status.CONNECTED
+    return Seen(account=current, error=outcome if isinstance(outcome, OntraportError) and not is_anothers else None)

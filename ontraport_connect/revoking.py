@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from datetime import timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import F, Value
 from django.db.models.functions import Now
 from django.db.models.signals import pre_delete
@@ -24,33 +26,42 @@ logger = logging.getLogger("ontraport_connect")
 
 KEEP_TRYING = timedelta(days=7)
 LONGEST_PAUSE = 3600.0
+RUN = 60.0
+"""Seconds after which one run of the beat's task leaves the rest to the next, however slowly Ontraport answers."""
 
 
-def queue(account: OntraportAccount, refresh_token: Secret) -> OntraportRevocation:
+def queue(account: OntraportAccount, refresh_token: Secret, using: str | None = None) -> OntraportRevocation:
     """Keep a grant for revocation, encrypted, in the caller's transaction. Raises ``SecretUnreadable``."""
-    return OntraportRevocation.objects.using(alias()).create(
-        account_uid=account.uid, client_id=account.client_id, refresh_token=refresh_token
-    )
+    revocation = OntraportRevocation(account_uid=account.uid, client_id=account.client_id)
+    revocation.refresh_token = refresh_token
+    revocation.save(using=using or alias())
+    return revocation
 
 
 def deliver(revocation: OntraportRevocation) -> bool:
     """Tell Ontraport of one grant. Returns whether it heard; otherwise the row is kept for later, for a week at most."""
     try:
-        with service.new_transport() as transport:
-            service.client(revocation.client_id).revoke(transport, revocation.refresh_token)
+        revoke(revocation.client_id, revocation.refresh_token)
     except OntraportError as error:
         _put_off(revocation, error)
         return False
-    revocation.delete(using=alias())
+    OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk).delete()
     return True
+
+
+def revoke(client_id: str, refresh_token: Secret) -> None:
+    """Tell Ontraport at once, and keep nothing. Raises ``OntraportError``."""
+    with service.new_transport() as transport:
+        service.client(client_id).revoke(transport, refresh_token)
 
 
 def _put_off(revocation: OntraportRevocation, error: OntraportError) -> None:
     if revocation.created_at + KEEP_TRYING < timezone.now():
         logger.error("Gave up revoking the grant of account %s at Ontraport: %s", revocation.account_uid, error.code)
-        revocation.delete(using=alias())
+        OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk).delete()
         return
     pause = random.uniform(1, min(LONGEST_PAUSE, 30 * 2 ** min(revocation.attempts, 10)))  # noqa: S311  # jitter, not a secret
+    pause = max(pause, getattr(error, "retry_after", None) or 0)
     OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk).update(
         attempts=F("attempts") + 1, try_at=Now() + Value(timedelta(seconds=pause))
     )
@@ -58,8 +69,9 @@ def _put_off(revocation: OntraportRevocation, error: OntraportError) -> None:
 
 def deliver_due(limit: int) -> int:
     """Deliver up to ``limit`` revocations whose time has come, oldest first, and return how many Ontraport heard of."""
+    stop_at = time.monotonic() + RUN
     rows = OntraportRevocation.objects.using(alias()).filter(try_at__lte=Now()).order_by("try_at")[:limit]
-    return sum(deliver(row) for row in rows)
+    return sum(deliver(row) for row in rows if time.monotonic() < stop_at)
 
 
 @receiver(pre_delete, sender=OntraportAccount, dispatch_uid="ontraport_connect.revoking")
@@ -69,10 +81,13 @@ def let_go(instance: OntraportAccount, using: str, **kwargs: Any) -> None:
     if current is None:
         return
     detail = ""
-    if current.method == Method.OAUTH and current.refresh_token is not None:
+    grant = current.refresh_token or current.access_token if current.method == Method.OAUTH else None
+    if grant is not None:
         try:
-            queue(current, current.refresh_token)
+            queue(current, grant, using)
         except SecretUnreadable as error:
             detail = error.code
     OntraportEvent.record(current, EventKind.DISCONNECTED, detail, using=using)
-    account_disconnected.send_robust(sender=OntraportAccount, account=current)
+    transaction.on_commit(
+        lambda: account_disconnected.send_robust(sender=OntraportAccount, account=current), using=using
+    )

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connections, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Now
 
 from . import revoking, service
-from .database import alias, in_transaction, on_own_connection, when_transaction_ends
+from .database import alias, in_transaction, when_transaction_ends
 from .exceptions import OntraportError, OntraportMisconfigured, ReconnectRequired, SecretUnreadable
 from .models import EventKind, OntraportAccount, OntraportEvent, Status, refresh_delay
 from .provider import Grant
@@ -23,13 +23,22 @@ from .signals import account_needs_reconnect, account_recovered, account_refresh
 
 logger = logging.getLogger("ontraport_connect")
 
+Outcome = Grant | OntraportError
+T = TypeVar("T")
+
 PATIENCE = 120.0
 """Seconds that a save is tried again while the database is away: what it holds exists nowhere else."""
 
 FIRST_BACKOFF = 30.0
-LONGEST_BACKOFF = 1800.0
+LONGEST_BACKOFF = 600.0
 EARLIEST = 0.9
 """Due times are spread over the last tenth of the time to wait, so that links made together are not refreshed together."""
+
+LATE = "late"
+"""The code of a refresh that was not sent since its lease had grown old; nobody's failure."""
+
+DATABASE_IS_AWAY = (OperationalError, InterfaceError, InternalError)
+"""``InternalError`` is how PostgreSQL refuses a write while a standby takes over."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,36 +47,53 @@ class Lease:
 
     account: OntraportAccount
     owner: str
-    send_before: float
+    claimed_at: float
     callers_transaction: bool
     is_probe: bool
 
-    @property
-    def guard(self) -> dict[str, Any]:
-        """Match the row for as long as this lease holds."""
-        return {"pk": self.account.pk, "version": self.account.version, "lease_owner": self.owner}
+    def age(self) -> float:
+        """Return the seconds since it was taken."""
+        return time.monotonic() - self.claimed_at
 
-    @property
-    def saved(self) -> dict[str, Any]:
-        """Match the row after this lease's save."""
-        return {**self.guard, "version": self.account.version + 1}
+    def rows(self) -> Any:
+        """Return the row, as long as its grant is the one that was claimed: whatever changes a grant changes the version."""
+        return OntraportAccount.objects.using(alias()).filter(pk=self.account.pk, version=self.account.version)
+
+    def saved_rows(self) -> Any:
+        """Return the row after this lease's save."""
+        return OntraportAccount.objects.using(alias()).filter(
+            pk=self.account.pk, version=self.account.version + 1, lease_owner=self.owner
+        )
 
 
-def settle(lease: Lease, outcome: Grant | OntraportError, *, read: bool = True) -> OntraportAccount | None:
+def settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> OntraportAccount | None:
     """Write what came of a call, and return the row as it is now (``None``: it is gone, or ``read`` is false)."""
     if isinstance(outcome, Grant):
-        return _keep(lease, outcome, read)
+        return _keep(lease, outcome, read=read)
     if isinstance(outcome, ReconnectRequired):
-        return _mark(lease, outcome)
-    if isinstance(outcome, OntraportMisconfigured) and not isinstance(outcome, SecretUnreadable):
-        return _let_go(lease, outcome)
-    if outcome.code == service.RATE_LIMITED:
-        return _let_go(lease, outcome)
-    return _back_off(lease, outcome)
+        _mark(lease, outcome)
+    elif _concerns_all(outcome):
+        let_go(lease)
+        _persist(lease, lambda: service.hold(outcome))
+    elif outcome.code == LATE:
+        let_go(lease)
+    else:
+        _back_off(lease, outcome)
+    return _current(lease) if read else None
 
 
-def columns_of(account: OntraportAccount, grant: Grant, *, asked: str) -> dict[str, Any]:
-    """Return what a row holds once it holds this grant: tokens encrypted for it, times by the clock of the database."""
+def _concerns_all(error: OntraportError) -> bool:
+    """Tell whether an error is no account's own: Ontraport asks the site to slow down, or refuses it, or a setting is wrong."""
+    if isinstance(error, OntraportMisconfigured):
+        return not isinstance(error, SecretUnreadable) and error.code != service.NO_CLIENT
+    return error.code == service.RATE_LIMITED
+
+
+def columns_of(account: OntraportAccount, grant: Grant, *, asked: str, age: float = 0.0) -> dict[str, Any]:
+    """Return what a row holds once it holds this grant: tokens encrypted for it, times by the clock of the database.
+
+    ``age`` is the number of seconds since the grant was asked for; Ontraport may have counted its lifetime from then on.
+    """
     tokens = {"access_token": grant.access_token}
     if grant.refresh_token is not None:
         tokens["refresh_token"] = grant.refresh_token
@@ -79,8 +105,8 @@ def columns_of(account: OntraportAccount, grant: Grant, *, asked: str) -> dict[s
             for name, secret in tokens.items()
         },
         "scope": granted_scope(asked, grant),
-        "expires_at": after(grant.lifetime),
-        "refresh_at": after(delay),
+        "expires_at": after(grant.lifetime - age),
+        "refresh_at": after(delay - age),
         "refreshed_at": Now(),
         "version": F("version") + 1,
         "lease_until": None,
@@ -101,26 +127,16 @@ def after(seconds: float) -> Any:
     return Now() + Value(timedelta(seconds=seconds))
 
 
-def _keep(lease: Lease, grant: Grant, read: bool) -> OntraportAccount | None:
+def _keep(lease: Lease, grant: Grant, *, read: bool) -> OntraportAccount | None:
     account = lease.account
-    values = columns_of(account, grant, asked=account.scope)
-    rows = OntraportAccount.objects.using(alias())
-
-    def save() -> bool:
-        if not rows.filter(**lease.guard).update(**values) and not rows.filter(**lease.saved).exists():
-            return False
-        if account.failures:
-            OntraportEvent.record(account, EventKind.RECOVERED, account.last_error, using=alias())
-        if lease.is_probe:
-            service.release()
-        return True
-
-    if not _persist(lease, save):
-        logger.info("Account %s was changed or disconnected during its refresh; the new grant is revoked.", account.uid)
-        _persist(lease, lambda: grant.refresh_token and revoking.queue(account, grant.refresh_token))
-        return _current(lease)
+    if not _persist(lease, lambda: _save(lease, grant)):
+        return _drop(lease, grant, deliver=read)
     if lease.callers_transaction:
-        when_transaction_ends(lambda: _save_again(account, values))
+        when_transaction_ends(lambda: _save_again(lease, grant))
+    if account.failures:
+        _record(lease, EventKind.RECOVERED, account.last_error)
+    if lease.is_probe:
+        _persist(lease, service.release)
     current = _current(lease) if read or account.failures or account_refreshed.has_listeners(OntraportAccount) else None
     if current is not None:
         account_refreshed.send_robust(sender=OntraportAccount, account=current)
@@ -129,81 +145,101 @@ def _keep(lease: Lease, grant: Grant, read: bool) -> OntraportAccount | None:
     return current
 
 
-def _save_again(account: OntraportAccount, values: dict[str, Any]) -> None:
+def _save(lease: Lease, grant: Grant) -> bool:
+    """Save, also when the lease has ended: nothing newer is in the row. Returns whether it is there; the answer to an earlier attempt
+    may have been lost with the connection.
+    """
+    values = columns_of(lease.account, grant, asked=lease.account.scope, age=lease.age())
+    return bool(lease.rows().update(**values, lease_owner=lease.owner) or lease.saved_rows().exists())
+
+
+def _save_again(lease: Lease, grant: Grant) -> None:
+    """Save what a rollback has undone."""
     try:
-        OntraportAccount.objects.using(alias()).filter(pk=account.pk, version=account.version).update(**values)
+        lease.rows().update(**columns_of(lease.account, grant, asked=lease.account.scope, age=lease.age()))
     except DatabaseError:
-        logger.exception("The tokens of account %s could not be saved after a rollback.", account.uid)
+        logger.exception("The tokens of account %s could not be saved after a rollback.", lease.account.uid)
 
 
-def _mark(lease: Lease, error: ReconnectRequired) -> OntraportAccount | None:
+def _drop(lease: Lease, grant: Grant, *, deliver: bool) -> OntraportAccount | None:
+    """Revoke a grant that the row has no place for: it was disconnected or relinked. A sibling of the grant in use stays alone, since
+    to revoke one may end both (RFC 7009, 2.1).
+    """
+    current = _current(lease)
+    account = lease.account
+    if current is not None and current.status == Status.CONNECTED and current.linked_at == account.linked_at:
+        return current
+    refresh_token = grant.refresh_token
+    if refresh_token is not None:
+        logger.info("Account %s was changed or disconnected during its refresh; the new grant is revoked.", account.uid)
+        queued = _persist(lease, lambda: revoking.queue(account, refresh_token))
+        if deliver:
+            revoking.deliver(queued)
+    return current
+
+
+def _mark(lease: Lease, error: ReconnectRequired) -> None:
     """Mark the account, unless its row has changed meanwhile: then somebody else's token is the current one."""
     marked = _update(
         lease,
-        EventKind.NEEDS_RECONNECT,
-        error,
         status=Status.NEEDS_RECONNECT,
         refresh_at=None,
         version=F("version") + 1,
         last_error=error.code,
     )
+    if not marked:
+        return
+    _record(lease, EventKind.NEEDS_RECONNECT, error.code)
+    logger.warning("Account %s needs to be reconnected: %s", lease.account.uid, error.code)
     current = _current(lease)
-    if marked and current is not None:
-        logger.warning("Account %s needs to be reconnected: %s", current.uid, error.code)
+    if current is not None:
         account_needs_reconnect.send_robust(sender=OntraportAccount, account=current)
-    return current
 
 
-def _let_go(lease: Lease, error: OntraportError) -> OntraportAccount | None:
-    _update(lease, None, error)
-    _persist(lease, lambda: service.hold(error))
-    return _current(lease)
+def let_go(lease: Lease) -> None:
+    """Give a lease back; the account is as it was."""
+    _update(lease)
 
 
-def _back_off(lease: Lease, error: OntraportError) -> OntraportAccount | None:
+def _back_off(lease: Lease, error: OntraportError) -> None:
     """Try this account again later, with full jitter; its token is kept."""
     failures = lease.account.failures
     pause = random.uniform(1, min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(failures, 10)))  # noqa: S311  # jitter
     pause = max(pause, getattr(error, "retry_after", None) or 0)
-    _update(
-        lease,
-        None if failures else EventKind.REFRESH_FAILING,
-        error,
-        refresh_at=after(pause),
-        failures=F("failures") + 1,
-        last_error=error.code,
+    failing = _update(lease, refresh_at=after(pause), failures=F("failures") + 1, last_error=error.code)
+    if failing and not failures:
+        _record(lease, EventKind.REFRESH_FAILING, error.code)
+
+
+def _update(lease: Lease, **values: Any) -> bool:
+    return bool(
+        _persist(lease, lambda: lease.rows().filter(lease_owner=lease.owner).update(lease_until=None, **values))
     )
-    return _current(lease)
 
 
-def _update(lease: Lease, kind: EventKind | None, error: OntraportError, **values: Any) -> bool:
-    def save() -> bool:
-        updated = OntraportAccount.objects.using(alias()).filter(**lease.guard).update(lease_until=None, **values)
-        if updated and kind is not None:
-            OntraportEvent.record(lease.account, kind, error.code, using=alias())
-        return bool(updated)
-
-    return bool(_persist(lease, save))
+def _record(lease: Lease, kind: EventKind, detail: str) -> None:
+    """Add to the history. An account that is deleted at this moment has no place for it, which must not undo what was saved."""
+    try:
+        with transaction.atomic(using=alias()):
+            OntraportEvent.record(lease.account, kind, detail, using=alias())
+    except DatabaseError:
+        logger.exception("The history of account %s lacks: %s", lease.account.uid, kind)
 
 
 def _current(lease: Lease) -> OntraportAccount | None:
-    current: OntraportAccount | None = _persist(
-        lease, lambda: OntraportAccount.objects.using(alias()).filter(pk=lease.account.pk).first()
-    )
+    rows = OntraportAccount.objects.using(alias()).filter(pk=lease.account.pk)
+    current: OntraportAccount | None = _persist(lease, rows.first)
     return current
 
 
-def _persist(lease: Lease, step: Callable[[], Any]) -> Any:
-    """Run a step on the right connection, again and again while the database is away."""
-    if lease.callers_transaction:
-        return step()
+def _persist(lease: Lease, step: Callable[[], T]) -> T:
+    """Run a step, again and again while the database is away."""
     give_up = time.monotonic() + PATIENCE
     while True:
         try:
-            return on_own_connection(step)
-        except (OperationalError, InterfaceError):
-            if time.monotonic() > give_up:
+            return step()
+        except DATABASE_IS_AWAY:
+            if in_transaction() or time.monotonic() > give_up:
                 raise
-            if not in_transaction():
-                connections[alias()].close()
-        time.sleep(random.uniform(0.05, 0.5))  # noqa: S311  # jitter
+            connections[alias()].close()
+        time.sleep(random.uniform(0.02, 0.1))  # noqa: S311  # jitter

@@ -22,6 +22,8 @@ class Secret:
         """Return the text. Raises ``SecretUnreadable`` when it is stored and cannot be decrypted."""
         return self._read()
 
+    reveal.alters_data = True  # type: ignore[attr-defined]  # so that Django's and Jinja's templates do not call it
+
     def __repr__(self) -> str:
         return "[secret]"
 

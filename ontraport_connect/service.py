@@ -14,14 +14,14 @@ from datetime import timedelta
 from django.db import IntegrityError, transaction
 from django.db.models import Q, Value
 from django.db.models.functions import Now
-from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from .conf import conf
 from .database import alias
 from .exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable
 from .models import EventKind, OntraportEvent, OntraportService
-from .provider import LONGEST_PAUSE, PRESETS, Client, Endpoints
+from .pauses import LONGEST_PAUSE
+from .provider import PRESETS, Client, Endpoints
 from .secret import Secret
 from .transport import Transport
 
@@ -29,6 +29,8 @@ logger = logging.getLogger("ontraport_connect")
 
 PROBE_AFTER = 60.0
 RATE_LIMITED = "rate_limited"
+NO_CLIENT = "client_id"
+"""The code of an account that cannot be refreshed since neither it nor the site names a client."""
 
 
 def endpoints() -> Endpoints:
@@ -63,9 +65,7 @@ def client(client_id: str = "") -> Client:
     secret = conf.ONTRAPORT_CLIENT_SECRET if conf.ONTRAPORT_CLIENT_ID else None
     chosen = conf.ONTRAPORT_CLIENT_ID or client_id
     if not chosen:
-        raise OntraportMisconfigured(
-            "ONTRAPORT_CLIENT_ID is not set, and the account names no client.", code="client_id"
-        )
+        raise OntraportMisconfigured("ONTRAPORT_CLIENT_ID is not set, and the account names no client.", code=NO_CLIENT)
     return Client(
         client_id=chosen,
         client_secret=Secret(secret) if secret else None,
@@ -103,11 +103,10 @@ def enter() -> bool:
     True means: the last answer was a refusal of this site, and this call finds out whether that has been mended. Raises
     ``OntraportUnavailable`` (rate limited) or ``OntraportMisconfigured`` (the client is refused).
     """
-    row = OntraportService.objects.using(alias()).filter(pk=1).first()
-    if row is None or not row.hold_code:
+    row, remaining = _hold()
+    if row is None:
         return False
     if row.hold_code == RATE_LIMITED:
-        remaining = (row.held_until - timezone.now()).total_seconds() if row.held_until else 0.0
         if remaining > 0:
             raise OntraportUnavailable(
                 "Ontraport asked this site to slow down.", code=RATE_LIMITED, retry_after=min(remaining, LONGEST_PAUSE)
@@ -120,6 +119,20 @@ def enter() -> bool:
             code=row.hold_code,
         )
     return True
+
+
+def is_open() -> bool:
+    """Tell whether somebody who enters now would be let in, without using up the probe."""
+    row, remaining = _hold()
+    return row is None or remaining <= 0 or (row.hold_code != RATE_LIMITED and row.hold_client != fingerprint())
+
+
+def _hold() -> tuple[OntraportService | None, float]:
+    """Return the row when there is a hold, and the seconds that it lasts still by the clock of the database."""
+    row = OntraportService.objects.using(alias()).annotate(now=Now()).filter(pk=1).exclude(hold_code="").first()
+    if row is None:
+        return None, 0.0
+    return row, (row.held_until - row.now).total_seconds() if row.held_until else 0.0
 
 
 def _is_probe() -> bool:
@@ -136,10 +149,9 @@ def hold(error: OntraportError) -> None:
     standing()
     row = OntraportService.objects.using(alias()).filter(pk=1)
     if isinstance(error, OntraportUnavailable):
-        pause = timedelta(seconds=error.retry_after or PROBE_AFTER)
-        row.filter(Q(hold_code="") | Q(hold_code=RATE_LIMITED)).update(
-            hold_code=RATE_LIMITED, held_until=Now() + Value(pause)
-        )
+        until = Now() + Value(timedelta(seconds=error.retry_after or PROBE_AFTER))
+        is_longer = Q(hold_code=RATE_LIMITED) & (Q(held_until=None) | Q(held_until__lt=until))
+        row.filter(Q(hold_code="") | is_longer).update(hold_code=RATE_LIMITED, held_until=until)
         return
     mark = fingerprint()
     first = row.exclude(hold_code=error.code, hold_client=mark).update(

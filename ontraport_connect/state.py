@@ -6,7 +6,7 @@ import base64
 import hashlib
 import secrets
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
 
 from django.contrib.sessions.backends.base import SessionBase
@@ -22,6 +22,9 @@ from .secret import Secret
 SESSION_KEY = "ontraport_connect.attempts"
 LIFETIME = 600
 MOST = 8
+MOST_NEXT = 1500
+"""Characters of all the ``next`` kept together: a session may be a cookie, and a browser drops one of more than 4096 bytes."""
+
 STATE_LENGTH = 43
 
 
@@ -50,21 +53,23 @@ def new_state() -> str:
 
 
 def seal_verifier(state: str, verifier: Secret) -> str:
-    return base64.b64encode(seal(verifier.reveal(), f"verifier:{state}")).decode()
+    return base64.b64encode(seal(verifier, f"verifier:{state}")).decode()
 
 
 def keep(session: SessionBase, state: str, attempt: Attempt) -> None:
-    """Remember an attempt; the oldest goes when there are too many."""
+    """Remember an attempt; the oldest go when there are too many, and a ``next`` that is too long is forgotten."""
+    if len(attempt.next) > MOST_NEXT:
+        attempt = replace(attempt, next="")
     attempts = {**session.get(SESSION_KEY, {}), state: asdict(attempt)}
-    while len(attempts) > MOST:
+    while len(attempts) > MOST or sum(len(kept["next"]) for kept in attempts.values()) > MOST_NEXT:
         attempts.pop(min(attempts, key=lambda key: attempts[key]["started"]))
     session[SESSION_KEY] = attempts
 
 
 def find(session: SessionBase, state: str) -> Attempt | None:
     """Return the attempt that ``state`` belongs to, without changing anything."""
-    attempts = session.get(SESSION_KEY, {})
-    return Attempt(**attempts[state]) if len(state) == STATE_LENGTH and state in attempts else None
+    kept = session.get(SESSION_KEY, {}).get(state) if len(state) == STATE_LENGTH else None
+    return Attempt(**kept) if kept and kept.keys() == {field.name for field in fields(Attempt)} else None
 
 
 def take(session: SessionBase, state: str, attempt: Attempt) -> None:

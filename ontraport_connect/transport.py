@@ -2,29 +2,27 @@
 
 No redirect is followed, no cookie kept, nothing retried, and no proxy or ``.netrc`` taken from the environment. Frames that see plain
 secrets return their failures; only frames that do not see them raise, so that a traceback with local variables shows nothing.
+The name of the host is looked up by the operating system, whose own time limit comes on top of ours.
 """
 
 from __future__ import annotations
 
 import http.client
-import io
 import ipaddress
 import json
-import time
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Self
 from urllib.parse import urlencode, urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from . import __version__
-from .exceptions import OntraportMisconfigured, OntraportUnavailable
+from .bounded import BoundedAdapter
+from .exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable
 from .secret import Secret
 
 USER_AGENT = f"django-ontraport-connect/{__version__}"
@@ -41,12 +39,23 @@ FAILURES = {
 }
 
 
+CODES: Sequence[tuple[str, tuple[type[BaseException], ...]]] = (
+    ("tls", (requests.exceptions.SSLError, urllib3.exceptions.SSLError)),
+    ("timeout", (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)),
+    ("connection", (urllib3.exceptions.NewConnectionError,)),
+    ("cut", (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionError)),
+    ("nonsense", (http.client.HTTPException, zlib.error, ValueError)),
+    ("cut", (urllib3.exceptions.HTTPError, OSError)),
+)
+"""What the HTTP stack raises, and the failure that it stands for: the first that fits, looking inside as well."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """A complete HTTP response. ``body`` shows in no ``repr``: it may hold tokens."""
+    """A complete HTTP response. Nothing that the server chose shows in its ``repr``: it may hold, or echo, tokens."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
     def json(self) -> Any:
@@ -68,64 +77,6 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-class _DeadlineReader(io.RawIOBase):
-    """Turns the socket's timeout, which bounds one read, into a deadline for all reads of one response."""
-
-    def __init__(self, raw: io.RawIOBase, sock: Any) -> None:
-        self._raw = raw
-        self._sock = sock
-        timeout = sock.gettimeout()
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        if self._deadline is not None:
-            remaining = self._deadline - time.monotonic()
-            if remaining <= 0:
-                raise TimeoutError("the deadline of the whole answer has passed")
-            self._sock.settimeout(remaining)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _BoundedResponse(http.client.HTTPResponse):
-    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock))  # type: ignore[attr-defined]
-
-
-class _BoundedHTTPConnection(HTTPConnection):
-    response_class = _BoundedResponse
-
-
-class _BoundedHTTPSConnection(HTTPSConnection):
-    response_class = _BoundedResponse
-
-
-class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _BoundedHTTPConnection
-
-
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _BoundedHTTPSConnection
-
-
-class BoundedAdapter(HTTPAdapter):
-    """A ``requests`` adapter whose read timeout bounds the whole response, and which retries nothing."""
-
-    def __init__(self, pool_size: int = 1) -> None:
-        super().__init__(pool_connections=4, pool_maxsize=pool_size, max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
-
-
 def is_loopback(host: str | None) -> bool:
     if host == "localhost" or (host or "").endswith(".localhost"):
         return True
@@ -137,11 +88,15 @@ def is_loopback(host: str | None) -> bool:
 
 def require_secure(url: str) -> None:
     """Raise ``OntraportMisconfigured`` unless ``url`` is https, or http on a loopback host."""
-    parts = urlsplit(url)
-    if parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))):
+    try:
+        parts = urlsplit(url)
+        scheme, host, _ = parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        scheme, host = "", None
+    if host and (scheme == "https" or (scheme == "http" and is_loopback(host))):
         return
     raise OntraportMisconfigured(
-        f"{parts.scheme or '(no scheme)'}://{parts.hostname or '(no host)'} is not an https address; credentials are sent over https"
+        f"{scheme or '(no scheme)'}://{host or '(no host)'} is not an https address; credentials are sent over https"
         " only (http is for loopback hosts).",
         code="insecure_url",
     )
@@ -175,21 +130,22 @@ class Transport:
         Raises ``OntraportUnavailable`` when no complete answer came in time, ``OntraportMisconfigured`` for an insecure address.
         """
         require_secure(url)
-        answer = self._attempt(method, url, form, document, headers, limit)
-        if isinstance(answer, str):
-            raise OntraportUnavailable(FAILURES[answer], code=answer)
+        answer = self._attempt(method, url, form=form, document=document, headers=headers or {}, limit=limit)
+        if isinstance(answer, OntraportError):
+            raise answer
         return answer
 
     def _attempt(
         self,
         method: str,
         url: str,
+        *,
         form: Mapping[str, str | Secret] | None,
         document: Mapping[str, Any] | None,
-        headers: Mapping[str, str | Secret] | None,
+        headers: Mapping[str, str | Secret],
         limit: int,
-    ) -> Answer | str:
-        """Return the answer, or the code of the failure; plain secrets live in this frame and below only."""
+    ) -> Answer | OntraportError:
+        """Return the answer, or the error to raise; plain secrets live in this frame and below only."""
         try:
             request = requests.Request(
                 method,
@@ -200,7 +156,7 @@ class Transport:
                     "Accept": "application/json",
                     "User-Agent": USER_AGENT,
                     **({"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {}),
-                    **{name: reveal(value) for name, value in (headers or {}).items()},
+                    **{name: reveal(value) for name, value in headers.items()},
                 },
             ).prepare()
             response = self._adapter.send(request, stream=True, timeout=self._timeout, verify=True, proxies={})
@@ -209,11 +165,17 @@ class Transport:
             except BaseException:
                 response.close()
                 raise
-        except Exception as error:
-            return failure_code(error)
+        except OntraportError as error:
+            return error.with_traceback(None)
+        except Exception as error:  # noqa: BLE001  # closed by default: whatever it is, its frames hold secrets
+            return _unavailable(failure_code(error))
         if body is None:
-            return "too_large"
+            return _unavailable("too_large")
         return Answer(status=response.status_code, headers=CaseInsensitiveDict(response.headers), body=body)
+
+
+def _unavailable(code: str) -> OntraportUnavailable:
+    return OntraportUnavailable(FAILURES[code], code=code)
 
 
 def reveal(value: str | Secret) -> str:
@@ -221,29 +183,41 @@ def reveal(value: str | Secret) -> str:
 
 
 def read_bounded(response: requests.Response, limit: int) -> bytes | None:
-    """Read the decompressed body, or return ``None`` (and drop the connection) when it is longer than ``limit`` bytes."""
+    """Return the body, or ``None`` (and drop the connection) when it is longer than ``limit`` bytes, as sent or decompressed."""
     body = bytearray()
-    while chunk := response.raw.read(CHUNK, decode_content=True):
+    while chunk := response.raw.read(CHUNK, decode_content=False):
         body += chunk
         if len(body) > limit:
             response.close()
             return None
     response.raw.release_conn()
-    return bytes(body)
+    return _decompressed(bytes(body), response.headers.get("Content-Encoding", "identity").lower(), limit)
 
 
-def failure_code(error: Exception) -> str:
+def _decompressed(body: bytes, encoding: str, limit: int) -> bytes | None:
+    """Undo the one encoding that is understood, although none was asked for."""
+    if encoding == "identity":
+        return body
+    if encoding != "gzip":
+        raise ValueError("an encoding that was not asked for")
+    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    text = inflater.decompress(body, limit + 1)
+    if len(text) > limit:
+        return None
+    if not inflater.eof or inflater.unused_data:
+        raise ValueError("not one whole gzip member")
+    return text
+
+
+def failure_code(error: BaseException) -> str:
     """Map whatever the HTTP stack raised to one of ``FAILURES``; closed by default."""
-    if isinstance(error, requests.exceptions.SSLError):
-        return "tls"
-    if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)):
-        return "timeout"
-    if isinstance(error, (requests.exceptions.ContentDecodingError, urllib3.exceptions.DecodeError)):
-        return "nonsense"
-    if isinstance(error, requests.ConnectionError) and isinstance(
-        getattr(error.args[0] if error.args else None, "reason", None), urllib3.exceptions.NewConnectionError
-    ):
-        return "connection"
-    if isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError, OSError, http.client.HTTPException)):
-        return "cut"
-    return "nonsense"
+    found = list(_layers(error))
+    return next((code for code, kinds in CODES if any(isinstance(each, kinds) for each in found)), "nonsense")
+
+
+def _layers(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those that it was wrapped around: requests wraps what urllib3 wrapped."""
+    yield error
+    for inner in (*error.args, getattr(error, "reason", None)):
+        if isinstance(inner, BaseException) and inner is not error:
+            yield from _layers(inner)
