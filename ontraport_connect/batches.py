@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import random
+import time
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
-from queue import SimpleQueue
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from django.db.models import Q
@@ -14,25 +15,26 @@ from django.db.models import Q
 from . import refreshing, saving, service
 from .conf import conf
 from .database import alias, in_transaction
-from .exceptions import OntraportError, OntraportMisconfigured, SecretUnreadable
+from .exceptions import OntraportError
 from .models import Method, OntraportAccount
-from .provider import Grant
-from .saving import Lease
+from .saving import Lease, Outcome
 
 logger = logging.getLogger("ontraport_connect")
 
 BATCH_SIZE = 100
-Outcome = Grant | OntraportError
+
+LONGEST_BATCH = 20.0
+"""Seconds after which a batch takes no more accounts on, so that a worker which is told to stop can do so; the rest stays due."""
 
 
-def due_batches(limit: int) -> Iterator[list[int]]:
+def due_batches(limit: int, size: int = BATCH_SIZE) -> Iterator[list[int]]:
     """Yield the ids of at most ``limit`` due accounts in batches, oldest first, a keyset page at a time."""
     after: Any = None
     while limit > 0:
         rows = OntraportAccount.objects.using(alias()).due().usable().filter(method=Method.OAUTH)
         if after is not None:
             rows = rows.filter(Q(refresh_at__gt=after[0]) | Q(pk__gt=after[1]), refresh_at__gte=after[0])
-        page = list(rows.order_by("refresh_at", "pk").values_list("refresh_at", "pk")[: min(BATCH_SIZE, limit)])
+        page = list(rows.order_by("refresh_at", "pk").values_list("refresh_at", "pk")[: min(size, limit)])
         if not page:
             return
         yield [pk for _, pk in page]
@@ -42,75 +44,90 @@ def due_batches(limit: int) -> Iterator[list[int]]:
 
 def refresh_batch(pks: Sequence[int]) -> dict[str, int]:
     """Refresh those of the accounts that are due still, and return how often what came out (``refreshed``, or the code of an error)."""
+    if in_transaction():
+        return _refresh_one_by_one(pks)
     try:
         is_probe = service.enter()
     except OntraportError as error:
         return {error.code: len(pks)}
-    rows = list(
-        OntraportAccount.objects.using(alias())
-        .due()
-        .usable()
-        .filter(pk__in=pks, method=Method.OAUTH)
-        .order_by("refresh_at", "pk")
-    )
-    counts: dict[str, int] = {}
-    for outcome in _refresh_one_by_one(rows) if in_transaction() else _refresh_together(rows, is_probe):
-        name = outcome.code if isinstance(outcome, OntraportError) else "refreshed"
-        counts[name] = counts.get(name, 0) + 1
-    return counts
+    # The one that probes is any, lest the site wait for one account that nobody can refresh.
+    ordered = random.sample(pks, len(pks)) if is_probe else list(pks)
+    return _Batch(ordered, is_probe=is_probe).refresh()
 
 
-def _refresh_one_by_one(rows: Sequence[OntraportAccount]) -> Iterator[Outcome | None]:
-    for account in rows:
+def _due(pks: Sequence[int]) -> Any:
+    """Return those of the accounts that are to be refreshed now."""
+    rows = OntraportAccount.objects.using(alias())
+    return rows.due().filter(method=Method.OAUTH, pk__in=rows.usable().filter(pk__in=pks).order_by().values("pk"))
+
+
+def _refresh_one_by_one(pks: Sequence[int]) -> dict[str, int]:
+    """Refresh in the caller's transaction, whose one connection knows no other threads."""
+    counts: Counter[str] = Counter()
+    for account in _due(pks).order_by("refresh_at", "pk"):
         try:
             refreshing.refresh(account)
         except OntraportError as error:
-            yield error
-            if _stops_all(error):
-                return
+            counts[error.code] += 1
+            if saving.concerns_all(error):
+                break
         else:
-            yield None
+            counts["refreshed"] += 1
+    return dict(counts)
 
 
-def _refresh_together(rows: Sequence[OntraportAccount], is_probe: bool) -> Iterator[Outcome]:
-    """Claim and save in this thread, on its one connection; the calls run in others. A slow account holds up no other."""
-    concurrency = max(1, min(conf.ONTRAPORT_REFRESH_CONCURRENCY, len(rows)))
-    answers: SimpleQueue[tuple[Lease, Future[Outcome]]] = SimpleQueue()
-    leases = (lease for row in rows if (lease := refreshing.claim(row, is_probe=is_probe)) is not None)
-    with (
-        service.new_transport(pool_size=concurrency) as transport,
-        ThreadPoolExecutor(concurrency, thread_name_prefix="ontraport-refresh") as threads,
-    ):
+class _Batch:
+    """Claims and saves in this thread, on its one connection; the calls run in others. A slow account holds up no other."""
 
-        def send(lease: Lease) -> None:
-            future = threads.submit(refreshing.call, lease, transport)
-            future.add_done_callback(lambda done: answers.put((lease, done)))
+    def __init__(self, pks: list[int], *, is_probe: bool) -> None:
+        self.concurrency = max(1, min(conf.ONTRAPORT_REFRESH_CONCURRENCY, len(pks)))
+        self.room = 1 if is_probe else self.concurrency
+        self.is_probe = is_probe
+        self.pks = deque(pks)
+        self.claimed: deque[Lease] = deque()
+        self.in_flight: dict[Future[Outcome], Lease] = {}
+        self.counts: Counter[str] = Counter()
 
-        in_flight = 0
-        room = 1 if is_probe else concurrency
-        while True:
-            for lease in islice(leases, room - in_flight):
-                send(lease)
-                in_flight += 1
-            if not in_flight:
-                return
-            lease, future = answers.get()
-            in_flight -= 1
-            outcome = future.result()
-            _settle(lease, outcome)
-            room = 0 if _stops_all(outcome) or not room else concurrency
-            yield outcome
+    def refresh(self) -> dict[str, int]:
+        """Whatever ends this, an error or a signal: what was sent is waited for and saved, what was not is given back."""
+        started = time.monotonic()
+        with (
+            service.new_transport(pool_size=self.concurrency) as transport,
+            ThreadPoolExecutor(self.concurrency, thread_name_prefix="ontraport-refresh") as threads,
+        ):
+            try:
+                while True:
+                    if time.monotonic() - started > LONGEST_BATCH:
+                        self.room = 0
+                    while len(self.in_flight) < self.room and (lease := self.next_lease()) is not None:
+                        self.in_flight[threads.submit(refreshing.call, lease, transport)] = lease
+                    if not self.in_flight:
+                        return dict(self.counts)
+                    for future in wait(self.in_flight, return_when=FIRST_COMPLETED).done:
+                        self.finish(future)
+            finally:
+                for future in list(self.in_flight):
+                    self.finish(future)
+                for lease in self.claimed:
+                    saving.let_go(lease)
 
+    def next_lease(self) -> Lease | None:
+        """Claim as many at once as there is room for."""
+        while not self.claimed and self.pks:
+            pks = [self.pks.popleft() for _ in range(min(self.room, len(self.pks)))]
+            self.claimed.extend(refreshing.claim(_due(pks), pks, is_probe=self.is_probe))
+        return self.claimed.popleft() if self.claimed else None
 
-def _settle(lease: Lease, outcome: Outcome) -> None:
-    """Save one outcome; what goes wrong with one account must not keep the answers of the others from being saved."""
-    try:
-        saving.settle(lease, outcome, read=False)
-    except Exception:
-        logger.exception("The outcome of refreshing account %s could not be saved.", lease.account.uid)
-
-
-def _stops_all(outcome: Outcome | None) -> bool:
-    if isinstance(outcome, SecretUnreadable) or not isinstance(outcome, OntraportError):
-        return False
-    return isinstance(outcome, OntraportMisconfigured) or outcome.code == service.RATE_LIMITED
+    def finish(self, future: Future[Outcome]) -> None:
+        """Save one outcome; what goes wrong with one account must not keep the answers of the others from being saved."""
+        lease, outcome = self.in_flight[future], future.result()
+        try:
+            saving.settle(lease, outcome, read=False)
+        except Exception:
+            logger.exception("The outcome of refreshing account %s could not be saved.", lease.account.uid)
+        del self.in_flight[future]
+        self.counts[outcome.code if isinstance(outcome, OntraportError) else "refreshed"] += 1
+        if isinstance(outcome, OntraportError) and saving.concerns_all(outcome):
+            self.room = 0
+        elif self.room:
+            self.room = self.concurrency

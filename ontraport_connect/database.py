@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, TypeVar
 
-from django.db import connections, router, transaction
+from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .models import OntraportAccount
@@ -39,45 +40,73 @@ def has_one_writer() -> bool:
     return connections[alias()].vendor == "sqlite"
 
 
+def row_lock() -> dict[str, bool]:
+    """Return the arguments with which ``select_for_update`` passes over rows that another transaction holds, and waits for none."""
+    features = connections[alias()].features
+    return {
+        "skip_locked": features.has_select_for_update_skip_locked,
+        "no_key": features.has_select_for_no_key_update,
+    }
+
+
 def on_own_connection(step: Callable[[], T]) -> T:
-    """Run ``step`` where each of its statements commits by itself. Raises what it raises."""
+    """Run ``step`` where each of its statements commits by itself, and to its end even when the caller is interrupted."""
     if not in_transaction():
         return step()
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ontraport-save") as thread:
-        return thread.submit(_run_and_close, step).result()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ontraport-own") as thread:
+        return thread.submit(copy_context().run, _run_and_close, step).result()
 
 
 def _run_and_close(step: Callable[[], T]) -> T:
     connection = connections[alias()]
     try:
-        with transaction.atomic(using=alias()):
-            if connection.vendor == "postgresql":
-                with connection.cursor() as cursor:
-                    cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LOCK_TIMEOUT:.0f}s"])
-            return step()
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{LOCK_TIMEOUT:.0f}s"])
+        return step()
     finally:
-        connection.close()
+        connections.close_all()
 
 
-def when_transaction_ends(step: Callable[[], Any]) -> None:
-    """Run ``step`` when the caller's outermost transaction has ended, be it by commit or by rollback.
+class _Ending:
+    """Stands in for the ``set_autocommit`` of one connection until its transaction has ended, then runs what was left with it.
 
     Django offers ``on_commit`` only, which a rollback forgets; both ways end in ``set_autocommit(True)``.
     """
-    connection = connections[alias()]
-    original = connection.set_autocommit
 
-    def set_autocommit(autocommit: bool, *args: Any, **kwargs: Any) -> None:
-        original(autocommit, *args, **kwargs)
-        if autocommit:
-            _restore(connection, original)
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.original = connection.set_autocommit
+        self.replaced = vars(connection).get("set_autocommit")
+        self.connection = connection
+        self.steps: list[Callable[[], object]] = []
+
+    def __call__(self, autocommit: bool, *args: Any, **kwargs: Any) -> None:
+        if not autocommit:
+            return self.original(autocommit, *args, **kwargs)
+        vars(self.connection).pop("set_autocommit")
+        if self.replaced is not None:
+            vars(self.connection)["set_autocommit"] = self.replaced
+        try:
+            self.original(autocommit, *args, **kwargs)
+        finally:
+            self.run()
+
+    def run(self) -> None:
+        for step in self.steps:
             step()
 
-    setattr(connection, "set_autocommit", set_autocommit)  # noqa: B010  # mypy knows that methods are not assigned to
+
+def when_transaction_ends(step: Callable[[], object]) -> None:
+    """Run ``step`` when the caller's outermost transaction has ended, be it by commit or by rollback. It must not raise."""
+    connection = connections[alias()]
+    ending = vars(connection).get("set_autocommit")
+    if not isinstance(ending, _Ending):
+        ending = vars(connection)["set_autocommit"] = _Ending(connection)
+    ending.steps.append(step)
 
 
-def _restore(connection: BaseDatabaseWrapper, original: Callable[..., None]) -> None:
-    if getattr(original, "__self__", None) is connection:
-        vars(connection).pop("set_autocommit", None)
-    else:
-        setattr(connection, "set_autocommit", original)  # noqa: B010  # the hook of an earlier save
+def run_steps_of_ending() -> None:
+    """Run now, too, what is to be run when the transaction ends: a savepoint that was rolled back may have undone it already."""
+    ending = vars(connections[alias()]).get("set_autocommit")
+    if isinstance(ending, _Ending):
+        ending.run()

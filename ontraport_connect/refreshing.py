@@ -83,15 +83,10 @@ def refresh(account: OntraportAccount) -> None:
 def _refresh(account: OntraportAccount, *, forced: bool) -> None:
     if account.method != Method.OAUTH:
         return
-    is_inside = in_transaction()
-    seen = None
     try:
-        if not (is_inside and has_one_writer()):
-            seen = on_own_connection(lambda: _take_turn(account, forced=forced, is_inside=is_inside))
-        if seen is None and is_inside:
-            seen = _refresh_inside(account, forced=forced)
+        seen = _refresh_somewhere(account, forced=forced)
     except (OperationalError, InterfaceError) as error:
-        if not is_inside:
+        if not in_transaction():
             connections[alias()].close_if_unusable_or_obsolete()
         raise OntraportUnavailable("The database is not there now.", code="database", retry_after=1.0) from error
     if seen is None:
@@ -101,6 +96,15 @@ def _refresh(account: OntraportAccount, *, forced: bool) -> None:
         raise seen.error
     if account.status != Status.CONNECTED:
         raise ReconnectRequired("This Ontraport account needs to be connected again.", code=account.last_error)
+
+
+def _refresh_somewhere(account: OntraportAccount, *, forced: bool) -> Seen | None:
+    """Refresh outside of the caller's transaction, or else inside it."""
+    is_inside = in_transaction()
+    seen = None
+    if not (is_inside and has_one_writer()):
+        seen = on_own_connection(lambda: _take_turn(account, forced=forced, is_inside=is_inside))
+    return _refresh_inside(account, forced=forced) if seen is None and is_inside else seen
 
 
 def _take_turn(account: OntraportAccount, *, forced: bool, is_inside: bool) -> Seen | None:
@@ -146,7 +150,7 @@ def _is_busy() -> OntraportUnavailable:
 def _claim_or_see(account: OntraportAccount, *, forced: bool, callers_transaction: bool) -> Lease | Seen | None:
     """Return a lease on the row, or the row where there is none to be had, or ``None`` where there is no row."""
     rows = OntraportAccount.objects.using(alias()).filter(pk=account.pk)
-    current = rows.select_related("user").annotate(now=Now()).first()
+    current: Any = rows.select_related("user").annotate(now=Now()).first()
     if current is None:
         return None
     if current.version != account.version or current.status != Status.CONNECTED:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connections, transaction
 from django.db.models import F, Value
@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 from . import revoking, service
 from .database import alias, in_transaction, when_transaction_ends
 from .exceptions import OntraportError, OntraportMisconfigured, ReconnectRequired, SecretUnreadable
+from .fields import EncryptedTextField
 from .models import EventKind, OntraportAccount, OntraportEvent, Status, refresh_delay
 from .provider import Grant
 from .signals import account_needs_reconnect, account_recovered, account_refreshed
@@ -72,7 +73,7 @@ def settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> OntraportAcc
         return _keep(lease, outcome, read=read)
     if isinstance(outcome, ReconnectRequired):
         _mark(lease, outcome)
-    elif _concerns_all(outcome):
+    elif concerns_all(outcome):
         let_go(lease)
         _persist(lease, lambda: service.hold(outcome))
     elif outcome.code == LATE:
@@ -82,7 +83,7 @@ def settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> OntraportAcc
     return _current(lease) if read else None
 
 
-def _concerns_all(error: OntraportError) -> bool:
+def concerns_all(error: OntraportError) -> bool:
     """Tell whether an error is no account's own: Ontraport asks the site to slow down, or refuses it, or a setting is wrong."""
     if isinstance(error, OntraportMisconfigured):
         return not isinstance(error, SecretUnreadable) and error.code != service.NO_CLIENT
@@ -100,10 +101,7 @@ def columns_of(account: OntraportAccount, grant: Grant, *, asked: str, age: floa
     has_refresh_token = grant.refresh_token is not None or account.refresh_token is not None
     delay = refresh_delay(grant.lifetime) * random.uniform(EARLIEST, 1) if has_refresh_token else grant.lifetime  # noqa: S311
     return {
-        **{
-            name: OntraportAccount._meta.get_field(name).seal_for(account.uid, secret.reveal())
-            for name, secret in tokens.items()
-        },
+        **{name: _field(name).seal_for(account.uid, secret) for name, secret in tokens.items()},
         "scope": granted_scope(asked, grant),
         "expires_at": after(grant.lifetime - age),
         "refresh_at": after(delay - age),
@@ -113,6 +111,10 @@ def columns_of(account: OntraportAccount, grant: Grant, *, asked: str, age: floa
         "failures": 0,
         "last_error": "",
     }
+
+
+def _field(name: str) -> EncryptedTextField:
+    return cast("EncryptedTextField", OntraportAccount._meta.get_field(name))
 
 
 def granted_scope(asked: str, grant: Grant) -> str:

@@ -11,6 +11,5 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "ontraport-refresh-expiring-tokens": {
         "task": "ontraport_connect.tasks.refresh_expiring_tokens",
         "schedule": INTERVAL,
-        "options": {"expires": INTERVAL},
     },
 }

@@ -1,7 +1,8 @@
 """Ontraport as this site is configured for it, and whether the site may knock at its token endpoint now.
 
-A hold stops every refresh of the site: after a 429 until the time that Ontraport named, and after a refusal of the client (wrong secret)
-until it is mended. It is found mended by the changed configuration itself, or by a probe: one refresh at a time, every ``PROBE_AFTER`` seconds.
+A hold stops every refresh of the site: after a 429 until the time that Ontraport named, and after a refusal of the client (wrong
+secret) until it is mended. It is found mended by the changed configuration itself, or by a probe: one refresh every ``PROBE_AFTER``
+seconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""The Celery tasks. Their arguments and results are ids and counts; run twice, or late, they change nothing but the time."""
+"""The Celery tasks. Their arguments and results are ids and counts; run twice, or late, they change nothing but the time.
+
+No message expires: whether there is anything to do is decided by the clock of the database, while an expiry would be compared with the
+clock of whatever machine the worker runs on.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,10 @@ from celery import shared_task
 
 from . import batches, heartbeat, revoking, service, state
 from .conf import conf
-from .exceptions import OntraportError
 from .schedule import INTERVAL
 
 MOST_REVOCATIONS = 50
+MOST_KEYS = 100
 
 
 @shared_task(name="ontraport_connect.tasks.refresh_expiring_tokens", ignore_result=True)
@@ -19,15 +23,15 @@ def refresh_expiring_tokens() -> int:
     """Find the tokens that are due and hand them to the workers, oldest first, spread over the interval. Returns how many."""
     heartbeat.beat()
     state.forget_used()
-    deliver_revocations.apply_async(expires=INTERVAL)
-    try:
-        service.enter()
-    except OntraportError:
+    deliver_revocations.delay()
+    if not service.is_open():
         return 0
-    found = 0
     rate = conf.ONTRAPORT_REFRESH_RATE
-    for pks in batches.due_batches(int(rate * INTERVAL)):
-        refresh_accounts.apply_async(args=[pks], countdown=found / rate, expires=found / rate + INTERVAL)
+    size = max(1, min(batches.BATCH_SIZE, int(rate)))
+    found = 0
+    for pks in batches.due_batches(max(1, int(rate * INTERVAL)), size):
+        signature = refresh_accounts.s(pks)
+        signature.apply_async(countdown=found / rate) if found else signature.apply_async()
         found += len(pks)
     return found
 
