@@ -60,9 +60,7 @@ def ontraport_required(view: View | None = None, *, account: str | None = None) 
 
             @wraps(view)
             async def async_wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-                await request.auser()
-                instead = await sync_to_async(check_request)(request, uid_of(kwargs))
-                return await view(request, *args, **kwargs) if instead is None else instead
+                return await _run_async(view, request, uid_of(kwargs), args, kwargs)
 
             return async_wrapper
 
@@ -80,8 +78,19 @@ class OntraportRequiredMixin:
     """The same for class-based views; ``ontraport_account`` names the URL's argument that holds the ``uid``."""
 
     ontraport_account: str | None = None
+    view_is_async: bool
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         uid = None if self.ontraport_account is None else kwargs[self.ontraport_account]
+        inner: View = super().dispatch  # type: ignore[misc]  # the view's, in front of which this stands
+        if self.view_is_async:
+            return _run_async(inner, request, uid, args, kwargs)
         instead = check_request(request, uid)
-        return super().dispatch(request, *args, **kwargs) if instead is None else instead  # type: ignore[misc]
+        return inner(request, *args, **kwargs) if instead is None else instead
+
+
+async def _run_async(
+    view: View, request: HttpRequest, uid: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    instead = await sync_to_async(check_request)(request, uid)
+    return await view(request, *args, **kwargs) if instead is None else instead

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -58,8 +59,15 @@ def read_identity(info: Any) -> Identity:
     members = info if isinstance(info, dict) else {}
     number = next((members[key] for key in ("account_id", "account_number", "id") if key in members), "")
     name = members.get("name", "")
-    valid = isinstance(number, (int, str)) and not isinstance(number, bool) and 0 < len(str(number)) <= 40
     return Identity(
-        ontraport_id=str(number) if valid else "",
+        ontraport_id=number_of(number),
         name=name[:100] if isinstance(name, str) and name.isprintable() else "",
     )
+
+
+def number_of(value: object) -> str:
+    """Return the number of an Ontraport account as text, empty when ``value`` is none: it came over the network."""
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        return ""
+    text = str(value) if isinstance(value, str) or abs(value) < 10**40 else ""
+    return text if re.fullmatch(r"[0-9A-Za-z_-]{1,40}", text, re.ASCII) else ""

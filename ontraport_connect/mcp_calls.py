@@ -72,7 +72,7 @@ async def _run(account: OntraportAccount, use: Callable[[Any], Awaitable[T]]) ->
     give_up = time.monotonic() + conf.ONTRAPORT_RATE_WAIT
     while True:
         turn = await sync_to_async(budget.reserve)(
-            account, patience=give_up - time.monotonic(), requests=mcp_client.REQUESTS
+            account, patience=max(0.0, give_up - time.monotonic()), requests=mcp_client.REQUESTS
         )
         await asyncio.sleep(turn.wait)
         try:

@@ -25,7 +25,7 @@ class RequestAccounts:
     @cached_property
     def accounts(self) -> Sequence[OntraportAccount]:
         """All accounts of this owner, the default one first."""
-        return list(OntraportAccount.objects.for_request(self._request))
+        return list(OntraportAccount.objects.for_request(self._request).select_related("user"))
 
     @property
     def account(self) -> OntraportAccount | None:
@@ -63,7 +63,9 @@ class OntraportMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> Any:
-        """Answer a ``ReconnectRequired`` that a view let through."""
-        if isinstance(exception, ReconnectRequired):
-            return responses.not_usable(request, None)
-        return None
+        """Answer a ``ReconnectRequired`` that a view let through, where the account is one that this person could reconnect."""
+        if not isinstance(exception, ReconnectRequired):
+            return None
+        accounts = RequestAccounts(request)
+        account = accounts.account if exception.account_uid is None else accounts.get(exception.account_uid)
+        return None if account is None else responses.not_usable(request, account)

@@ -21,8 +21,8 @@ def wants_json(request: HttpRequest) -> bool:
 
 def not_signed_in(request: HttpRequest) -> HttpResponse:
     if wants_json(request):
-        return _json(401, {"error": "login_required"})
-    return redirect_to_login(request.get_full_path())
+        return _private(JsonResponse({"error": "login_required"}, status=401))
+    return _private(redirect_to_login(request.get_full_path()))
 
 
 def not_usable(request: HttpRequest, account: OntraportAccount | None) -> HttpResponse:
@@ -30,8 +30,8 @@ def not_usable(request: HttpRequest, account: OntraportAccount | None) -> HttpRe
     url = connect_url(request, account)
     if wants_json(request):
         error = "ontraport_not_connected" if account is None else "ontraport_reconnect_required"
-        return _json(401, {"error": error, "connect_url": request.build_absolute_uri(url)})
-    return HttpResponseRedirect(url)
+        return _private(JsonResponse({"error": error, "connect_url": request.build_absolute_uri(url)}, status=401))
+    return _private(HttpResponseRedirect(url))
 
 
 def connect_url(request: HttpRequest, account: OntraportAccount | None) -> str:
@@ -44,16 +44,16 @@ def connect_url(request: HttpRequest, account: OntraportAccount | None) -> str:
 def unavailable(request: HttpRequest, error: OntraportUnavailable) -> HttpResponse:
     """Answer 503: the link is well, Ontraport is away."""
     if wants_json(request):
-        response = _json(503, {"error": "ontraport_unavailable"})
+        response: HttpResponse = JsonResponse({"error": "ontraport_unavailable"}, status=503)
     else:
         response = render(request, "ontraport_connect/unavailable.html", status=503)
     if error.retry_after is not None:
         response["Retry-After"] = str(math.ceil(error.retry_after))
-    return response
+    return _private(response)
 
 
-def _json(status: int, body: dict[str, str]) -> HttpResponse:
-    response = JsonResponse(body, status=status)
-    patch_vary_headers(response, ["Accept"])
+def _private(response: HttpResponse) -> HttpResponse:
+    """Let nobody keep what depends on the person, on the moment, and on what the client prefers."""
+    patch_vary_headers(response, ["Accept", "Cookie"])
     response["Cache-Control"] = "no-store"
     return response

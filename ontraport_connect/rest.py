@@ -30,22 +30,23 @@ def rest(
     *,
     params: Mapping[str, Any] | None = None,
     json: Mapping[str, Any] | None = None,
+    patience: float | None = None,
 ) -> Any:
     """Call Ontraport's REST API and return its JSON envelope: ``data``, ``code`` and ``account_id``.
 
     ``params`` goes into the query, ``json`` into the body. The call waits for its turn, and waits out a 429 as ``X-Rate-Limit-Reset``
-    says, for ``ONTRAPORT_RATE_WAIT`` seconds in all. Raises ``OntraportRejected`` (its ``status`` tells), ``OntraportUnavailable``,
-    ``ReconnectRequired`` (the key pair is refused).
+    says, for ``patience`` seconds in all (``ONTRAPORT_RATE_WAIT`` if not given). Raises ``OntraportRejected`` (its ``status`` tells),
+    ``OntraportUnavailable``, ``ReconnectRequired`` (the key pair is refused).
     """
     if account.method != Method.API_KEY:
         raise access.rest_takes_keys()
     url = urljoin(conf.ONTRAPORT_REST_URL, path.lstrip("/")) + (f"?{urlencode(params)}" if params else "")
     access.require_destination(url)
     access.prepare(account)
-    give_up = time.monotonic() + conf.ONTRAPORT_RATE_WAIT
+    give_up = time.monotonic() + (conf.ONTRAPORT_RATE_WAIT if patience is None else patience)
     with service.new_transport() as transport:
         while True:
-            with budget.turn(account, patience=give_up - time.monotonic()):
+            with budget.turn(account, patience=max(0.0, give_up - time.monotonic())):
                 answer = transport.send(
                     method, url, document=json, headers=access.credentials(account, url), limit=ANSWER_LIMIT
                 )
