@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.db.models import Q, Value
 from django.db.models.functions import Now
@@ -13,6 +15,21 @@ from .models import OntraportService
 
 RESOLUTION = timedelta(seconds=10)
 
+SILENCE = 300.0
+"""Seconds without a sign of life after which beat or the workers are taken to be down: five rounds of the beat schedule."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pulse:
+    """When something was last seen, and how many seconds ago by the clock of the database."""
+
+    seen_at: datetime | None
+    age: float
+
+    @property
+    def is_alive(self) -> bool:
+        return self.age <= SILENCE
+
 
 def beat() -> None:
     _seen("beat_at")
@@ -20,6 +37,17 @@ def beat() -> None:
 
 def worker() -> None:
     _seen("worker_at")
+
+
+def pulses() -> Mapping[str, Pulse]:
+    """Return the pulse of ``beat`` and of the ``worker``."""
+    service.standing()
+    row = OntraportService.objects.using(alias()).annotate(now=Now()).get(pk=1)
+    return {name: _pulse(seen_at, row.now) for name, seen_at in (("beat", row.beat_at), ("worker", row.worker_at))}
+
+
+def _pulse(seen_at: datetime | None, now: datetime) -> Pulse:
+    return Pulse(seen_at=seen_at, age=float("inf") if seen_at is None else (now - seen_at).total_seconds())
 
 
 def _seen(name: str) -> None:

@@ -1,0 +1,29 @@
+"""The account that an operator names."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import CommandError
+
+from ontraport_connect.database import alias
+from ontraport_connect.management.reports import USAGE
+from ontraport_connect.models import OntraportAccount
+
+
+def add_uid(parser: Any, **kwargs: Any) -> None:
+    parser.add_argument("uid", type=UUID, metavar="UID", help="the account, as `accounts` lists it", **kwargs)
+
+
+def account_of(uid: UUID) -> OntraportAccount:
+    account: OntraportAccount | None = (
+        OntraportAccount.objects.using(alias()).select_related("user").filter(uid=uid).first()
+    )
+    if account is None:
+        raise CommandError(f"There is no account {uid}; `manage.py ontraport accounts` lists them.", returncode=USAGE)
+    return account
+
+
+def name_of(account: OntraportAccount) -> str:
+    return f"{account} ({account.uid})"
