@@ -219,6 +219,16 @@ def _extras() -> Iterator[CheckMessage]:
         )
 
 
+def _notices() -> Iterator[CheckMessage]:
+    if conf.ONTRAPORT_NOTIFY and not conf.ONTRAPORT_REDIRECT_URI:
+        yield checks.Warning(
+            "ONTRAPORT_NOTIFY is on without ONTRAPORT_REDIRECT_URI, so that nobody is told: an e-mail has no request to learn this site's"
+            " address from.",
+            hint="Set ONTRAPORT_REDIRECT_URI to the callback's absolute URL; the link in the e-mail leads to the same host.",
+            id="ontraport_connect.W006",
+        )
+
+
 CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     _endpoints,
     _addresses,
@@ -230,4 +240,5 @@ CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     _middleware,
     _urls,
     _extras,
+    _notices,
 )

@@ -98,6 +98,11 @@ class OntraportSettings:
         return cast("str | None", getattr(settings, "ONTRAPORT_REDIS_URL", None)) or None
 
     @property
+    def ONTRAPORT_NOTIFY(self) -> bool:
+        """Whether people are told by e-mail when a link of theirs needs them."""
+        return cast("bool", getattr(settings, "ONTRAPORT_NOTIFY", False))
+
+    @property
     def ONTRAPORT_AFTER_LINK_URL(self) -> str | None:
         return cast("str | None", getattr(settings, "ONTRAPORT_AFTER_LINK_URL", None)) or None
 

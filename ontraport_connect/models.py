@@ -103,6 +103,7 @@ class OntraportAccount(models.Model):
     failures = models.PositiveIntegerField(_("failures in a row"), default=0)
     linked_at = models.DateTimeField(_("linked"), default=timezone.now)
     refreshed_at = models.DateTimeField(_("last refreshed"), null=True, blank=True)
+    notified_at = models.DateTimeField(_("told by e-mail"), null=True, blank=True, editable=False)
 
     version = models.PositiveBigIntegerField(default=0, editable=False)
     lease_owner = models.CharField(max_length=32, blank=True, default="", editable=False)

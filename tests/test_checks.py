@@ -52,6 +52,7 @@ WRONG: list[tuple[str, Any]] = [
     ("E007", {"ONTRAPORT_MCP_TOOLS": [7]}),
     ("E008", {"MIDDLEWARE": [MIDDLEWARE, *OTHERS, AUTHENTICATION]}),
     ("W001", {"MIDDLEWARE": [AUTHENTICATION]}),
+    ("W006", {"ONTRAPORT_NOTIFY": True}),
     ("W002", {"ROOT_URLCONF": "django.contrib.auth.urls"}),
 ]
 

@@ -30,6 +30,7 @@ DEFAULTS: dict[str, Any] = {
     "ONTRAPORT_RATE_LIMIT": (180, 60),
     "ONTRAPORT_RATE_WAIT": 60,
     "ONTRAPORT_REDIS_URL": None,
+    "ONTRAPORT_NOTIFY": False,
     "ONTRAPORT_AFTER_LINK_URL": None,
 }
 
