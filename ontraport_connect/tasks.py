@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from celery import shared_task
 
-from . import batches, heartbeat, revoking, service, state
+from . import batches, heartbeat, keys, revoking, service, state
 from .conf import conf
 from .schedule import INTERVAL
 
@@ -24,6 +24,7 @@ def refresh_expiring_tokens() -> int:
     heartbeat.beat()
     state.forget_used()
     deliver_revocations.delay()
+    check_keys.delay()
     if not service.is_open():
         return 0
     rate = conf.ONTRAPORT_REFRESH_RATE
@@ -48,3 +49,10 @@ def deliver_revocations() -> int:
     """Tell Ontraport of grants that were let go of while it was away. Returns how many it heard of."""
     heartbeat.worker()
     return revoking.deliver_due(MOST_REVOCATIONS)
+
+
+@shared_task(name="ontraport_connect.tasks.check_keys", ignore_result=True)
+def check_keys() -> dict[str, int]:
+    """Find out whether Ontraport still accepts the key pairs that were not checked for a day. Returns how often what came out."""
+    heartbeat.worker()
+    return keys.check_due(MOST_KEYS)
