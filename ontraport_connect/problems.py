@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
 
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -12,75 +16,123 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from .exceptions import LinkingFailed, OntraportError
+from .state import Attempt
 
 logger = logging.getLogger("ontraport_connect")
 
 SESSION_KEY = "ontraport_connect.problem"
+LEAVES_NO_TRACE = frozenset({"unknown", "other_owner"})
+"""What belongs to no attempt of this session changes nothing in it (RFC 9700, 4.7)."""
 
-EXPLANATIONS: Mapping[str, tuple[Promise, Promise]] = {
-    "unknown": (
-        _("We could not match this answer to an attempt"),
-        _(
+YOURS, THEIRS, OURS = _("It is your turn"), _("It is Ontraport's turn"), _("It is our turn")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """``details``: whether the message of the error, which names accounts, says more than ``text``."""
+
+    title: Promise
+    text: Promise
+    turn: Promise = YOURS
+    way_on: str = "again"
+    details: bool = False
+
+
+EXPLANATIONS: Mapping[str, Explanation] = {
+    "unknown": Explanation(
+        title=_("We could not match this answer to an attempt"),
+        text=_(
             "It was started in another browser or session, or too long ago. Nothing was connected. Please start again here."
         ),
     ),
-    "signed_out": (
-        _("You are signed out"),
-        _("Connecting was not completed, since you are not signed in here any more. Sign in and start again."),
+    "signed_out": Explanation(
+        title=_("You are signed out"),
+        text=_("Connecting was not completed, since you were not signed in here any more. Sign in and start again."),
     ),
-    "other_owner": (
-        _("This attempt was started by somebody else"),
-        _(
+    "other_owner": Explanation(
+        title=_("This attempt was started by somebody else"),
+        text=_(
             "The person who starts connecting must be the one who completes it. Nothing was connected. You can start your own."
         ),
     ),
-    "issuer": (
-        _("This answer did not come from Ontraport"),
-        _("Nothing was sent and nothing was connected. Please start again, and tell us if you see this twice."),
+    "issuer": Explanation(
+        title=_("This answer did not come from Ontraport"),
+        text=_("Nothing was sent and nothing was connected. Please start again, and tell us if you see this twice."),
     ),
-    "used": (
-        _("This attempt was completed already"),
-        _(
+    "used": Explanation(
+        title=_("This attempt was completed already"),
+        text=_(
             "An answer from Ontraport counts once. If you pressed Back or reloaded, your account may be connected already."
         ),
+        way_on="accounts",
     ),
-    "expired": (
-        _("That took longer than ten minutes"),
-        _("For your safety an attempt ends after ten minutes. Nothing was connected. Please start again."),
+    "expired": Explanation(
+        title=_("That took longer than ten minutes"),
+        text=_("For your safety an attempt ends after ten minutes. Nothing was connected. Please start again."),
     ),
-    "denied": (
-        _("Access was not allowed"),
-        _(
+    "denied": Explanation(
+        title=_("Access was not allowed"),
+        text=_(
             "You, or somebody for you, chose not to allow access at Ontraport. Nothing was connected. You can try again whenever you like."
         ),
     ),
-    "unavailable": (
-        _("Ontraport is not answering"),
-        _("Nothing was changed, and nothing is wrong with your account. Please try again in a few minutes."),
+    "refused": Explanation(
+        title=_("Ontraport did not complete the connection"),
+        text=_("Nothing was changed. Please try again; if it happens again, tell us what Ontraport says."),
+        turn=THEIRS,
     ),
-    "misconfigured": (
-        _("This site is not set up for Ontraport yet"),
-        _("It is our turn, not yours: the people who run this site have been told. Please try again later."),
+    "code": Explanation(
+        title=_("Ontraport did not accept its own answer"),
+        text=_("It may have been used before, or have taken too long. Nothing was connected. Please start again."),
     ),
-    "different_account": (
-        _("That is a different Ontraport account"),
-        _("You were signed in to another Ontraport account than the one of this connection. Nothing was changed."),
+    "incomplete": Explanation(
+        title=_("Ontraport's answer was incomplete"),
+        text=_("Nothing was connected. Please start again."),
+    ),
+    "unavailable": Explanation(
+        title=_("Ontraport is not answering"),
+        text=_("Nothing was changed, and nothing is wrong with your account. Please try again in a few minutes."),
+        turn=THEIRS,
+    ),
+    "misconfigured": Explanation(
+        title=_("This site is not set up for Ontraport yet"),
+        text=_("The people who run this site have been told, and have to mend it first. Please try again later."),
+        turn=OURS,
+        way_on="accounts",
+    ),
+    "different_account": Explanation(
+        title=_("That is a different Ontraport account"),
+        text=_(
+            "Sign out at Ontraport, start again, and sign in to the account of this connection; or connect the other one as well."
+        ),
+        details=True,
+    ),
+    "unidentified": Explanation(
+        title=_("Ontraport did not say whose account this is"),
+        text=_("Without that we cannot tell that it is the same account as before. Nothing was changed."),
+        turn=THEIRS,
+    ),
+    "gone": Explanation(
+        title=_("This connection was removed in the meantime"),
+        text=_("Somebody disconnected it while you were at Ontraport. You can connect the account anew."),
     ),
 }
-OTHER = (_("Connecting did not work"), _("Nothing was changed. Please try again."))
+OTHER = Explanation(title=_("Connecting did not work"), text=_("Please try again in a moment."), details=True)
 
 
 def url(code: str) -> str:
     return reverse("ontraport_connect:problem", args=[code])
 
 
-def leave(request: HttpRequest, error: LinkingFailed) -> HttpResponse:
-    """Redirect to the page that explains. What belongs to no attempt of this session leaves no trace in it."""
-    if error.code not in {"unknown", "other_owner"}:
+def leave(request: HttpRequest, error: LinkingFailed, attempt: Attempt | None) -> HttpResponse:
+    """Redirect to the page that explains, and which leads back to what ``attempt`` was for."""
+    if error.code not in LEAVES_NO_TRACE:
         request.session[SESSION_KEY] = {
             "code": error.code,
             "message": error.message,
             "said": getattr(error, "said", ""),
+            "account": attempt.account if attempt else "",
+            "next": attempt.next if attempt else "",
         }
     return HttpResponseRedirect(url(error.code))
 
@@ -92,14 +144,24 @@ def report(request: HttpRequest, error: OntraportError) -> HttpResponse:
 
 
 def show(request: HttpRequest, code: str) -> HttpResponse:
+    explanation = EXPLANATIONS.get(code, OTHER)
     kept = request.session.get(SESSION_KEY) or {}
     details = kept if kept.get("code") == code else {}
-    title, text = EXPLANATIONS.get(code, OTHER)
     context = {
         "code": code,
-        "title": title,
-        "text": text,
-        "message": details.get("message", ""),
+        "explanation": explanation,
+        "message": details.get("message", "") if explanation.details else "",
         "said": details.get("said", ""),
+        **_way_on(request, explanation, details),
     }
     return render(request, "ontraport_connect/problem.html", context)
+
+
+def _way_on(request: HttpRequest, explanation: Explanation, details: Mapping[str, Any]) -> dict[str, object]:
+    query = {name: details[name] for name in ("next", "account") if details.get(name)}
+    again = reverse("ontraport_connect:connect") + (f"?{urlencode(query)}" if query else "")
+    if not request.user.is_authenticated:
+        return {"way_on": redirect_to_login(again).url, "way_on_text": _("Sign in")}
+    if explanation.way_on == "accounts":
+        return {"way_on": reverse("ontraport_connect:accounts"), "way_on_text": _("See your accounts")}
+    return {"way_on": again, "way_on_text": _("Start again")}

@@ -14,5 +14,7 @@ urlpatterns = [
     path("problem/<slug:code>/", views.problem, name="problem"),
     path("client.json", views.client_metadata, name="client_metadata"),
     path("<uuid:uid>/reconnect/", views.reconnect, name="reconnect"),
+    path("<uuid:uid>/rename/", views.rename, name="rename"),
+    path("<uuid:uid>/default/", views.make_default, name="make_default"),
     path("<uuid:uid>/disconnect/", views.disconnect, name="disconnect"),
 ]

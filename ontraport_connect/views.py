@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
 from django.db import transaction
+from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -17,19 +19,37 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.clickjacking import xframe_options_deny
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_GET, require_POST, require_safe
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
-from . import addresses, keys, linking, problems, responses, tenancy
+from . import addresses, keys, linking, managing, problems, responses, state, tenancy, tools
 from .conf import conf
 from .exceptions import LinkingFailed, OntraportMisconfigured
-from .forms import KeyForm
-from .models import Method, OntraportAccount
+from .forms import KeyForm, RenameForm
+from .models import Method, OntraportAccount, OntraportEvent
 
 View = Callable[..., HttpResponse]
 
+LONGEST_HISTORY = 10
+"""Events of an account that its owner is shown."""
+
+
+def private(view: View) -> View:
+    """Make a view's page one that is never cached and never framed.
+
+    Its address goes to no other site, and still to our own, since Django's CSRF protection asks for it.
+    """
+
+    @wraps(view)
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response = view(request, *args, **kwargs)
+        response.headers.setdefault("Referrer-Policy", "same-origin")
+        return response
+
+    return xframe_options_deny(never_cache(wrapper))
+
 
 def page(view: View) -> View:
-    """Make a view a page of ours: for people who are signed in, never cached, never framed."""
+    """Make a view a private page for people who are signed in."""
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -37,18 +57,21 @@ def page(view: View) -> View:
             return responses.not_signed_in(request)
         return view(request, *args, **kwargs)
 
-    return xframe_options_deny(never_cache(wrapper))
+    return private(wrapper)
 
 
 @page
 @require_safe
 def accounts(request: HttpRequest) -> HttpResponse:
-    """List the links of this owner."""
-    rows = OntraportAccount.objects.for_request(request)
-    return render(request, "ontraport_connect/accounts.html", {"accounts": rows, "may": tenancy.permissions(request)})
+    """List the links of this owner, each with the latest of its history."""
+    history = Prefetch("events", OntraportEvent.objects.order_by("-at", "-pk")[:LONGEST_HISTORY], to_attr="history")
+    rows = list(OntraportAccount.objects.for_request(request).prefetch_related(history))
+    context = {"accounts": rows, "may": tenancy.permissions(request)}
+    return render(request, "ontraport_connect/accounts.html", context)
 
 
 @page
+@require_http_methods(["GET", "HEAD", "POST"])
 def connect(request: HttpRequest) -> HttpResponse:
     """Explain what will be asked (GET), and send the browser to Ontraport (POST)."""
     if request.method == "POST":
@@ -59,7 +82,8 @@ def connect(request: HttpRequest) -> HttpResponse:
         "account": account,
         "next": addresses.local_path(request.GET.get("next", "")),
         "scopes": conf.ONTRAPORT_SCOPES,
-        "tools": conf.ONTRAPORT_MCP_TOOLS,
+        "uses": tools.uses(),
+        "is_limited": conf.ONTRAPORT_MCP_TOOLS is not None,
         "may": tenancy.permissions(request),
     }
     return render(request, "ontraport_connect/connect.html", context)
@@ -68,10 +92,12 @@ def connect(request: HttpRequest) -> HttpResponse:
 @page
 @require_POST
 def reconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
-    """Send the browser to Ontraport for a new grant to an account that is linked already."""
+    """Send the browser to Ontraport for a new grant to an account that is linked already, or to the form for a new key."""
     account = get_object_or_404(OntraportAccount.objects.for_request(request), uid=uid)
     if account.method == Method.API_KEY:
-        return HttpResponseRedirect(f"{reverse('ontraport_connect:connect_key')}?account={account.uid}")
+        back = addresses.local_path(request.POST.get("next", ""))
+        query = {"account": str(account.uid), **({"next": back} if back else {})}
+        return HttpResponseRedirect(f"{reverse('ontraport_connect:connect_key')}?{urlencode(query)}")
     return _begin(request, account)
 
 
@@ -88,26 +114,26 @@ def _begin(request: HttpRequest, account: OntraportAccount | None) -> HttpRespon
         )
     except OntraportMisconfigured as error:
         return problems.report(request, error)
-    return _private(HttpResponseRedirect(url))
+    return _unreferred(HttpResponseRedirect(url))
 
 
-@xframe_options_deny
-@never_cache
+@private
 @transaction.non_atomic_requests
 @require_GET
 def callback(request: HttpRequest) -> HttpResponse:
     """Take Ontraport's answer, finish the attempt, and leave for an address that shows nothing of it."""
     if _cookie_was_held_back(request):
-        return _private(render(request, "ontraport_connect/return.html", {"query": request.GET.urlencode()}))
+        return _unreferred(render(request, "ontraport_connect/return.html", {"query": request.GET.urlencode()}))
     if not request.user.is_authenticated or not request.user.is_active:
-        return _private(HttpResponseRedirect(problems.url("signed_out")))
+        return _unreferred(HttpResponseRedirect(problems.url("signed_out")))
     parameters = {name: request.GET.getlist(name) for name in request.GET}
+    attempt = state.find(request.session, request.GET.get("state", ""))
     try:
         account, attempt = linking.complete(request.session, tenancy.owner_of(request), parameters)
     except LinkingFailed as error:
-        return _private(problems.leave(request, error))
-    messages.success(request, _("%(account)s is connected.") % {"account": account})
-    return _private(HttpResponseRedirect(attempt.next or addresses.after_link_url()))
+        return _unreferred(problems.leave(request, error, attempt))
+    _say(request, _("%(account)s is connected."), account)
+    return _unreferred(HttpResponseRedirect(attempt.next or addresses.after_link_url()))
 
 
 def _cookie_was_held_back(request: HttpRequest) -> bool:
@@ -119,42 +145,71 @@ def _cookie_was_held_back(request: HttpRequest) -> bool:
     )
 
 
-def _private(response: HttpResponse) -> HttpResponse:
+def _unreferred(response: HttpResponse) -> HttpResponse:
     """Keep the address of this response, which may hold a code, from whoever is visited next."""
     response["Referrer-Policy"] = "no-referrer"
-    response["Cache-Control"] = "no-store"
     return response
 
 
-@page
+def _say(request: HttpRequest, words: str, account: object) -> None:
+    messages.success(request, words % {"account": account}, fail_silently=True)
+
+
+@private
 @require_safe
 def problem(request: HttpRequest, code: str) -> HttpResponse:
-    """Say what became of an attempt that failed, and offer the next step."""
+    """Say what became of an attempt that failed, and offer the next step. It knows nothing but what this session was told."""
     return problems.show(request, code)
 
 
 @sensitive_post_parameters("app_id", "api_key")
 @page
 @transaction.non_atomic_requests
+@require_http_methods(["GET", "HEAD", "POST"])
 def connect_key(request: HttpRequest) -> HttpResponse:
     """Link an Ontraport account with an App ID and API key, tried with one live call before anything is stored."""
-    form = KeyForm(request.POST or None)
+    tenancy.require(request, "link")
     uid = addresses.uuid_or_none(request.GET.get("account", ""))
-    account = get_object_or_404(OntraportAccount.objects.for_request(request), uid=uid) if uid else None
-    if request.method == "POST":
-        tenancy.require(request, "link")
-        if form.is_valid():
-            try:
-                linked = keys.link(tenancy.owner_of(request), **form.secrets(), account=account)
-            except LinkingFailed as error:
-                form.add_error(None, error.message)
-            else:
-                messages.success(request, _("%(account)s is connected.") % {"account": linked})
-                return HttpResponseRedirect(
-                    addresses.local_path(request.POST.get("next", "")) or addresses.after_link_url()
-                )
-    context = {"form": form, "account": account, "next": addresses.local_path(request.GET.get("next", ""))}
-    return render(request, "ontraport_connect/connect_key.html", context, status=200 if not form.errors else 422)
+    own = OntraportAccount.objects.for_request(request).filter(method=Method.API_KEY)
+    account = get_object_or_404(own, uid=uid) if uid else None
+    form = KeyForm(request.POST or None)
+    back = addresses.local_path(request.POST.get("next", "") or request.GET.get("next", ""))
+    if form.is_valid():
+        try:
+            linked = keys.link(tenancy.owner_of(request), **form.secrets(), account=account)
+        except LinkingFailed as error:
+            form.add_error(None, error.message)
+        else:
+            _say(request, _("%(account)s is connected."), linked)
+            return HttpResponseRedirect(back or addresses.after_link_url())
+    context = {"form": form, "account": account, "next": back}
+    return render(request, "ontraport_connect/connect_key.html", context, status=422 if form.errors else 200)
+
+
+@page
+@require_POST
+def rename(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """Call an account something else."""
+    account = get_object_or_404(OntraportAccount.objects.for_request(request), uid=uid)
+    tenancy.require(request, "link")
+    form = RenameForm(request.POST)
+    if form.is_valid():
+        managing.rename(account, form.cleaned_data["label"])
+        _say(request, _("This connection is called %(account)s now."), account)
+    else:
+        messages.error(request, " ".join(map(str, form.errors["label"])), fail_silently=True)
+    return HttpResponseRedirect(reverse("ontraport_connect:accounts"))
+
+
+@page
+@require_POST
+def make_default(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """Use an account wherever a page does not ask for another."""
+    account = get_object_or_404(OntraportAccount.objects.for_request(request), uid=uid)
+    tenancy.require(request, "link")
+    managing.make_default(tenancy.owner_of(request), account)
+    _say(request, _("%(account)s is the default now."), account)
+    return HttpResponseRedirect(reverse("ontraport_connect:accounts"))
 
 
 @page
@@ -165,7 +220,7 @@ def disconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
     tenancy.require(request, "disconnect")
     name = str(account)
     linking.unlink(account)
-    messages.success(request, _("%(account)s is disconnected. This site can no longer use it.") % {"account": name})
+    _say(request, _("%(account)s is disconnected. This site can no longer use it."), name)
     return HttpResponseRedirect(
         addresses.local_path(request.POST.get("next", "")) or reverse("ontraport_connect:accounts")
     )

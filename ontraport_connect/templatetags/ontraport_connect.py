@@ -6,29 +6,65 @@ from typing import Any
 
 from django import template
 from django.template.context import RequestContext
+from django.utils.functional import Promise
+
+from ontraport_connect import tenancy, wording
+from ontraport_connect.models import OntraportAccount, OntraportEvent
 
 register = template.Library()
+
+SIZES = ("small", "medium", "large")
+THEMES = ("auto", "light", "dark")
 
 
 @register.inclusion_tag("ontraport_connect/button.html", takes_context=True)
 def connect_ontraport(
-    context: RequestContext, *, text: str = "", next: str = "", size: str = "medium"
+    context: RequestContext,
+    *,
+    text: str = "",
+    next: str = "",  # noqa: A002  # what it is called everywhere in Django
+    size: str = "medium",
+    theme: str = "auto",
 ) -> dict[str, Any]:
     """Render "Connect Ontraport", "Connected as …" with a way to manage it, or "Reconnect Ontraport".
 
     ``text`` replaces the words of the connect button; ``next`` is the path to come back to (this page if not given); ``size`` is
-    ``small``, ``medium`` or ``large``. It needs ``request`` in the context and the middleware.
+    ``small``, ``medium`` or ``large``; ``theme`` is ``light``, ``dark``, or ``auto``: as the page around it. It needs ``request`` in the
+    context and the middleware.
     """
-    request = context["request"]
+    request = context.get("request")
     accounts = getattr(request, "ontraport", None)
-    if accounts is None:
+    if request is None or accounts is None:
         raise template.TemplateSyntaxError(
-            "connect_ontraport needs ontraport_connect.middleware.OntraportMiddleware in MIDDLEWARE, after AuthenticationMiddleware."
+            "connect_ontraport needs django.template.context_processors.request among the context processors, and"
+            " ontraport_connect.middleware.OntraportMiddleware in MIDDLEWARE, after AuthenticationMiddleware."
         )
+    if size not in SIZES or theme not in THEMES:
+        raise template.TemplateSyntaxError(
+            f"connect_ontraport takes a size of {', '.join(SIZES)} and a theme of {', '.join(THEMES)}."
+        )
+    account = accounts.account
     return {
-        "account": accounts.account,
-        "csrf_token": context.get("csrf_token"),
+        "account": account,
+        "may_link": not request.user.is_authenticated or tenancy.permissions(request)["link"],
         "next": next or request.get_full_path(),
         "text": text,
-        "size": size if size in {"small", "medium", "large"} else "medium",
+        "size": size,
+        "theme": theme,
     }
+
+
+@register.filter
+def ontraport_state(account: OntraportAccount) -> wording.State:
+    """Return how the link is doing: its ``name``, ``title`` and ``text``."""
+    return wording.state_of(account)
+
+
+@register.filter
+def ontraport_happened(event: OntraportEvent) -> str | Promise:
+    return wording.happened(event)
+
+
+@register.filter
+def ontraport_reason(code: str) -> str | Promise:
+    return wording.reason_for(code)

@@ -1,0 +1,24 @@
+"""What an owner says about a link: what it is called, and which one is used where a page does not ask for another."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.db.models import Case, Value, When
+
+from .database import alias
+from .linking import Owner
+from .models import OntraportAccount
+
+
+def rename(account: OntraportAccount, label: str) -> None:
+    """Call it ``label``; an empty one leaves Ontraport's number as its name."""
+    account.label = label
+    account.save(using=alias(), update_fields=["label"])
+
+
+def make_default(owner: Owner, account: OntraportAccount) -> None:
+    """Make this the one default among the accounts of its owner; of two at the same moment, the later one wins."""
+    with transaction.atomic(using=alias()):
+        list(owner.accounts().select_for_update().order_by("pk").values_list("pk"))
+        owner.accounts().update(is_default=Case(When(pk=account.pk, then=Value(True)), default=Value(False)))
+    account.is_default = True
