@@ -18,18 +18,16 @@ class _DeadlineReader(io.RawIOBase):
     def __init__(self, raw: io.RawIOBase, sock: Any) -> None:
         self._raw = raw
         self._sock = sock
-        timeout = sock.gettimeout()
-        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._deadline = time.monotonic() + (sock.gettimeout() or 0)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        if self._deadline is not None:
-            remaining = self._deadline - time.monotonic()
-            if remaining <= 0:
-                raise TimeoutError("the deadline of the whole answer has passed")
-            self._sock.settimeout(remaining)
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("the deadline of the whole answer has passed")
+        self._sock.settimeout(remaining)
         return self._raw.readinto(buffer)
 
     def close(self) -> None:

@@ -41,8 +41,8 @@ FAILURES = {
 
 CODES: Sequence[tuple[str, tuple[type[BaseException], ...]]] = (
     ("tls", (requests.exceptions.SSLError, urllib3.exceptions.SSLError)),
-    ("timeout", (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)),
     ("connection", (urllib3.exceptions.NewConnectionError,)),
+    ("timeout", (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)),
     ("cut", (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionError)),
     ("nonsense", (http.client.HTTPException, zlib.error, ValueError)),
     ("cut", (urllib3.exceptions.HTTPError, OSError)),
