@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from example_project.backoffice.problems import problem_page
-from ontraport_connect.exceptions import OntraportError
+from ontraport_connect.exceptions import OntraportError, ReconnectRequired
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -31,7 +31,10 @@ class ContentSecurityPolicyMiddleware:
 
 
 class ProblemPageMiddleware:
-    """Answers with a page for people when a view lets an error of `ontraport_connect` through."""
+    """Answers with a page for people when a view lets an error of `ontraport_connect` through.
+
+    `OntraportMiddleware` has an answer to `ReconnectRequired`: it leads to where the person can reconnect.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -40,4 +43,6 @@ class ProblemPageMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        return problem_page(request, exception) if isinstance(exception, OntraportError) else None
+        if isinstance(exception, ReconnectRequired) or not isinstance(exception, OntraportError):
+            return None
+        return problem_page(request, exception)

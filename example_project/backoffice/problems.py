@@ -6,12 +6,7 @@ from dataclasses import dataclass
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from ontraport_connect.exceptions import (
-    OntraportError,
-    OntraportMisconfigured,
-    OntraportUnavailable,
-    ReconnectRequired,
-)
+from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,19 +14,12 @@ class Problem:
     status: int
     heading: str
     explanation: str
-    reconnect: bool = False
 
 
 AWAY = Problem(
     status=503,
     heading="Ontraport is not answering",
     explanation="Nothing is lost, and your account stays connected. It usually helps to wait a moment.",
-)
-RECONNECT = Problem(
-    status=403,
-    heading="Please connect again",
-    explanation="Ontraport no longer lets this site in, perhaps because the access was taken back there.",
-    reconnect=True,
 )
 OURS = Problem(
     status=500,
@@ -48,8 +36,6 @@ REFUSED = Problem(
 def problem_of(error: OntraportError) -> Problem:
     if isinstance(error, OntraportUnavailable):
         return AWAY
-    if isinstance(error, ReconnectRequired):
-        return RECONNECT
     if isinstance(error, OntraportMisconfigured):
         return OURS
     return REFUSED

@@ -32,8 +32,11 @@ class Child:
     def raise_if_dead(self) -> None:
         """Raise `DemoError` with the end of the log when the process is no more."""
         if self.process.poll() is not None:
-            tail = "\n".join(f"  {line}" for line in self.output().splitlines()[-LOG_LINES:])
-            raise DemoError(f"{self.name} ended early (exit status {self.process.returncode}). Its last words:\n{tail}")
+            raise self.failure(f"ended early (exit status {self.process.returncode})")
+
+    def failure(self, what: str) -> DemoError:
+        tail = "\n".join(f"  {line}" for line in self.output().splitlines()[-LOG_LINES:])
+        return DemoError(f"{self.name} {what}. Its last words:\n{tail}")
 
 
 class Processes:
@@ -81,13 +84,13 @@ class Processes:
             child.raise_if_dead()
         self.children.remove(child)
 
-    def wait_until(self, ready: Callable[[], bool], what: str) -> None:
-        """Return when ``ready``; raise `DemoError` when a child dies or a minute passes before."""
+    def wait_for(self, child: Child, ready: Callable[[], bool]) -> None:
+        """Return when ``child`` is ``ready``; raise `DemoError` when one dies or a minute passes before."""
         deadline = time.monotonic() + SECONDS_TO_START
         while not ready():
             self.raise_if_one_died()
             if time.monotonic() > deadline:
-                raise DemoError(f"{what} is not ready after {SECONDS_TO_START:.0f} seconds.")
+                raise child.failure(f"is not ready after {SECONDS_TO_START:.0f} seconds")
             time.sleep(0.05)
 
     def raise_if_one_died(self) -> None:

