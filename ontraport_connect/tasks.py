@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from celery import shared_task
 
-from . import batches, heartbeat, keys, revoking, service, state
+from . import batches, heartbeat, keys, notices, revoking, service, state
 from .conf import conf
 from .schedule import INTERVAL
 
@@ -25,6 +25,8 @@ def refresh_expiring_tokens() -> int:
     state.forget_used()
     deliver_revocations.delay()
     check_keys.delay()
+    if conf.ONTRAPORT_NOTIFY:
+        send_notices.delay()
     if not service.is_open():
         return 0
     rate = conf.ONTRAPORT_REFRESH_RATE
@@ -56,3 +58,10 @@ def check_keys() -> dict[str, int]:
     """Find out whether Ontraport still accepts the key pairs that were not checked for a day. Returns how often what came out."""
     heartbeat.worker()
     return keys.check_due(MOST_KEYS)
+
+
+@shared_task(name="ontraport_connect.tasks.send_notices", ignore_result=True)
+def send_notices() -> int:
+    """Tell people by e-mail of links that need them. Returns how many were told."""
+    heartbeat.worker()
+    return notices.send_due()

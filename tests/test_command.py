@@ -18,9 +18,11 @@ from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from ontraport_connect import heartbeat, service
+from ontraport_connect import heartbeat, keys, service
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
+from ontraport_connect.linking import Owner
 from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, OntraportService, Status
+from ontraport_connect.secret import Secret
 from tests import ontraport
 from tests.servers import PROJECT, Sandbox, free_port
 
@@ -253,10 +255,19 @@ def test_refresh_of_one_account_spends_its_token(account: OntraportAccount, sand
     assert Run("refresh", str(account.uid), "--json").data["refreshed"] is True
 
 
-def test_refresh_of_a_key_pair_has_nothing_to_do(maya: Any) -> None:
-    account = make_account(maya, method=Method.API_KEY)
+def test_refresh_of_a_key_pair_tries_it(maya: Any, sandbox: Sandbox) -> None:
+    app_id, api_key = Secret("2_187157_sandbox"), Secret("sandbox-key-owner")
+    account = keys.link(Owner(user=maya, tenant=None), app_id=app_id, api_key=api_key)
     run = Run("refresh", str(account.uid))
-    assert (run.status, "needs no refresh" in run.output) == (0, True)
+    assert (run.status, "which Ontraport accepts" in run.output) == (0, True)
+    refused = make_account(maya, method=Method.API_KEY, app_id="unknown")
+    run = Run("refresh", str(refused.uid), "--json")
+    assert (run.status, run.data["error"]) == (1, "key_refused")
+
+
+def test_refresh_all_checks_the_key_pairs_that_are_due(maya: Any) -> None:
+    make_due(make_account(maya, method=Method.API_KEY, app_id="unknown"))
+    assert "1 API keys were checked: 1 key_refused.\n" in Run("refresh", "--all").output
 
 
 def test_refresh_that_fails_says_what_to_do(account: OntraportAccount, sandbox: Sandbox) -> None:
@@ -284,7 +295,7 @@ def test_refresh_all_does_a_round_of_beat_and_workers(account: OntraportAccount,
     assert run.progress == "1 accounts: 1 refreshed …\n"
     assert not OntraportRevocation.objects.exists()
     assert all(pulse.is_alive for pulse in heartbeat.pulses().values())
-    assert Run("refresh", "--all", "--json").data == {"due": 0, "outcomes": {}, "revoked": 0}
+    assert Run("refresh", "--all", "--json").data == {"due": 0, "outcomes": {}, "keys": {}, "revoked": 0, "told": 0}
 
 
 def test_progress_on_a_terminal_stays_on_one_line(account: OntraportAccount) -> None:

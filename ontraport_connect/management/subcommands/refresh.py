@@ -8,14 +8,14 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ontraport_connect import batches, diagnosis, heartbeat, refreshing, revoking, state
+from ontraport_connect import batches, diagnosis, heartbeat, keys, notices, refreshing, revoking, state
 from ontraport_connect.conf import conf
 from ontraport_connect.diagnosis import Level
 from ontraport_connect.management.reports import FAILED, TRY_LATER, Progress, Report
 from ontraport_connect.management.subcommands import choosing
 from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.schedule import INTERVAL
-from ontraport_connect.tasks import MOST_REVOCATIONS
+from ontraport_connect.tasks import MOST_KEYS, MOST_REVOCATIONS
 
 HELP = (
     "Refresh one account now, or with --all whatever is due: from cron every minute, it does what beat and workers do."
@@ -34,16 +34,25 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
 
 def _one(account: OntraportAccount) -> Report:
     if account.method != Method.OAUTH:
-        return Report(
-            lines=[f"{choosing.name_of(account)} is linked with an API key, which needs no refresh."],
-            data={"uid": str(account.uid), "refreshed": False},
-        )
+        return _check_key(account)
     refreshing.refresh(account)
     return Report(
         lines=[
             f"{choosing.name_of(account)} is refreshed; its token is good until {account.expires_at:%Y-%m-%d %H:%M} UTC."
         ],
         data={"uid": str(account.uid), "refreshed": True, "expires_at": account.expires_at},
+    )
+
+
+def _check_key(account: OntraportAccount) -> Report:
+    error = keys.check(account)
+    if error is not None:
+        raise error
+    return Report(
+        lines=[
+            f"{choosing.name_of(account)} is linked with an API key, which Ontraport accepts; there is no token to refresh."
+        ],
+        data={"uid": str(account.uid), "refreshed": False, "accepted": True},
     )
 
 
@@ -56,18 +65,22 @@ def _all(progress: Progress) -> Report:
     for pks in batches.due_batches(int(conf.ONTRAPORT_REFRESH_RATE * INTERVAL)):
         outcomes.update(batches.refresh_batch(pks))
         progress(f"{outcomes.total()} accounts: {_counted(outcomes)} …")
+    checked = keys.check_due(MOST_KEYS)
     revoked = revoking.deliver_due(MOST_REVOCATIONS)
+    told = notices.send_due()
     (standing,) = diagnosis.hold()
     return Report(
         lines=[
             f"{outcomes.total()} accounts were due" + (f": {_counted(outcomes)}." if outcomes else "."),
+            *([f"{sum(checked.values())} API keys were checked: {_counted(checked)}."] if checked else []),
             *([f"{revoked} ended grants were told to Ontraport."] if revoked else []),
+            *([f"{told} people were told by e-mail."] if told else []),
         ],
-        data={"due": outcomes.total(), "outcomes": outcomes, "revoked": revoked},
+        data={"due": outcomes.total(), "outcomes": outcomes, "keys": checked, "revoked": revoked, "told": told},
         problem="" if standing.level == Level.OK else f"{standing.text}. {standing.hint}",
         status=FAILED if standing.level == Level.ERROR else TRY_LATER,
     )
 
 
-def _counted(outcomes: Counter[str]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in outcomes.most_common())
+def _counted(outcomes: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in outcomes.items())
