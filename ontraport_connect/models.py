@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from datetime import timedelta
-from importlib import import_module
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -15,10 +14,11 @@ from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from requests.auth import AuthBase
 
 from .conf import conf, tenant_of
 from .fields import EncryptedTextField
+from .tracking import SavesChanges
+from .use import UsesOntraport
 
 SECRET_FIELDS = ("access_token", "refresh_token", "app_id")
 
@@ -48,11 +48,6 @@ def forget_user(
     CASCADE(collector, field, accounts.filter(tenant=""), using)
 
 
-def _upper(module: str) -> Any:
-    """Return a module that uses accounts. It stands above the models, so it is looked up when it is used."""
-    return import_module(f"ontraport_connect.{module}")
-
-
 class OntraportAccountQuerySet(models.QuerySet["OntraportAccount"]):
     def for_request(self, request: HttpRequest) -> OntraportAccountQuerySet:
         """Return the accounts that the person of this request may see: the only way in which views reach rows."""
@@ -73,7 +68,7 @@ class OntraportAccountQuerySet(models.QuerySet["OntraportAccount"]):
         return self.filter(status=Status.CONNECTED, refresh_at__lte=Now())
 
 
-class OntraportAccount(models.Model):
+class OntraportAccount(SavesChanges, UsesOntraport):
     """One link between an owner (a user, or a tenant) and one Ontraport account."""
 
     uid = models.UUIDField(_("handle"), default=uuid.uuid4, unique=True, editable=False)
@@ -150,70 +145,23 @@ class OntraportAccount(models.Model):
         if self._state.adding or force_insert:
             self._schedule()
         else:
-            update_fields = self._changed() if update_fields is None else set(update_fields)
+            update_fields = self.changed() if update_fields is None else set(update_fields)
             if update_fields & {*SECRET_FIELDS, "expires_at"}:
                 update_fields |= {"version"} | (set() if "refresh_at" in update_fields else self._schedule())
                 self.version = models.F("version") + 1
         super().save(force_insert=force_insert, force_update=force_update, using=using, update_fields=update_fields)
-        self._remember(update_fields)
+        self.remember(update_fields)
         if update_fields is not None and "version" in update_fields:
             self.refresh_from_db(using=using, fields=["version"])
 
-    @classmethod
-    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any], **kwargs: Any) -> Self:
-        account = super().from_db(db, field_names, values, **kwargs)
-        cls._remember(account)
-        return account
-
-    def refresh_from_db(self, using: str | None = None, fields: Iterable[str] | None = None, **kwargs: Any) -> None:
-        super().refresh_from_db(using=using, fields=fields, **kwargs)
-        self._remember(fields)
-
     def adopt(self, current: OntraportAccount) -> None:
         """Take over the values of ``current``, the same row read later, but for what people may edit and was changed here."""
-        edited = self._changed() & {"label", "is_default", "user_id", "tenant"}
-        self._loaded = {name: current.__dict__[name] for name in self._column_names()}
-        self.__dict__.update({name: value for name, value in self._loaded.items() if name not in edited})
+        edited = self.changed() & {"label", "is_default", "user_id", "tenant"}
+        self.take_over(current, but=edited)
 
     @property
     def is_connected(self) -> bool:
         return self.status == Status.CONNECTED
-
-    def auth(self) -> AuthBase:
-        """Return a ``requests`` auth that attaches the credentials, refreshes ahead of expiry, and once on a 401."""
-        return cast("AuthBase", _upper("access").AccountAuth(self))
-
-    def httpx_auth(self) -> Any:
-        """Return the same for a client of httpx, or of the official MCP SDK, that calls the MCP server."""
-        return _upper("httpx_auth").HttpxAuth(self)
-
-    def rest(self, method: str, path: str, **kwargs: Any) -> Any:
-        """Call Ontraport's REST API; see ``rest.rest``."""
-        return _upper("rest").rest(self, method, path, **kwargs)
-
-    async def arest(self, method: str, path: str, **kwargs: Any) -> Any:
-        """Call Ontraport's REST API in an async view; see ``rest.rest``."""
-        return await _upper("rest").arest(self, method, path, **kwargs)
-
-    def rest_pages(self, path: str, **params: Any) -> Any:
-        """Go through a list of Ontraport's REST API, with ``for`` or ``async for``; see ``rest.Pages``."""
-        return _upper("rest").Pages(self, path, params)
-
-    def mcp(self, tool: str, /, **arguments: Any) -> Any:
-        """Call a tool of Ontraport's MCP server; see ``mcp_calls.call``."""
-        return _upper("mcp_calls").call(self, tool, arguments)
-
-    async def amcp(self, tool: str, /, **arguments: Any) -> Any:
-        """Call a tool of Ontraport's MCP server in an async view; see ``mcp_calls.call``."""
-        return await _upper("mcp_calls").acall(self, tool, arguments)
-
-    def mcp_tools(self) -> Any:
-        """Return the tools of Ontraport's MCP server that this site may use; see ``mcp_calls.list_tools``."""
-        return _upper("mcp_calls").list_tools(self)
-
-    async def amcp_tools(self) -> Any:
-        """Return the same in an async view."""
-        return await _upper("mcp_calls").alist_tools(self)
 
     def is_valid_for(self, seconds: float) -> bool:
         """Tell whether the access token is valid for that long still (an API key always is)."""
@@ -227,29 +175,6 @@ class OntraportAccount(models.Model):
         remaining = timedelta() if self.expires_at is None else self.expires_at - now
         self.refresh_at = now + min(remaining - timedelta(seconds=conf.ONTRAPORT_REFRESH_MARGIN), remaining / 2)
         return {"refresh_at"}
-
-    def _remember(self, names: Iterable[str] | None = None) -> None:
-        """Note that these columns (all, if not said) hold now what the row holds."""
-        known = None if names is None else set(names)
-        self._loaded = {
-            **getattr(self, "_loaded", {}),
-            **{
-                field.attname: self.__dict__.get(field.attname)
-                for field in self._meta.concrete_fields
-                if known is None or known & {field.name, field.attname}
-            },
-        }
-
-    def _changed(self) -> set[str]:
-        return {
-            field.attname
-            for field in self._meta.concrete_fields
-            if not field.primary_key and self.__dict__.get(field.attname) != self._loaded.get(field.attname)
-        }
-
-    @classmethod
-    def _column_names(cls) -> list[str]:
-        return [field.attname for field in cls._meta.concrete_fields]
 
 
 class EventKind(models.TextChoices):
