@@ -42,6 +42,8 @@ class Sealed(bytes):
     def __repr__(self) -> str:
         return f"<sealed, {len(self)} bytes>"
 
+    __str__ = __repr__
+
     @property
     def key_id(self) -> bytes:
         return bytes(self[1 : 1 + KEY_ID_LENGTH])
@@ -201,9 +203,6 @@ class EncryptedTextField(EncryptedMixin, TextField):
         if not isinstance(value, Sealed):
             raise TypeError(f"{self.name} is encrypted for its row: assign it to an instance and call save().")
         return connection.Database.Binary(bytes(value))  # type: ignore[attr-defined]
-
-    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
-        return self.get_db_prep_value(value, connection)
 
     def from_db_value(self, value: Any, *args: Any, **kwargs: Any) -> Sealed | None:
         return None if value is None else Sealed(value)
