@@ -198,7 +198,7 @@ def claim(rows: Any, pks: list[int], *, is_probe: bool, callers_transaction: boo
 
     A row that is locked by an open transaction is passed over: waiting for it could take any time.
     """
-    owner = secrets.token_hex(16)
+    owner = secrets.token_hex(15)
     claimed_at = time.monotonic()
     duration = timedelta(seconds=SEND_WITHIN + longest_call() + SAVE_WITHIN)
     accounts = OntraportAccount.objects.using(alias()).filter(pk__in=pks)

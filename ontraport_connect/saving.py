@@ -60,11 +60,10 @@ class Lease:
         """Return the row, as long as its grant is the one that was claimed: whatever changes a grant changes the version."""
         return OntraportAccount.objects.using(alias()).filter(pk=self.account.pk, version=self.account.version)
 
-    def saved_rows(self) -> Any:
-        """Return the row after this lease's save."""
-        return OntraportAccount.objects.using(alias()).filter(
-            pk=self.account.pk, version=self.account.version + 1, lease_owner=self.owner
-        )
+    @property
+    def receipt(self) -> str:
+        """Stands in the row in place of the owner once this lease's grant is saved."""
+        return f"{self.owner}+"
 
 
 def settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> OntraportAccount | None:
@@ -152,7 +151,10 @@ def _save(lease: Lease, grant: Grant) -> bool:
     may have been lost with the connection.
     """
     values = columns_of(lease.account, grant, asked=lease.account.scope, age=lease.age())
-    return bool(lease.rows().update(**values, lease_owner=lease.owner) or lease.saved_rows().exists())
+    return bool(
+        lease.rows().update(**values, lease_owner=lease.receipt)
+        or OntraportAccount.objects.using(alias()).filter(pk=lease.account.pk, lease_owner=lease.receipt).exists()
+    )
 
 
 def _save_again(lease: Lease, grant: Grant) -> None:

@@ -7,9 +7,11 @@ from typing import Any, NoReturn
 
 import pytest
 from django.db import connection
+from django.test import override_settings
 
 from tests.databases import WANTED, test_database
 from tests.servers import PostgreSQL, Sandbox, Unavailable, Valkey
+from tests.strict_server import StrictServer
 
 IN_CI = bool(os.environ.get("CI"))
 
@@ -97,3 +99,18 @@ def child_environ(transactional_db: None) -> Callable[..., dict[str, str]]:
         return {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "TEST_SETTINGS": json.dumps(handed_over)}
 
     return environ
+
+
+@pytest.fixture(scope="session")
+def strict_thread() -> Iterator[StrictServer]:
+    with StrictServer() as server:
+        yield server
+
+
+@pytest.fixture
+def strict(strict_thread: StrictServer) -> Iterator[StrictServer]:
+    """A token endpoint that ends a grant whose refresh token is used twice, and the settings that send the app there."""
+    strict_thread.reset()
+    with override_settings(**strict_thread.settings):
+        yield strict_thread
+    strict_thread.release()
