@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -143,8 +142,7 @@ class AccountAuth(AuthBase):
         require_destination(request.url or "")
         prepare(self.account)
         position = _position(request.body)
-        turn = budget.reserve(self.account, patience=conf.ONTRAPORT_RATE_WAIT)
-        time.sleep(turn.wait)
+        turn = budget.take(self.account, patience=conf.ONTRAPORT_RATE_WAIT)
         self._attach(request)
         request.hooks["response"].append(lambda response, **kwargs: self._look(response, turn, position, **kwargs))
         return request

@@ -2,7 +2,8 @@
 
 A call takes its turn before it is sent: the first moment at which the window has room, noted at once, so that those who wait stand in
 line and nobody polls. What is noted is the time of the latest calls, one list for each Ontraport account, by the clock of the store.
-A call that Ontraport may have counted later than noted, because it took long, is noted anew when it has ended.
+A call that Ontraport may have counted later than noted, because it took long, is noted anew when it has ended, and who stood in line
+behind it looks again before sending.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from .budget_store import DatabaseStore, Held, RedisErrors, Store, redis_store
@@ -46,18 +47,29 @@ class State:
         members = json.loads(text or "{}")
         return cls(calls=tuple(members.get("calls", ())), until=members.get("until", 0))
 
+    def of(self, calls: Iterable[int]) -> State:
+        return replace(self, calls=tuple(sorted(calls)))
+
+    def without(self, turn: Turn) -> list[int]:
+        """Return the calls but those of this turn, if they are remembered still."""
+        calls = list(self.calls)
+        for _ in range(min(turn.requests, calls.count(turn.at))):
+            calls.remove(turn.at)
+        return calls
+
     def write(self) -> str:
         return json.dumps({"calls": self.calls, "until": self.until}, separators=(",", ":"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
-    """The right to send so many requests, ``wait`` seconds from when it was taken."""
+    """The right to send so many requests at once, ``wait`` seconds from now; if that is more than none, confirm it then."""
 
     key: str
-    at: tuple[int, ...]
+    requests: int
+    at: int
     wait: float
-    taken: float
+    began: float
 
 
 def key_of(account: OntraportAccount) -> str:
@@ -66,24 +78,20 @@ def key_of(account: OntraportAccount) -> str:
 
 
 def reserve(account: OntraportAccount, *, patience: float, requests: int = 1) -> Turn:
-    """Take the next turn, and return it; ``turn.wait`` seconds must pass before it is used.
+    """Take the next turn, to send so many requests at once.
 
     Raises ``OntraportUnavailable`` with code ``rate_limited`` when it would come later than ``patience`` seconds from now.
     """
-    limit, window = conf.ONTRAPORT_RATE_LIMIT
-    span = round(window * (1 + SLACK) * 1000)
+    key = key_of(account)
+    requests = min(requests, conf.ONTRAPORT_RATE_LIMIT[0])
 
     def take(state: State, now: int) -> tuple[State, Turn]:
-        calls = [at for at in state.calls if at > now - span]
-        for _ in range(min(requests, limit)):
-            calls.append(max(now, state.until, calls[-limit] + span if len(calls) >= limit else 0))
-        at = tuple(calls[-min(requests, limit) :])
-        turn = Turn(key=key_of(account), at=at, wait=(at[-1] - now) / 1000, taken=time.monotonic())
-        if turn.wait > patience:
-            return state, turn
-        return State(calls=tuple(sorted(calls)), until=state.until), turn
+        calls = [at for at in state.calls if at > now - _span()]
+        at = max(now, _earliest(calls, requests, state.until))
+        turn = Turn(key=key, requests=requests, at=at, wait=(at - now) / 1000, began=time.monotonic())
+        return (state if turn.wait > patience else state.of([*calls, *[at] * requests])), turn
 
-    turn = _change(key_of(account), take)
+    turn = _change(key, take)
     if turn.wait > patience:
         raise OntraportUnavailable(
             "The requests that this Ontraport account allows in a minute are used up; try again in"
@@ -94,19 +102,38 @@ def reserve(account: OntraportAccount, *, patience: float, requests: int = 1) ->
     return turn
 
 
+def confirm(turn: Turn) -> Turn:
+    """Look again when a turn has come: those ahead may have been late, and then it is put off by as much."""
+
+    def look(state: State, now: int) -> tuple[State, Turn]:
+        others = state.without(turn)
+        ahead = [each for each in others if each <= max(turn.at, now)]
+        at = max(now, _earliest(ahead, turn.requests, state.until))
+        again = Turn(key=turn.key, requests=turn.requests, at=at, wait=(at - now) / 1000, began=time.monotonic())
+        return state.of([*others, *[at] * turn.requests]), again
+
+    return _change(turn.key, look)
+
+
+def _span() -> int:
+    """Return the milliseconds for which a call counts."""
+    return round(conf.ONTRAPORT_RATE_LIMIT[1] * (1 + SLACK) * 1000)
+
+
+def _earliest(calls: Sequence[int], requests: int, until: int) -> int:
+    """Return the first moment at which so many requests find room behind ``calls``."""
+    room = conf.ONTRAPORT_RATE_LIMIT[0] - requests + 1
+    return max(until, calls[-room] + _span() if len(calls) >= room else 0)
+
+
 def settle(turn: Turn) -> None:
     """Note that the requests of a turn have been answered by now. To be called when they have."""
-    late = round((time.monotonic() - turn.taken) * 1000)
-    if late <= (turn.wait + conf.ONTRAPORT_RATE_LIMIT[1] * SLACK) * 1000:
+    if time.monotonic() - turn.began <= conf.ONTRAPORT_RATE_LIMIT[1] * SLACK:
         return
 
     def move(state: State, now: int) -> tuple[State, None]:
-        calls = list(state.calls)
-        for at in turn.at:
-            if at in calls:
-                calls.remove(at)
-                calls.append(now)
-        return State(calls=tuple(sorted(calls)), until=state.until), None
+        others = state.without(turn)
+        return state.of([*others, *[now] * (len(state.calls) - len(others))]), None
 
     _change(turn.key, move)
 
@@ -115,16 +142,24 @@ def hold(account: OntraportAccount, seconds: float) -> None:
     """Let nobody call for that long: Ontraport said so, since others use the account too."""
 
     def stop(state: State, now: int) -> tuple[State, None]:
-        return State(calls=state.calls, until=max(state.until, now + round(seconds * 1000))), None
+        return replace(state, until=max(state.until, now + round(seconds * 1000))), None
 
     _change(key_of(account), stop)
+
+
+def take(account: OntraportAccount, *, patience: float) -> Turn:
+    """Wait for a turn. Raises as ``reserve`` does."""
+    taken = reserve(account, patience=patience)
+    while taken.wait:
+        time.sleep(taken.wait)
+        taken = confirm(taken)
+    return taken
 
 
 @contextmanager
 def turn(account: OntraportAccount, *, patience: float) -> Iterator[None]:
     """Wait for a turn, and use it. Raises as ``reserve`` does."""
-    taken = reserve(account, patience=patience)
-    time.sleep(taken.wait)
+    taken = take(account, patience=patience)
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -69,11 +70,13 @@ class HttpxAuth(Auth):  # type: ignore[misc]  # its bases are what is installed
         turn = None
         if self._takes_turns:
             turn = yield lambda: budget.reserve(self.account, patience=conf.ONTRAPORT_RATE_WAIT)
-            yield turn.wait
+            while turn.wait:
+                yield turn.wait
+                turn = yield partial(budget.confirm, turn)
         self._attach(request)
         response = yield request
         if turn is not None:
-            yield lambda: access.note(self.account, turn, response.status_code, response.headers)
+            yield partial(access.note, self.account, turn, response.status_code, response.headers)
         return response
 
     def _attach(self, request: Any) -> None:

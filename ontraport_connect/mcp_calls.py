@@ -74,7 +74,9 @@ async def _run(account: OntraportAccount, use: Callable[[Any], Awaitable[T]]) ->
         turn = await sync_to_async(budget.reserve)(
             account, patience=max(0.0, give_up - time.monotonic()), requests=mcp_client.REQUESTS
         )
-        await asyncio.sleep(turn.wait)
+        while turn.wait:
+            await asyncio.sleep(turn.wait)
+            turn = await sync_to_async(budget.confirm)(turn)
         try:
             return await _attempt(account, use)
         except OntraportUnavailable as error:
