@@ -12,7 +12,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.db import transaction
 from django.db.models import Prefetch
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -126,12 +126,14 @@ def callback(request: HttpRequest) -> HttpResponse:
         return _unreferred(render(request, "ontraport_connect/return.html", {"query": request.GET.urlencode()}))
     if not request.user.is_authenticated or not request.user.is_active:
         return _unreferred(HttpResponseRedirect(problems.url("signed_out")))
-    parameters = {name: request.GET.getlist(name) for name in request.GET}
     attempt = state.find(request.session, request.GET.get("state", ""))
     try:
-        account, attempt = linking.complete(request.session, tenancy.owner_of(request), parameters)
+        owner = tenancy.owner_of(request)
+        account, attempt = linking.complete(request.session, owner, dict(request.GET.lists()))
     except LinkingFailed as error:
         return _unreferred(problems.leave(request, error, attempt))
+    except Http404:
+        return _unreferred(HttpResponseRedirect(problems.url("unknown")))
     _say(request, _("%(account)s is connected."), account)
     return _unreferred(HttpResponseRedirect(attempt.next or addresses.after_link_url()))
 

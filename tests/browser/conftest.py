@@ -41,6 +41,14 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
+def sandbox_process() -> Iterator[Sandbox]:
+    """One of its own, so that these grants are in no other test's count."""
+    sandbox = Sandbox()
+    yield sandbox
+    sandbox.stop()
+
+
+@pytest.fixture(scope="package")
 def site(django_db_setup: None, sandbox_process: Sandbox) -> Iterator[str]:
     """The origin of the site: another site than the sandbox's, for a browser, since the names of the hosts differ."""
     StrictPolicy.ontraport = sandbox_process.url
