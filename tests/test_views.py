@@ -121,7 +121,7 @@ def test_the_accounts_page_says_how_each_link_is_doing_in_words(client: Client, 
     page = text(client.get(ACCOUNTS))
     for words in (
         "187157",
-        localize(account.linked_at),
+        localize(account.linked_at.date()),
         "there is nothing you need to do",
         "It is our turn to mend that",
         "Needs you to reconnect",
