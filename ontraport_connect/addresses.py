@@ -49,7 +49,9 @@ def after_link_url() -> str:
 
 def local_path(target: str) -> str:
     """Return ``target`` if it is a path on this site, else an empty string. Nothing that names a host is one."""
-    if not target.startswith("/") or len(target) > LONGEST_PATH or not target.isprintable() or "\\" in target:
+    if not target.startswith("/") or target.startswith("//") or "\\" in target:
+        return ""
+    if len(target) > LONGEST_PATH or not target.isprintable():
         return ""
     return target if url_has_allowed_host_and_scheme(target, allowed_hosts=None) else ""
 
