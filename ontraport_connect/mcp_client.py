@@ -28,6 +28,9 @@ ANSWER_LIMIT = 16 * 1024 * 1024
 REQUESTS = 3
 """What one call costs of the account's requests: two to open the session, and the call."""
 
+NO_ANSWER = {-32700, -32603, -32600, -32000}
+"""Codes of JSON-RPC errors that the SDK makes up when it cannot read an answer, or the server has failed."""
+
 MOST_PAGES = 20
 """Pages of the list of tools that are read."""
 
@@ -115,7 +118,7 @@ def _failure(error: Exception, exchange: Exchange) -> OntraportError:
     if exchange.status >= 300:
         return _refusal(exchange.status, httpx2.Headers(exchange.headers))
     rpc = _find(error, MCPError)
-    if rpc is not None:
+    if rpc is not None and rpc.error.code not in NO_ANSWER:
         return OntraportRejected(f"Ontraport's MCP server refused the call (code {rpc.error.code}).", code="mcp_error")
     return OntraportUnavailable(FAILURES["nonsense"], code="nonsense")
 
