@@ -5,63 +5,269 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.contrib.admin import helpers
+from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_POST, require_safe
 
-from . import linking, refreshing
-from .exceptions import OntraportError
-from .models import OntraportAccount, OntraportEvent
+from . import bulk, glance, wording
+from .addresses import uuid_or_none
+from .filters import ConditionFilter, TenantFilter
+from .models import SECRET_FIELDS, OntraportAccount, OntraportEvent, Status
 
 if TYPE_CHECKING:
-    Inline = admin.TabularInline[OntraportEvent, OntraportAccount]
-    ModelAdmin = admin.ModelAdmin[OntraportAccount]
+    AccountModelAdmin = admin.ModelAdmin[OntraportAccount]
+    EventModelAdmin = admin.ModelAdmin[OntraportEvent]
 else:  # Django's classes take no parameters when they run
-    Inline = admin.TabularInline
-    ModelAdmin = admin.ModelAdmin
+    AccountModelAdmin = EventModelAdmin = admin.ModelAdmin
 
+MOST_DISCONNECTED = 500
+"""As many accounts can be disconnected at once: their names are shown, and travel with the confirmation."""
 
-class EventInline(Inline):
-    model = OntraportEvent
-    fields = ("at", "kind", "detail")
-    readonly_fields = fields
-    extra = 0
-    can_delete = False
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+MOST_EVENTS = 100
+TEMPLATES = "admin/ontraport_connect/ontraportaccount"
 
 
 @admin.register(OntraportAccount)
-class OntraportAccountAdmin(ModelAdmin):
-    list_display = ("__str__", "user", "tenant", "method", "ontraport_id", "status", "expires_at", "last_error")
-    list_filter = ("status", "method")
-    search_fields = ("label", "ontraport_id", "uid", "tenant")
+class OntraportAccountAdmin(AccountModelAdmin):
+    list_display = ("name", "user", "tenant", "badge", "method", "ontraport_id", "expires_at", "reason")
+    list_display_links = ("name",)
+    list_filter = ("status", ConditionFilter, "method", TenantFilter)
     list_select_related = ("user",)
+    list_per_page = 50
+    search_help_text = _(
+        "Searches names and e-mail addresses of users, labels, tenants, Ontraport account ids and handles."
+    )
+    ordering = ("-linked_at",)
     fields = (
-        "uid", "user", "tenant", "label", "is_default", "method", "ontraport_id", "scope", "status", "last_error", "failures",
-        "linked_at", "refreshed_at", "expires_at", "refresh_at",
+        "badge", "reason", "label", "user", "tenant", "is_default", "method", "ontraport_id", "scope", "uid", "linked_at", "refreshed_at",
+        "expires_at", "refresh_at", "failures", "notified_at", "timeline",
     )  # fmt: skip
-    readonly_fields = tuple(name for name in fields if name not in {"label", "is_default"})
-    inlines = (EventInline,)
+    readonly_fields = tuple(name for name in fields if name != "label")
     actions = ("refresh_now", "disconnect")
+    change_list_template = f"{TEMPLATES}/change_list.html"
+    change_form_template = f"{TEMPLATES}/change_form.html"
+    delete_confirmation_template = f"{TEMPLATES}/disconnect.html"
+
+    class Media:
+        css = {"all": ["ontraport_connect/admin.css"]}
+
+    def get_urls(self) -> list[URLPattern]:
+        name = "ontraport_connect_ontraportaccount"
+        view = self.admin_site.admin_view
+        return [
+            path("glance/", view(require_safe(self.glance_view)), name=f"{name}_glance"),
+            path("<int:pk>/refresh/", view(require_POST(self.refresh_view)), name=f"{name}_refresh"),
+            *super().get_urls(),
+        ]
+
+    # What is shown
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[OntraportAccount]:
+        return super().get_queryset(request).defer(*SECRET_FIELDS)
+
+    def get_search_fields(self, request: HttpRequest) -> list[str]:
+        user = get_user_model()
+        names = {user.USERNAME_FIELD, user.get_email_field_name()}
+        known = {field.name for field in user._meta.get_fields()}
+        return ["label", "ontraport_id", "tenant", *sorted(f"user__{name}" for name in names & known)]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[OntraportAccount], search_term: str
+    ) -> tuple[QuerySet[OntraportAccount], bool]:
+        uid = uuid_or_none(search_term.strip())
+        if uid is not None:
+            return queryset.filter(uid=uid), False
+        return super().get_search_results(request, queryset, search_term)
+
+    @admin.display(description=_("account"), ordering="label")
+    def name(self, account: OntraportAccount) -> str:
+        return str(account)
+
+    @admin.display(description=_("state"), ordering="status")
+    def badge(self, account: OntraportAccount) -> str:
+        state, text = _badge_of(account)
+        return format_html('<span class="ontraport-badge ontraport-{}">{}</span>', state, text)
+
+    @admin.display(description=_("last error"), ordering="last_error")
+    def reason(self, account: OntraportAccount) -> str:
+        if not account.last_error:
+            return ""
+        words = wording.reason_for(account.last_error)
+        return format_html("{} <code>{}</code>", words, account.last_error)
+
+    @admin.display(description=_("history"))
+    def timeline(self, account: OntraportAccount) -> str:
+        events = OntraportEvent._default_manager.filter(account_uid=account.uid)[:MOST_EVENTS]
+        return render_to_string(f"{TEMPLATES}/timeline.html", {"events": events})
+
+    # What can be done
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
+        where = () if action_location is None else (action_location,)  # since Django 6.1
+        return {
+            name: action for name, action in super().get_actions(request, *where).items() if name != "delete_selected"
+        }
+
     @admin.action(description=_("Refresh now"), permissions=["change"])
     def refresh_now(self, request: HttpRequest, queryset: QuerySet[OntraportAccount]) -> None:
-        for account in queryset:
-            try:
-                refreshing.refresh(account)
-            except OntraportError as error:
-                self.message_user(request, f"{account}: {error}", messages.ERROR)
-            else:
-                self.message_user(request, _("%(account)s: refreshed.") % {"account": account}, messages.SUCCESS)
+        accounts = list(queryset.select_related("user"))
+        if len(accounts) > bulk.FEW:
+            count = bulk.make_due([account.pk for account in accounts])
+            text = ngettext(
+                "%(count)d account is refreshed in the background by the next round of the beat task.",
+                "%(count)d accounts are refreshed in the background by the next round of the beat task.",
+                count,
+            )
+            self.message_user(request, text % {"count": count}, messages.SUCCESS)
+            return
+        for outcome in bulk.refresh(accounts):
+            self.log_change(request, outcome.account, f"Refresh: {outcome.text}")
+            level = messages.SUCCESS if outcome.is_well else messages.WARNING
+            self.message_user(request, f"{bulk.described(outcome.account)}: {outcome.text}", level)
 
-    @admin.action(description=_("Disconnect"), permissions=["delete"])
-    def disconnect(self, request: HttpRequest, queryset: QuerySet[OntraportAccount]) -> None:
-        for account in queryset:
-            name = str(account)
-            linking.unlink(account)
-            self.message_user(request, _("%(account)s: disconnected.") % {"account": name}, messages.SUCCESS)
+    @admin.action(description=_("Disconnect …"), permissions=["delete"])
+    def disconnect(self, request: HttpRequest, queryset: QuerySet[OntraportAccount]) -> HttpResponse | None:
+        accounts = list(queryset.select_related("user")[: MOST_DISCONNECTED + 1])
+        if len(accounts) > MOST_DISCONNECTED:
+            text = _("At most %(most)d accounts can be disconnected at once. Narrow the list first.")
+            self.message_user(request, text % {"most": MOST_DISCONNECTED}, messages.ERROR)
+            return None
+        if "post" not in request.POST:
+            return self._ask(request, accounts)
+        self._disconnect(request, queryset, accounts)
+        return None
+
+    def _ask(self, request: HttpRequest, accounts: list[OntraportAccount]) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Disconnect Ontraport accounts"),
+            "opts": self.model._meta,
+            "accounts": accounts,
+            "is_action": True,
+            "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
+            "media": self.media,
+        }
+        return TemplateResponse(request, self.delete_confirmation_template, context)
+
+    def _disconnect(
+        self, request: HttpRequest, queryset: QuerySet[OntraportAccount], accounts: list[OntraportAccount]
+    ) -> None:
+        names = [str(bulk.described(account)) for account in accounts]
+        self.log_deletions(request, queryset)
+        waiting = bulk.disconnect(accounts)
+        if len(names) > bulk.FEW:
+            text = ngettext("%(count)d account is disconnected.", "%(count)d accounts are disconnected.", len(names))
+            self.message_user(request, text % {"count": len(names)}, messages.SUCCESS)
+        else:
+            for name in names:
+                self.message_user(request, _("%(account)s: disconnected.") % {"account": name}, messages.SUCCESS)
+        if waiting:
+            text = ngettext(
+                "Ontraport has still to be told of %(count)d of them; the beat task does that.",
+                "Ontraport has still to be told of %(count)d of them; the beat task does that.",
+                waiting,
+            )
+            self.message_user(request, text % {"count": waiting}, messages.WARNING)
+
+    def delete_model(self, request: HttpRequest, obj: OntraportAccount) -> None:
+        bulk.disconnect([obj])
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        context["show_delete"] = False
+        context["can_refresh"] = self.has_change_permission(request, kwargs.get("obj"))
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def render_delete_form(self, request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
+        return super().render_delete_form(
+            request,
+            {
+                **context,
+                "title": _("Disconnect Ontraport account"),
+                "accounts": [context["object"]],
+                "media": self.media,
+            },
+        )
+
+    def refresh_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Refresh the one account whose page is open."""
+        accounts = self.get_queryset(request).filter(pk=pk)
+        account = accounts.first()
+        if not self.has_change_permission(request, account):
+            raise PermissionDenied
+        if account is None:
+            raise Http404
+        self.refresh_now(request, accounts)
+        return HttpResponseRedirect(reverse("admin:ontraport_connect_ontraportaccount_change", args=[pk]))
+
+    def glance_view(self, request: HttpRequest) -> HttpResponse:
+        """Show the numbers of all links on one page."""
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Ontraport links at a glance"),
+            "opts": self.model._meta,
+            "counts": glance.counts(),
+            "bars": glance.expiring(),
+            "picture": glance.Picture,
+            "failures": glance.failures(),
+            "health": glance.health(),
+            "media": self.media,
+        }
+        return TemplateResponse(request, f"{TEMPLATES}/glance.html", context)
+
+
+def _badge_of(account: OntraportAccount) -> tuple[str, Any]:
+    if account.status == Status.NEEDS_RECONNECT:
+        return "ended", _("needs reconnect")
+    return ("failing", _("refresh failing")) if account.failures else ("well", _("connected"))
+
+
+@admin.register(OntraportEvent)
+class OntraportEventAdmin(EventModelAdmin):
+    """What happened, also to accounts that are gone. Nobody writes history."""
+
+    list_display = ("at", "what", "account_uid", "ontraport_id", "user", "tenant", "detail")
+    list_filter = ("kind", "at")
+    list_select_related = ("user",)
+    list_per_page = 50
+    search_fields = ("ontraport_id", "tenant", "detail")
+    search_help_text = _("Searches Ontraport account ids, tenants, details, and the handle of an account.")
+    fields = ("at", "what", "detail", "account", "account_uid", "ontraport_id", "user", "tenant")
+    readonly_fields = fields
+
+    class Media:
+        css = {"all": ["ontraport_connect/admin.css"]}
+
+    @admin.display(description=_("what"), ordering="kind")
+    def what(self, event: OntraportEvent) -> str:
+        return str(event.get_kind_display())
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[OntraportEvent], search_term: str
+    ) -> tuple[QuerySet[OntraportEvent], bool]:
+        uid = uuid_or_none(search_term.strip())
+        if uid is not None:
+            return queryset.filter(account_uid=uid), False
+        return super().get_search_results(request, queryset, search_term)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
