@@ -42,8 +42,11 @@ def due_batches(limit: int, size: int = BATCH_SIZE) -> Iterator[list[int]]:
         limit -= len(page)
 
 
-def refresh_batch(pks: Sequence[int]) -> dict[str, int]:
-    """Refresh those of the accounts that are due still, and return how often what came out (``refreshed``, or the code of an error)."""
+def refresh_batch(pks: Sequence[int], seconds: float = LONGEST_BATCH) -> dict[str, int]:
+    """Refresh those of the accounts that are due still, and return how often what came out (``refreshed``, or the code of an error).
+
+    After ``seconds`` no more of them are taken on.
+    """
     if in_transaction():
         return _refresh_one_by_one(pks)
     try:
@@ -52,7 +55,7 @@ def refresh_batch(pks: Sequence[int]) -> dict[str, int]:
         return {error.code: len(pks)}
     # The one that probes is any, lest the site wait for one account that nobody can refresh.
     ordered = random.sample(pks, len(pks)) if is_probe else list(pks)
-    return _Batch(ordered, is_probe=is_probe).refresh()
+    return _Batch(ordered, is_probe=is_probe).refresh(seconds)
 
 
 def _due(pks: Sequence[int]) -> Any:
@@ -88,7 +91,7 @@ class _Batch:
         self.in_flight: dict[Future[Outcome], Lease] = {}
         self.counts: Counter[str] = Counter()
 
-    def refresh(self) -> dict[str, int]:
+    def refresh(self, seconds: float) -> dict[str, int]:
         """Whatever ends this, an error or a signal: what was sent is waited for and saved, what was not is given back."""
         started = time.monotonic()
         with (
@@ -97,7 +100,7 @@ class _Batch:
         ):
             try:
                 while True:
-                    if time.monotonic() - started > LONGEST_BATCH:
+                    if time.monotonic() - started > seconds:
                         self.room = 0
                     while len(self.in_flight) < self.room and (lease := self.next_lease()) is not None:
                         self.in_flight[threads.submit(refreshing.call, lease, transport)] = lease

@@ -32,8 +32,12 @@ def alias() -> str:
 
 
 def in_transaction() -> bool:
+    """Tell without connecting, which fails while the database is away."""
     connection = connections[alias()]
-    return connection.in_atomic_block or not connection.get_autocommit()
+    is_open = connection.connection is not None
+    return connection.in_atomic_block or not (
+        connection.autocommit if is_open else connection.settings_dict["AUTOCOMMIT"]
+    )
 
 
 def has_one_writer() -> bool:

@@ -131,7 +131,9 @@ class Connection(asyncio.Protocol):
         endpoint.most_at_once = max(endpoint.most_at_once, endpoint.at_once)
         behaviour = endpoint.behaviour_for(refresh_token.split(".")[1])
         if behaviour.hold or behaviour.drip or behaviour.cut:
-            task = asyncio.get_running_loop().create_task(self.serve_oddly(refresh_token, behaviour))
+            task = asyncio.get_running_loop().create_task(
+                self.serve_oddly(refresh_token, behaviour), name=behaviour.hold
+            )
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
             return
@@ -158,6 +160,12 @@ class Connection(asyncio.Protocol):
         self.endpoint.holding += 1
         await self.endpoint.released.wait()
         self.endpoint.holding -= 1
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """What was held before it was looked at is lost with its connection."""
+        for task in self.tasks:
+            if task.get_name() == "before":
+                task.cancel()
 
     def finish(self, status: int, members: dict[str, Any], headers: Mapping[str, str]) -> None:
         self.endpoint.at_once -= 1

@@ -331,6 +331,19 @@ def test_a_database_that_is_away_is_a_reason_to_come_back_later(strict: StrictSe
     assert strict.requests == 0
 
 
+def test_a_save_that_fails_in_the_callers_transaction_is_not_tried_again_in_vain(strict: StrictServer) -> None:
+    def fail_to_save(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("UPDATE") and "refreshed_at" in sql:
+            raise OperationalError("disk I/O error")
+        return execute(sql, *args)
+
+    with transaction.atomic():
+        account = linked("one")
+        with connection.execute_wrapper(fail_to_save), pytest.raises(OntraportUnavailable) as raised:
+            refreshing.refresh(account)
+    assert raised.value.code == "database"
+
+
 def test_the_view_rolls_back_and_the_new_token_stays(strict: StrictServer) -> None:
     account = linked("one")
     with rolled_back():

@@ -1,0 +1,112 @@
+"""Writes that stay, whatever becomes of the transaction that the caller is in."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from django.db import connection, connections, transaction
+
+from ontraport_connect import database
+from tests.test_refreshing import rolled_back
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_outside_a_transaction_the_callers_own_connection_writes() -> None:
+    assert database.on_own_connection(threading.get_ident) == threading.get_ident()
+
+
+def test_nothing_is_asked_of_a_database_that_is_away() -> None:
+    connection.close()
+    assert not database.in_transaction()
+    assert connections[database.alias()].connection is None
+
+
+@pytest.mark.postgresql
+def test_inside_one_another_connection_writes_and_is_closed() -> None:
+    def pid() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid(), current_setting('lock_timeout')")
+            number, timeout = cursor.fetchone()
+            assert timeout == "1s"
+            return int(number)
+
+    with transaction.atomic():
+        theirs = database.on_own_connection(pid)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid(), (SELECT count(*) FROM pg_stat_activity WHERE pid = %s)", [theirs])
+            ours, alive = cursor.fetchone()
+    assert (theirs != ours, alive) == (True, 0)
+
+
+@pytest.mark.sqlite
+def test_another_thread_has_another_connection_on_sqlite_too() -> None:
+    with transaction.atomic():
+        assert database.on_own_connection(threading.get_ident) != threading.get_ident()
+
+
+def test_what_is_left_for_the_end_runs_once_after_a_commit_and_after_a_rollback() -> None:
+    ran: list[bool] = []
+
+    def step() -> None:
+        ran.append(connection.in_atomic_block)
+
+    with transaction.atomic():
+        with transaction.atomic():
+            database.when_transaction_ends(step)
+            database.when_transaction_ends(step)
+        assert ran == []
+    assert ran == [False, False]
+    with rolled_back():
+        database.when_transaction_ends(step)
+    assert ran == [False, False, False]
+    with transaction.atomic():
+        pass
+    assert len(ran) == 3
+
+
+def test_it_runs_although_a_hook_of_the_commit_raises() -> None:
+    ran: list[int] = []
+
+    def fail() -> None:
+        raise ValueError("a hook of the site")
+
+    with suppress(ValueError), transaction.atomic():
+        transaction.on_commit(fail)
+        database.when_transaction_ends(lambda: ran.append(1))
+    assert ran == [1]
+
+
+def test_a_replacement_that_was_there_before_is_there_afterwards() -> None:
+    wrapper = connections[database.alias()]
+    original = wrapper.set_autocommit
+    seen: list[bool] = []
+
+    def theirs(autocommit: bool, *args: Any, **kwargs: Any) -> None:
+        seen.append(autocommit)
+        original(autocommit, *args, **kwargs)
+
+    vars(wrapper)["set_autocommit"] = theirs
+    try:
+        with transaction.atomic():
+            database.when_transaction_ends(lambda: None)
+        assert (seen[-2:], vars(wrapper)["set_autocommit"]) == ([False, True], theirs)
+    finally:
+        del vars(wrapper)["set_autocommit"]
+
+
+def test_a_transaction_without_atomic_is_one_too() -> None:
+    ran: list[int] = []
+    transaction.set_autocommit(False)
+    try:
+        assert database.in_transaction()
+        database.when_transaction_ends(lambda: ran.append(1))
+        transaction.set_autocommit(False)
+        assert ran == []
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+    assert ran == [1]
