@@ -236,7 +236,7 @@ def _place(owner: Owner, attempt: Attempt, identity: Identity) -> OntraportAccou
 def _let_old_grant_go(account: OntraportAccount, refresh_token: Secret) -> None:
     try:
         old = revoking.queue(account, refresh_token)
-    except SecretUnreadable:
+    except SecretUnreadable:  # nobody can revoke it any more
         return
     transaction.on_commit(lambda: revoking.deliver(old), using=alias(), robust=True)
 

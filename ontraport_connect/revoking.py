@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from . import service
 from .database import alias
-from .exceptions import OntraportError, SecretUnreadable
+from .exceptions import OntraportError, OntraportMisconfigured
 from .models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportRevocation
 from .secret import Secret
 from .signals import account_disconnected
@@ -31,9 +31,13 @@ RUN = 60.0
 
 
 def queue(account: OntraportAccount, refresh_token: Secret, using: str | None = None) -> OntraportRevocation:
-    """Keep a grant for revocation, encrypted, in the caller's transaction. Raises ``SecretUnreadable``."""
+    """Keep a grant for revocation, encrypted, in the caller's transaction.
+
+    Raises ``SecretUnreadable`` or ``OntraportMisconfigured`` before the database is asked for anything, so that the transaction goes on.
+    """
     revocation = OntraportRevocation(account_uid=account.uid, client_id=account.client_id)
-    revocation.refresh_token = refresh_token
+    column = OntraportRevocation._meta.get_field("refresh_token")
+    setattr(revocation, column.attname, column.seal_for(revocation.uid, refresh_token))
     revocation.save(using=using or alias())
     return revocation
 
@@ -67,9 +71,9 @@ def _put_off(revocation: OntraportRevocation, error: OntraportError) -> None:
     )
 
 
-def deliver_due(limit: int) -> int:
+def deliver_due(limit: int, seconds: float = RUN) -> int:
     """Deliver up to ``limit`` revocations whose time has come, oldest first, and return how many Ontraport heard of."""
-    stop_at = time.monotonic() + RUN
+    stop_at = time.monotonic() + seconds
     rows = OntraportRevocation.objects.using(alias()).filter(try_at__lte=Now()).order_by("try_at")[:limit]
     return sum(deliver(row) for row in rows if time.monotonic() < stop_at)
 
@@ -85,7 +89,7 @@ def let_go(instance: OntraportAccount, using: str, **kwargs: Any) -> None:
     if grant is not None:
         try:
             queue(current, grant, using)
-        except SecretUnreadable as error:
+        except OntraportMisconfigured as error:
             detail = error.code
     OntraportEvent.record(current, EventKind.DISCONNECTED, detail, using=using)
     transaction.on_commit(
