@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.db import transaction
 from django.db.models import Case, Value, When
 
 from .database import alias
@@ -17,8 +16,6 @@ def rename(account: OntraportAccount, label: str) -> None:
 
 
 def make_default(owner: Owner, account: OntraportAccount) -> None:
-    """Make this the one default among the accounts of its owner; of two at the same moment, the later one wins."""
-    with transaction.atomic(using=alias()):
-        list(owner.accounts().select_for_update().order_by("pk").values_list("pk"))
-        owner.accounts().update(is_default=Case(When(pk=account.pk, then=Value(True)), default=Value(False)))
+    """Make this the one default among the accounts of its owner, in one statement: of two at the same moment, the later one wins."""
+    owner.accounts().update(is_default=Case(When(pk=account.pk, then=Value(True)), default=Value(False)))
     account.is_default = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,7 +15,7 @@ from django.db import connection
 from django.http import HttpRequest
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
+from django.urls import resolve, reverse
 from django.utils.formats import localize
 
 from ontraport_connect import managing
@@ -69,7 +70,10 @@ PAGES = [ACCOUNTS, CONNECT, KEY, "/ontraport/problem/denied/"]
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_no_page_is_cached_framed_or_told_to_other_sites(client: Client, maya: Any, page: str) -> None:
+@override_settings(X_FRAME_OPTIONS="SAMEORIGIN", SECURE_REFERRER_POLICY="no-referrer")
+def test_no_page_is_cached_framed_or_told_to_other_sites_whatever_the_site_does(
+    client: Client, maya: Any, page: str
+) -> None:
     headers = client.get(page).headers
     assert "no-store" in headers["Cache-Control"]
     assert headers["X-Frame-Options"] == "DENY"
@@ -191,6 +195,25 @@ def test_one_account_is_the_default_and_the_others_are_not(client: Client, maya:
     managing.make_default(Owner(user=maya, tenant=None), first)
     assert first.is_default
     assert set(defaults.all()) == {first, others}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_choose_a_default_at_once_one_wins(maya: Any) -> None:
+    accounts = [linked(maya, label=str(number)) for number in range(3)]
+    owner = Owner(user=maya, tenant=None)
+
+    def choose(account: OntraportAccount) -> None:
+        managing.make_default(owner, account)
+        connection.close()
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(choose, accounts * 4))
+    assert OntraportAccount.objects.filter(is_default=True).count() == 1
+
+
+@pytest.mark.parametrize("page", [KEY, "/ontraport/callback/"])
+def test_what_calls_ontraport_holds_no_transaction_of_the_request(page: str) -> None:
+    assert vars(resolve(page).func)["_non_atomic_requests"] == {"default"}
 
 
 def test_disconnecting_goes_back_to_where_it_was_asked(client: Client, maya: Any) -> None:
