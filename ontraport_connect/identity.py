@@ -69,5 +69,5 @@ def number_of(value: object) -> str:
     """Return the number of an Ontraport account as text, empty when ``value`` is none: it came over the network."""
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         return ""
-    text = str(value) if isinstance(value, str) or abs(value) < 10**40 else ""
+    text = str(value) if isinstance(value, str) or 0 < value < 10**40 else ""
     return text if re.fullmatch(r"[0-9A-Za-z_-]{1,40}", text, re.ASCII) else ""
