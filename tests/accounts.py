@@ -11,7 +11,7 @@ from django.utils import timezone
 from ontraport_connect.models import OntraportAccount
 
 
-def linked(grant: str, *, user: Any = None, expires_in: float = 0.0, **values: Any) -> OntraportAccount:
+def linked(grant: str, *, user: Any = None, expires_in: float = 0.0, **values: Any) -> Any:
     """An account with the first tokens of ``grant``, read from its row. It is due, and with the default expired."""
     now = timezone.now()
     account = OntraportAccount.objects.create(
@@ -28,10 +28,9 @@ def linked(grant: str, *, user: Any = None, expires_in: float = 0.0, **values: A
     return read(account)
 
 
-def read(account: OntraportAccount) -> OntraportAccount:
+def read(account: OntraportAccount) -> Any:
     """The row as it is now."""
-    current: OntraportAccount = OntraportAccount.objects.get(pk=account.pk)
-    return current
+    return OntraportAccount.objects.get(pk=account.pk)
 
 
 def user_named(name: str) -> Any:

@@ -59,7 +59,8 @@ def mixed(seconds: float) -> None:
 
 
 def run_mixed(seconds: float) -> None:
-    end, done, pks = time.monotonic() + seconds, 0, []
+    end, done = time.monotonic() + seconds, 0
+    pks: list[int] = []
     while time.monotonic() < end:
         with suppress(django.db.Error, OntraportError):
             pks = pks or list(OntraportAccount.objects.values_list("pk", flat=True))

@@ -223,7 +223,7 @@ class StrictServer:
 
     def reset(self) -> None:
         self.release()
-        self.run(self.endpoint.__init__)  # type: ignore[misc]
+        self.run(self.endpoint.__init__)
 
     def behave(self, grant: str = "", **behaviour: Any) -> None:
         """Answer refreshes of this grant, or of all that are not named, in this way from now on."""
@@ -243,7 +243,8 @@ class StrictServer:
 
     @property
     def requests(self) -> int:
-        return self.endpoint.requests
+        endpoint: TokenEndpoint = self.endpoint
+        return endpoint.requests
 
 
 def settings_for(url: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connections
@@ -40,7 +41,7 @@ def let_the_lease_end() -> None:
 
 def assert_lease_ends_soon() -> None:
     """Within a cycle of beat somebody else may claim the row."""
-    row = OntraportAccount.objects.get()
+    row: Any = OntraportAccount.objects.get()
     assert row.lease_until < timezone.now() + timedelta(seconds=60)
 
 

@@ -7,10 +7,26 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+import requests
 from django.db import connection, connections, transaction
+from django.http import HttpRequest, HttpResponse
+from django.test import Client, override_settings
+from django.urls import path
 
-from ontraport_connect import database
-from tests.test_refreshing import rolled_back
+from ontraport_connect import database, refreshing
+from ontraport_connect.conf import conf
+from ontraport_connect.models import OntraportAccount
+from tests.accounts import linked, read, token_of
+from tests.strict_server import StrictServer
+from tests.test_refreshing import Undone, rolled_back
+
+
+def failing_view(request: HttpRequest) -> HttpResponse:
+    OntraportAccount.objects.get().auth()(requests.Request("GET", conf.ONTRAPORT_MCP_URL).prepare())
+    raise Undone
+
+
+urlpatterns = [path("", failing_view)]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -110,3 +126,18 @@ def test_a_transaction_without_atomic_is_one_too() -> None:
         transaction.rollback()
         transaction.set_autocommit(True)
     assert ran == [1]
+
+
+@override_settings(ROOT_URLCONF=__name__)
+def test_a_view_that_fails_under_atomic_requests_loses_no_token(strict: StrictServer, client: Client) -> None:
+    account = linked("one")
+    client.raise_request_exception = False
+    options = connections[database.alias()].settings_dict
+    try:
+        options["ATOMIC_REQUESTS"] = True
+        assert client.get("/").status_code == 500
+    finally:
+        options["ATOMIC_REQUESTS"] = False
+    assert (token_of(account), strict.requests) == ("a.one.1", 1)
+    refreshing.refresh(read(account))
+    assert strict.dead == []

@@ -232,7 +232,7 @@ def test_a_process_that_was_stopped_after_its_claim_sends_nothing(strict: Strict
 def test_a_lease_outlives_the_latest_answer_by_the_time_to_save_it(strict: StrictServer) -> None:
     account = linked("one")
     refreshing.claim(OntraportAccount.objects.all(), [account.pk], is_probe=False)
-    row = OntraportAccount.objects.annotate(now=Now()).get()
+    row: Any = OntraportAccount.objects.annotate(now=Now()).get()
     lasts = (row.lease_until - row.now).total_seconds()
     assert lasts - refreshing.SEND_WITHIN - refreshing.longest_call() > 25
 
