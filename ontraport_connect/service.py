@@ -128,6 +128,12 @@ def is_open() -> bool:
     return row is None or remaining <= 0 or (row.hold_code != RATE_LIMITED and row.hold_client != fingerprint())
 
 
+def is_refused() -> bool:
+    """Tell whether Ontraport refuses this site as a client, as it is configured now."""
+    row, _ = _hold()
+    return row is not None and row.hold_code != RATE_LIMITED and row.hold_client == fingerprint()
+
+
 def _hold() -> tuple[OntraportService | None, float]:
     """Return the row when there is a hold, and the seconds that it lasts still by the clock of the database."""
     row = OntraportService.objects.using(alias()).annotate(now=Now()).filter(pk=1).exclude(hold_code="").first()

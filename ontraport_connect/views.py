@@ -21,7 +21,7 @@ from django.views.decorators.clickjacking import xframe_options_deny
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
-from . import addresses, keys, linking, managing, problems, responses, state, tenancy, tools
+from . import addresses, keys, linking, managing, problems, responses, service, state, tenancy, tools
 from .conf import conf
 from .exceptions import LinkingFailed, OntraportMisconfigured
 from .forms import KeyForm, RenameForm
@@ -66,7 +66,7 @@ def accounts(request: HttpRequest) -> HttpResponse:
     """List the links of this owner, each with the latest of its history."""
     history = Prefetch("events", OntraportEvent.objects.order_by("-at", "-pk")[:LONGEST_HISTORY], to_attr="history")
     rows = list(OntraportAccount.objects.for_request(request).prefetch_related(history))
-    context = {"accounts": rows, "may": tenancy.permissions(request)}
+    context = {"accounts": rows, "is_refused": service.is_refused(), "may": tenancy.permissions(request)}
     return render(request, "ontraport_connect/accounts.html", context)
 
 

@@ -18,7 +18,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import resolve, reverse
 from django.utils.formats import localize
 
-from ontraport_connect import managing
+from ontraport_connect import managing, service
+from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.linking import Owner
 from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, Status
 from ontraport_connect.problems import EXPLANATIONS, SESSION_KEY
@@ -136,6 +137,16 @@ def test_the_accounts_page_says_how_each_link_is_doing_in_words(client: Client, 
     ):
         assert words in page, words
     assert "something_new" not in page
+
+
+def test_a_site_that_ontraport_refuses_says_that_it_is_its_own_turn(client: Client, maya: Any) -> None:
+    linked(maya)
+    service.hold(OntraportUnavailable("slow down", code="rate_limited", retry_after=60))
+    assert "It is our turn" not in text(client.get(ACCOUNTS))
+    service.hold(OntraportMisconfigured("refused", code="invalid_client"))
+    assert "It is our turn" in text(client.get(ACCOUNTS))
+    with override_settings(ONTRAPORT_CLIENT_SECRET="another"):
+        assert "It is our turn" not in text(client.get(ACCOUNTS))
 
 
 def test_the_history_ends_somewhere(client: Client, maya: Any) -> None:
