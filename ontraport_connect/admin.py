@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin, messages
-from django.contrib.admin import helpers
+from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -15,30 +14,27 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from . import bulk, glance, wording
+from .actions import AccountActions
 from .addresses import uuid_or_none
+from .conf import conf
 from .filters import ConditionFilter, TenantFilter
 from .models import SECRET_FIELDS, OntraportAccount, OntraportEvent, Status
 
 if TYPE_CHECKING:
-    AccountModelAdmin = admin.ModelAdmin[OntraportAccount]
     EventModelAdmin = admin.ModelAdmin[OntraportEvent]
 else:  # Django's classes take no parameters when they run
-    AccountModelAdmin = EventModelAdmin = admin.ModelAdmin
-
-MOST_DISCONNECTED = 500
-"""As many accounts can be disconnected at once: their names are shown, and travel with the confirmation."""
+    EventModelAdmin = admin.ModelAdmin
 
 MOST_EVENTS = 100
 TEMPLATES = "admin/ontraport_connect/ontraportaccount"
 
 
 @admin.register(OntraportAccount)
-class OntraportAccountAdmin(AccountModelAdmin):
-    list_display = ("name", "user", "tenant", "badge", "method", "ontraport_id", "expires_at", "reason")
+class OntraportAccountAdmin(AccountActions):
+    list_display = ("name", "badge", "reason", "user", "ontraport_id", "method", "expires_at")
     list_display_links = ("name",)
     list_filter = ("status", ConditionFilter, "method", TenantFilter)
     list_select_related = ("user",)
@@ -47,15 +43,22 @@ class OntraportAccountAdmin(AccountModelAdmin):
         "Searches names and e-mail addresses of users, labels, tenants, Ontraport account ids and handles."
     )
     ordering = ("-linked_at",)
-    fields = (
-        "badge", "reason", "label", "user", "tenant", "is_default", "method", "ontraport_id", "scope", "uid", "linked_at", "refreshed_at",
-        "expires_at", "refresh_at", "failures", "notified_at", "timeline",
+    fieldsets = (
+        (None, {"fields": (("badge", "reason"), "label", "timeline")}),
+        (_("Whose"), {"fields": (("user", "tenant"), "is_default", "notified_at")}),
+        (_("Which"), {"fields": (("ontraport_id", "method", "scope"), "uid")}),
+        (
+            _("Since when, until when"),
+            {"fields": (("linked_at", "refreshed_at"), ("expires_at", "refresh_at"), "failures")},
+        ),
+    )
+    readonly_fields = (
+        "badge", "reason", "timeline", "user", "tenant", "is_default", "notified_at", "ontraport_id", "method", "scope", "uid",
+        "linked_at", "refreshed_at", "expires_at", "refresh_at", "failures",
     )  # fmt: skip
-    readonly_fields = tuple(name for name in fields if name != "label")
     actions = ("refresh_now", "disconnect")
     change_list_template = f"{TEMPLATES}/change_list.html"
     change_form_template = f"{TEMPLATES}/change_form.html"
-    delete_confirmation_template = f"{TEMPLATES}/disconnect.html"
 
     class Media:
         css = {"all": ["ontraport_connect/admin.css"]}
@@ -73,6 +76,12 @@ class OntraportAccountAdmin(AccountModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[OntraportAccount]:
         return super().get_queryset(request).defer(*SECRET_FIELDS)
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        names: list[Any] = list(self.list_display)
+        if conf.ONTRAPORT_TENANT is not None:
+            names.insert(names.index("user"), "tenant")
+        return names
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         user = get_user_model()
@@ -119,67 +128,6 @@ class OntraportAccountAdmin(AccountModelAdmin):
         return {
             name: action for name, action in super().get_actions(request, *where).items() if name != "delete_selected"
         }
-
-    @admin.action(description=_("Refresh now"), permissions=["change"])
-    def refresh_now(self, request: HttpRequest, queryset: QuerySet[OntraportAccount]) -> None:
-        accounts = list(queryset.select_related("user"))
-        if len(accounts) > bulk.FEW:
-            count = bulk.make_due([account.pk for account in accounts])
-            text = ngettext(
-                "%(count)d account is refreshed in the background by the next round of the beat task.",
-                "%(count)d accounts are refreshed in the background by the next round of the beat task.",
-                count,
-            )
-            self.message_user(request, text % {"count": count}, messages.SUCCESS)
-            return
-        for outcome in bulk.refresh(accounts):
-            self.log_change(request, outcome.account, f"Refresh: {outcome.text}")
-            level = messages.SUCCESS if outcome.is_well else messages.WARNING
-            self.message_user(request, f"{bulk.described(outcome.account)}: {outcome.text}", level)
-
-    @admin.action(description=_("Disconnect …"), permissions=["delete"])
-    def disconnect(self, request: HttpRequest, queryset: QuerySet[OntraportAccount]) -> HttpResponse | None:
-        accounts = list(queryset.select_related("user")[: MOST_DISCONNECTED + 1])
-        if len(accounts) > MOST_DISCONNECTED:
-            text = _("At most %(most)d accounts can be disconnected at once. Narrow the list first.")
-            self.message_user(request, text % {"most": MOST_DISCONNECTED}, messages.ERROR)
-            return None
-        if "post" not in request.POST:
-            return self._ask(request, accounts)
-        self._disconnect(request, queryset, accounts)
-        return None
-
-    def _ask(self, request: HttpRequest, accounts: list[OntraportAccount]) -> HttpResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Disconnect Ontraport accounts"),
-            "opts": self.model._meta,
-            "accounts": accounts,
-            "is_action": True,
-            "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
-            "media": self.media,
-        }
-        return TemplateResponse(request, self.delete_confirmation_template, context)
-
-    def _disconnect(
-        self, request: HttpRequest, queryset: QuerySet[OntraportAccount], accounts: list[OntraportAccount]
-    ) -> None:
-        names = [str(bulk.described(account)) for account in accounts]
-        self.log_deletions(request, queryset)
-        waiting = bulk.disconnect(accounts)
-        if len(names) > bulk.FEW:
-            text = ngettext("%(count)d account is disconnected.", "%(count)d accounts are disconnected.", len(names))
-            self.message_user(request, text % {"count": len(names)}, messages.SUCCESS)
-        else:
-            for name in names:
-                self.message_user(request, _("%(account)s: disconnected.") % {"account": name}, messages.SUCCESS)
-        if waiting:
-            text = ngettext(
-                "Ontraport has still to be told of %(count)d of them; the beat task does that.",
-                "Ontraport has still to be told of %(count)d of them; the beat task does that.",
-                waiting,
-            )
-            self.message_user(request, text % {"count": waiting}, messages.WARNING)
 
     def delete_model(self, request: HttpRequest, obj: OntraportAccount) -> None:
         bulk.disconnect([obj])

@@ -18,7 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from ontraport_connect import admin, bulk, service
+from ontraport_connect import actions, bulk, service
 from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportRevocation, Status
 from tests import ontraport
@@ -159,13 +159,20 @@ def test_tenants_are_offered_where_there_are_any(support: Client, maya: Any) -> 
     assert re.findall(r"\?tenant=(\w+)", support.get(LIST).content.decode()) == ["acme", "zebra"]
 
 
+def test_tenants_have_a_column_where_links_belong_to_them(support: Client) -> None:
+    make_account(tenant="acme", label="Shared")
+    assert "column-tenant" not in support.get(LIST).content.decode()
+    with override_settings(ONTRAPORT_TENANT="tests.test_admin.listed"):
+        assert "column-tenant" in support.get(LIST).content.decode()
+
+
 def test_detail_shows_the_history_and_no_secret(support: Client, maya: Any) -> None:
     account = make_account(maya, label="Harbour Street Coffee")
     OntraportEvent.record(account, EventKind.LINKED)
     OntraportEvent.record(account, EventKind.REFRESH_FAILING, "timeout")
     page = support.get(f"{LIST}{account.pk}/change/")
     text = text_of(page)
-    assert re.search(r"refresh failing Ontraport did not answer timeout [^|]+ linked$", text)
+    assert re.search(r"refresh failing Ontraport did not answer timeout [^|]+ linked Whose", text)
     assert str(account.uid) in text
     assert "to-find" not in page.content.decode()
     assert "Nothing yet." in text_of(support.get(f"{LIST}{make_account(maya).pk}/change/"))
@@ -248,7 +255,7 @@ def test_disconnect_asks_first_and_then_ends_the_grant(
 ) -> None:
     alive = living_grants(sandbox)
     page = act(support, "disconnect", linked)
-    assert f"This account is disconnected: {linked} · Ontraport account 187157 · maya" in text_of(page)
+    assert f"This account will be disconnected: {linked} · Ontraport account 187157 · maya" in text_of(page)
     assert OntraportAccount.objects.exists()
     response = act(support, "disconnect", linked, post="yes")
     assert said(response) == [f"{linked} (maya): disconnected."]
@@ -287,7 +294,7 @@ def test_many_are_gone_at_once_and_told_in_the_background(support: Client, maya:
 
 
 def test_too_many_are_not_disconnected_at_once(support: Client, maya: Any, settings: Any) -> None:
-    OntraportAccount.objects.bulk_create([OntraportAccount(user=maya) for _ in range(admin.MOST_DISCONNECTED + 1)])
+    OntraportAccount.objects.bulk_create([OntraportAccount(user=maya) for _ in range(actions.MOST_DISCONNECTED + 1)])
     response = act(support, "disconnect", OntraportAccount.objects.all()[0], select_across="1")
     assert said(response) == ["At most 500 accounts can be disconnected at once. Narrow the list first."]
 
@@ -298,7 +305,7 @@ def test_disconnect_from_the_page_of_an_account(support: Client, linked: Ontrapo
     page = support.get(f"{LIST}{linked.pk}/change/").content.decode()
     assert f'<a href="{url}">Disconnect …</a>' in page
     assert "deletelink" not in page
-    assert f"This account is disconnected: {linked}" in text_of(support.get(url))
+    assert f"This account will be disconnected: {linked}" in text_of(support.get(url))
     support.post(url, {"post": "yes"})
     assert not OntraportAccount.objects.exists()
     assert living_grants(sandbox) == alive - 1

@@ -96,7 +96,7 @@ def test_beat_and_workers_are_alive_silent_or_never_seen(support: Client) -> Non
     OntraportService.objects.update(beat_at=timezone.now() - timedelta(hours=2))
     text = text_of(support)
     assert re.search(r"Celery beat : not seen for 2\shours: start it", text)
-    assert re.search(r"Celery workers : alive, seen 0\sminutes ago", text)
+    assert re.search(r"Celery workers : alive, seen \d seconds ago", text)
 
 
 def test_hold_is_the_first_thing_to_be_seen(support: Client) -> None:
