@@ -42,7 +42,8 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     "unknown": Explanation(
         title=_("We could not match this answer to an attempt"),
         text=_(
-            "It was started in another browser or session, or too long ago. Nothing was connected. Please start again here."
+            "It was used already, was started in another browser or session, or is too old. It changed nothing here. If your account is not"
+            " connected yet, please start again."
         ),
     ),
     "signed_out": Explanation(

@@ -217,12 +217,15 @@ def make_default(request: HttpRequest, uid: UUID) -> HttpResponse:
 @page
 @require_POST
 def disconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
-    """Let an account go."""
-    account = get_object_or_404(OntraportAccount.objects.for_request(request), uid=uid)
-    tenancy.require(request, "disconnect")
-    name = str(account)
-    linking.unlink(account)
-    _say(request, _("%(account)s is disconnected. This site can no longer use it."), name)
+    """Let an account go; pressed twice, the second time changes nothing."""
+    account = OntraportAccount.objects.for_request(request).filter(uid=uid).first()
+    if account is not None:
+        tenancy.require(request, "disconnect")
+        name = str(account)
+        linking.unlink(account)
+        _say(request, _("%(account)s is disconnected. This site can no longer use it."), name)
+    elif not managing.was_disconnected(tenancy.owner_of(request), uid):
+        raise Http404
     return HttpResponseRedirect(
         addresses.local_path(request.POST.get("next", "")) or reverse("ontraport_connect:accounts")
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.db import connection
@@ -236,6 +239,30 @@ def test_disconnecting_goes_back_to_where_it_was_asked(client: Client, maya: Any
     assert response.redirect_chain == [(ACCOUNTS, 302)]
     assert "Shop is disconnected. This site can no longer use it." in text(response)
     assert not OntraportAccount.objects.exists()
+
+
+@pytest.mark.parametrize("tenant", ["", "north"])
+def test_disconnecting_twice_is_no_error_for_who_did_it_and_not_found_for_others(
+    client: Client, maya: Any, tenant: str
+) -> None:
+    address = url("disconnect", linked(maya, method=Method.API_KEY, refresh_token=None, tenant=tenant))
+    maya.user_permissions.set(Permission.objects.filter(codename="delete_ontraportaccount"))
+    sam = Client(headers={"X-Tenant": "south"})
+    sam.force_login(get_user_model().objects.create_user("sam"))
+    with override_settings(ONTRAPORT_TENANT="tests.test_views.tenant_of_request" if tenant else None):
+        client.defaults["HTTP_X_TENANT"] = tenant
+        assert [client.post(address)["Location"] for _ in range(2)] == [ACCOUNTS, ACCOUNTS]
+        assert sam.post(address).status_code == 404
+    assert OntraportEvent.objects.filter(kind=EventKind.DISCONNECTED).count() == 1
+
+
+def test_our_part_of_a_page_is_light_and_brings_neither_script_nor_font() -> None:
+    package = Path(apps.get_app_config("ontraport_connect").path)
+    style = (package / "static/ontraport_connect/ontraport.css").read_text()
+    assert len(style.encode()) < 8000
+    assert not re.search(r"url\(|@import|@font-face", style)
+    for template in (package / "templates/ontraport_connect").glob("*.html"):
+        assert not re.search(r"<script|<style|\sstyle=|\son[a-z]+=|javascript:", template.read_text()), template.name
 
 
 def test_the_connect_page_says_what_each_tool_does(client: Client, maya: Any) -> None:
