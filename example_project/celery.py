@@ -3,15 +3,9 @@
 import os
 
 from celery import Celery
-from django.conf import settings
-
-from ontraport_connect.schedule import BEAT_SCHEDULE
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
 
 app = Celery("example_project")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-app.conf.beat_schedule = {
-    name: {**entry, "schedule": settings.BEAT_SECONDS or entry["schedule"]} for name, entry in BEAT_SCHEDULE.items()
-}

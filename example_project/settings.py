@@ -8,6 +8,8 @@ from typing import Any
 
 import environ
 
+from ontraport_connect.schedule import BEAT_SCHEDULE
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
@@ -146,6 +148,9 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 BEAT_SECONDS = env.float("BEAT_SECONDS", default=0)
+CELERY_BEAT_SCHEDULE = {
+    name: {**entry, "schedule": BEAT_SECONDS or entry["schedule"]} for name, entry in BEAT_SCHEDULE.items()
+}
 
 # Ontraport
 ONTRAPORT_CLIENT_ID = env.str("ONTRAPORT_CLIENT_ID", default="") or None

@@ -6,4 +6,4 @@ from django.http import HttpRequest
 
 def demo(request: HttpRequest) -> dict[str, str]:
     """Where the stand-in for Ontraport is, when the site runs as the demo; empty otherwise."""
-    return {"sandbox_url": settings.DEMO_SANDBOX_URL}
+    return {"sandbox_url": getattr(settings, "DEMO_SANDBOX_URL", "")}

@@ -1,6 +1,6 @@
 """What goes around every view of the site."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -19,9 +19,8 @@ class ContentSecurityPolicyMiddleware:
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
-        self.policy = "; ".join(
-            " ".join([directive, *sources]) for directive, sources in settings.CONTENT_SECURITY_POLICY.items()
-        )
+        policy: Mapping[str, Sequence[str]] = getattr(settings, "CONTENT_SECURITY_POLICY", {})
+        self.policy = "; ".join(" ".join([directive, *sources]) for directive, sources in policy.items())
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
