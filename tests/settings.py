@@ -25,6 +25,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "ontraport_connect",
+    "organizations",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

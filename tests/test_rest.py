@@ -238,7 +238,9 @@ def test_an_account_without_credentials_asks_for_a_reconnect(account: OntraportA
 
 
 def test_the_links_of_a_person_who_was_deactivated_are_not_used(account: OntraportAccount) -> None:
-    account.user.is_active = False
+    tomas = person("tomas")
+    tomas.is_active = False
+    account.user = tomas
     with pytest.raises(OntraportRejected) as raised:
         account.rest("GET", "objects")
     assert raised.value.code == "inactive_user"
