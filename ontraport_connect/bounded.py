@@ -41,8 +41,12 @@ class _BoundedResponse(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock))
 
     def begin(self) -> None:
-        """Read status and headers; what cannot be read is refused here, as urllib3 would write it to its log."""
+        """Read status and headers; what cannot be read is refused here, as urllib3 would write it to its log.
+
+        The reason phrase is dropped: it means nothing (RFC 9112, 4), and error reporters keep it.
+        """
         super().begin()
+        self.reason = ""
         if self.headers.defects or self.headers.get_payload():
             raise http.client.HTTPException("malformed header")
 

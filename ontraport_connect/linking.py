@@ -85,7 +85,11 @@ def complete(
     compared, and nothing changes for a response whose ``state`` is not this session's. Raises ``LinkingFailed``, and nothing else: what
     goes wrong in here is logged without the request, whose address holds the code.
     """
-    response = AuthorizationResponse.read(parameters)
+    return _guarded(session, owner, AuthorizationResponse.read(parameters))
+
+
+def _guarded(session: SessionBase, owner: Owner, response: AuthorizationResponse) -> tuple[OntraportAccount, Attempt]:
+    """Keep ``parameters`` out of the frames that are logged."""
     try:
         return _complete(session, owner, response)
     except LinkingFailed:
@@ -148,7 +152,7 @@ def _store(owner: Owner, attempt: Attempt, grant: Grant) -> OntraportAccount:
     """Save a new grant. One that is not saved is revoked, so that no grant lives that nobody knows."""
     identity = Identity()
     try:
-        identity = identify(grant.access_token)
+        identity = Context().run(identify, grant.access_token)  # for what the MCP SDK logs, see _log_without_request
         return _save(owner, attempt, grant, identity)
     except IntegrityError:
         _revoke_unsaved(attempt, grant)

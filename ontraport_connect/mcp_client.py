@@ -65,7 +65,7 @@ class Exchange:
     """What HTTP said last, for the SDK tells of errors in its own words only."""
 
     status: int | None = None
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
     failure: OntraportError | None = None
 
 

@@ -63,13 +63,13 @@ def client(client_id: str = "") -> Client:
 
     Raises ``OntraportMisconfigured`` when there is no client id at all.
     """
-    secret = conf.ONTRAPORT_CLIENT_SECRET if conf.ONTRAPORT_CLIENT_ID else None
+    secret = Secret(conf.ONTRAPORT_CLIENT_SECRET or "")
     chosen = conf.ONTRAPORT_CLIENT_ID or client_id
     if not chosen:
         raise OntraportMisconfigured("ONTRAPORT_CLIENT_ID is not set, and the account names no client.", code=NO_CLIENT)
     return Client(
         client_id=chosen,
-        client_secret=Secret(secret) if secret else None,
+        client_secret=secret if conf.ONTRAPORT_CLIENT_ID and conf.ONTRAPORT_CLIENT_SECRET else None,
         endpoints=endpoints(),
         scopes=tuple(conf.ONTRAPORT_SCOPES),
         resource=conf.ONTRAPORT_RESOURCE,
