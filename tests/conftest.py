@@ -57,7 +57,8 @@ def sandbox_process() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(sandbox_process: Sandbox) -> Sandbox:
-    """The stand-in for Ontraport, without faults and with its counts at zero."""
+    """The stand-in for Ontraport, without faults, with its counts at zero, and with no grant of an earlier test alive."""
+    sandbox_process.revoke()
     sandbox_process.reset()
     return sandbox_process
 
