@@ -74,6 +74,13 @@ def test_names_are_written_as_they_are_and_make_no_header(maya: Any) -> None:
     assert mail.outbox[0].recipients() == ["maya@example.com"]
 
 
+@override_settings(LANGUAGE_CODE="de")
+def test_language_is_that_of_the_site(maya: Any) -> None:
+    broken_account(maya)
+    notices.send_due()
+    assert mail.outbox[0].subject == "Harbour Street Coffee muss neu verbunden werden"
+
+
 def test_link_that_ends_again_after_a_reconnect_is_told_again(maya: Any) -> None:
     account = broken_account(maya)
     notices.send_due()
@@ -126,7 +133,7 @@ def test_mail_server_that_is_away_is_tried_again(maya: Any) -> None:
 
 def test_mistake_of_the_operator_leaves_the_person_to_be_told(maya: Any) -> None:
     broken_account(maya)
-    with override_settings(DEFAULT_FROM_EMAIL="not\nan address"), pytest.raises(ValueError, match="(?i)header"):
+    with override_settings(DEFAULT_FROM_EMAIL="not\nan address"), pytest.raises(ValueError, match=r"(?i)header"):
         notices.send_due()
     assert notices.send_due() == 1
 
