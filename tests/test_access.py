@@ -225,8 +225,9 @@ def test_requests_and_httpx_take_turns(sandbox: Sandbox, session: requests.Sessi
     account = key_account(person("tomas"))
     sandbox.set(rate_limit=2, rate_window=0.4)
     with httpx.Client(auth=account.httpx_auth(), trust_env=False) as client:
-        for _ in range(2):
+        for _ in range(3):
             session.get(f"{sandbox.url}/1/objects?objectID=0", auth=account.auth())
+        for _ in range(3):
             client.post(sandbox.url, json=PING)
 
     async def talk() -> int:

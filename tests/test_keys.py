@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models.signals import pre_save
 from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils import timezone
@@ -168,6 +169,23 @@ def test_a_pair_that_is_pasted_in_two_tabs_at_once_is_one_link(maya: Any) -> Non
         pks = set(threads.map(paste, range(2)))
     assert pks == set(OntraportAccount.objects.values_list("pk", flat=True))
     assert len(pks) == 1
+
+
+def test_a_pair_that_is_linked_at_this_very_moment_is_found_in_the_second_place(maya: Any) -> None:
+    attempts: list[str] = []
+
+    def link_it_first(instance: OntraportAccount, **kwargs: Any) -> None:
+        attempts.append(instance.label)
+        if len(attempts) == 1:
+            key_account(maya, label="first")
+
+    pre_save.connect(link_it_first, sender=OntraportAccount, dispatch_uid="first")
+    try:
+        link(maya, label="second")
+    finally:
+        pre_save.disconnect(sender=OntraportAccount, dispatch_uid="first")
+    assert attempts == ["second", "first", "second"]
+    assert OntraportAccount.objects.get().label == "second"
 
 
 def hours_to_the_next_check(account: OntraportAccount) -> float:
