@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
@@ -11,6 +12,10 @@ SIZES = {"wide": {"width": 1280, "height": 900}, "narrow": {"width": 320, "heigh
 SCHEMES = ("light", "dark")
 REPORT_VIOLATIONS = """document.addEventListener('securitypolicyviolation', event =>
     console.error('policy', event.violatedDirective, event.blockedURI))"""
+
+TRANSITIONS_ENDED = (
+    "Promise.all(document.getAnimations().map(animation => animation.finished.catch(() => null))).then(() => 0)"
+)
 
 
 class Look:
@@ -30,14 +35,18 @@ class Look:
             self.complaints.append(f"{message.location.get('url')}: {message.text}")
 
 
-def inspect(page: Page, name: str, shots: Path | None) -> None:
-    """Look at a page wide and narrow, light and dark: no axe violation, nothing wider than the window; and keep the pictures."""
+def inspect(page: Page, name: str, shots: Path | None, *, but: Sequence[str] = ()) -> None:
+    """Look at a page wide and narrow, light and dark: no axe violation, nothing wider than the window; and keep the pictures.
+
+    ``but``: selectors of what is not ours, and not looked at.
+    """
     for size, viewport in SIZES.items():
         page.set_viewport_size(viewport)  # type: ignore[arg-type]
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"], f"{name} is too wide"
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            results = Axe().run(page)
+            page.evaluate(TRANSITIONS_ENDED)
+            results = Axe().run(page, {"exclude": list(but)})
             assert results.violations_count == 0, f"{name}, {size}, {scheme}: {results.generate_report()}"
             if shots is not None:
                 shots.mkdir(parents=True, exist_ok=True)

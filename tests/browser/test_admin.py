@@ -1,0 +1,65 @@
+"""What support does in the admin, in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status
+from tests.browser import person
+from tests.browser.look import inspect
+from tests.servers import Sandbox
+
+OpenPage = Callable[..., Page]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIST = "/admin/ontraport_connect/ontraportaccount/"
+
+
+@pytest.fixture
+def staff(transactional_db: None) -> User:
+    return get_user_model().objects.create_superuser("support", password="demo")
+
+
+def choose(page: Page, action: str) -> None:
+    page.locator("input.action-select").first.check()
+    page.get_by_label("Action:").select_option(action)
+    page.locator("button[name=index]").first.click()
+
+
+def test_support_refreshes_and_disconnects_a_link(open_page: OpenPage, staff: User, sandbox: Sandbox) -> None:
+    page = open_page(staff)
+    person.link(page)
+    page.goto(LIST)
+    choose(page, "refresh_now")
+    expect(page.get_by_role("main")).to_contain_text("refreshed")
+    assert sandbox.state()["counts"]["token:refresh_token"] == 1
+    choose(page, "disconnect")
+    expect(page.get_by_role("main")).to_contain_text("Harbour Street Coffee")
+    assert OntraportAccount.objects.exists()
+    page.get_by_role("main").get_by_role("button", name="Disconnect").click()
+    expect(page.get_by_role("main")).to_contain_text("disconnected")
+    assert not OntraportAccount.objects.exists()
+    assert not any(grant["alive"] for grant in sandbox.state()["grants"] if grant["refreshes"] == 1)
+
+
+def test_the_admin_pages(open_page: OpenPage, staff: User, shots: Path | None) -> None:
+    well = OntraportAccount.objects.create(user=staff, label="Harbour Street Coffee", ontraport_id="187157")
+    ended = OntraportAccount.objects.create(
+        user=staff, label="Northlight", status=Status.NEEDS_RECONNECT, last_error="invalid_grant"
+    )
+    OntraportEvent.record(well, EventKind.LINKED)
+    OntraportEvent.record(ended, EventKind.NEEDS_RECONNECT, "invalid_grant")
+    page = open_page(staff)
+    for name, path in {"list": "", "glance": "glance/", "detail": f"{ended.pk}/change/"}.items():
+        page.goto(f"{LIST}{path}")
+        inspect(page, f"admin-{name}", shots, but=["#searchbar"])
+    page.goto(LIST)
+    choose(page, "disconnect")
+    inspect(page, "admin-disconnect", shots)
