@@ -22,7 +22,7 @@ from tests.servers import PROJECT
 
 WORKERS = 2
 PATIENCE = 120.0
-"""Seconds after which a test that hangs counts as red."""
+"""Seconds after which a test is taken to hang, which is no way to catch a bug."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ BUGS = [
         "test_transport.py::test_a_hostile_server_ends_in_one_typed_error_in_time_and_in_little_memory",
     ),
     Bug(
-        "the deadline is for one read",
+        "a deadline that has passed is overlooked",
         "bounded",
-        "        self._sock.settimeout(remaining)",
-        "        self._deadline += 0.05",
+        "        if remaining <= 0:",
+        "        if False:",
         "test_transport.py::test_a_hostile_server_ends_in_one_typed_error_in_time_and_in_little_memory",
     ),
     Bug(
@@ -360,7 +360,7 @@ def copy_project(folder: Path) -> None:
 
 
 def run(folder: Path, tests: Sequence[str]) -> int:
-    """Run tests of the copy on SQLite, and return pytest's exit status; 1 for tests that hang."""
+    """Run tests of the copy on SQLite, and return pytest's exit status; -1 when they hang."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "PYTEST_"))}
     command = [
         sys.executable,
@@ -383,7 +383,7 @@ def run(folder: Path, tests: Sequence[str]) -> int:
             check=False,
         ).returncode
     except subprocess.TimeoutExpired:
-        return 1
+        return -1
 
 
 def plant(folder: Path, bug: Bug) -> str:
@@ -397,7 +397,7 @@ def plant(folder: Path, bug: Bug) -> str:
         status = run(folder, [bug.test])
     finally:
         file.write_text(sound)
-    return {0: "NOT CAUGHT", 1: "caught"}.get(status, f"pytest ended with {status}")
+    return {0: "NOT CAUGHT", 1: "caught", -1: "HANGS"}.get(status, f"pytest ended with {status}")
 
 
 def main(words: Sequence[str]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import time
 import zlib
@@ -440,7 +441,11 @@ VALUES = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.sam
 
 
 @given(st.dictionaries(NAMES, st.lists(VALUES, max_size=3), max_size=7))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "100")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_no_callback_is_a_server_error_or_a_wrong_link(
     browser: Client, ontraport: HostileServer, parameters: dict[str, list[str]]
 ) -> None:

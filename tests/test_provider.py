@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -288,7 +289,7 @@ BODIES = st.one_of(
 
 
 @given(body=BODIES, status=st.sampled_from([200, 201, 204, 302, 400, 401, 403, 404, 429, 500, 503]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "200")), deadline=None)
 def test_no_body_and_no_status_is_more_than_a_grant_or_a_typed_error(
     server: HostileServer, transport: Transport, body: bytes | str, status: int
 ) -> None:
