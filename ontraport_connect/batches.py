@@ -7,7 +7,8 @@ import random
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 from django.db.models import Q
@@ -89,6 +90,7 @@ class _Batch:
         self.pks = deque(pks)
         self.claimed: deque[Lease] = deque()
         self.in_flight: dict[Future[Outcome], Lease] = {}
+        self.done: SimpleQueue[Future[Outcome]] = SimpleQueue()
         self.counts: Counter[str] = Counter()
 
     def refresh(self, seconds: float) -> dict[str, int]:
@@ -103,11 +105,12 @@ class _Batch:
                     if time.monotonic() - started > seconds:
                         self.room = 0
                     while len(self.in_flight) < self.room and (lease := self.next_lease()) is not None:
-                        self.in_flight[threads.submit(refreshing.call, lease, transport)] = lease
+                        future = threads.submit(refreshing.call, lease, transport)
+                        self.in_flight[future] = lease
+                        future.add_done_callback(self.done.put)
                     if not self.in_flight:
                         return dict(self.counts)
-                    for future in wait(self.in_flight, return_when=FIRST_COMPLETED).done:
-                        self.finish(future)
+                    self.finish(self.done.get())
             finally:
                 for future in list(self.in_flight):
                     self.finish(future)

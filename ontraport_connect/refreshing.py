@@ -218,7 +218,7 @@ def claim(rows: Any, pks: list[int], *, is_probe: bool, callers_transaction: boo
             callers_transaction=callers_transaction,
             is_probe=is_probe,
         )
-        for account in accounts.filter(lease_owner=owner).order_by("refresh_at", "pk")
+        for account in accounts.filter(lease_owner=owner).annotate(now=Now()).order_by("refresh_at", "pk")
     ]
 
 

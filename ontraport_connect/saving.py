@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
 from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connections, transaction
@@ -44,7 +44,7 @@ DATABASE_IS_AWAY = (OperationalError, InterfaceError, InternalError)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lease:
-    """The right to spend the refresh token of ``account``, as its row was when it was claimed."""
+    """The right to spend the refresh token of ``account``, as its row was when it was claimed, at ``now`` by the database's clock."""
 
     account: OntraportAccount
     owner: str
@@ -59,6 +59,15 @@ class Lease:
     def rows(self) -> Any:
         """Return the row, as long as its grant is the one that was claimed: whatever changes a grant changes the version."""
         return OntraportAccount.objects.using(alias()).filter(pk=self.account.pk, version=self.account.version)
+
+    def columns_of(self, grant: Grant) -> dict[str, Any]:
+        """Return what the row holds once it holds this grant, in plain values: to compile expressions costs more than to encrypt."""
+        now: datetime = vars(self.account)["now"]
+        return {
+            **columns_of(self.account, grant, asked=self.account.scope, since=now),
+            "refreshed_at": now + timedelta(seconds=self.age()),
+            "version": self.account.version + 1,
+        }
 
     @property
     def receipt(self) -> str:
@@ -89,11 +98,12 @@ def concerns_all(error: OntraportError) -> bool:
     return error.code == service.RATE_LIMITED
 
 
-def columns_of(account: OntraportAccount, grant: Grant, *, asked: str, age: float = 0.0) -> dict[str, Any]:
+def columns_of(account: OntraportAccount, grant: Grant, *, asked: str, since: Any = None) -> dict[str, Any]:
     """Return what a row holds once it holds this grant: tokens encrypted for it, times by the clock of the database.
 
-    ``age`` is the number of seconds since the grant was asked for; Ontraport may have counted its lifetime from then on.
+    ``since`` is when the grant was asked for, by that clock (``None``: now); Ontraport may have counted its lifetime from then on.
     """
+    since = Now() if since is None else since
     tokens = {"access_token": grant.access_token}
     if grant.refresh_token is not None:
         tokens["refresh_token"] = grant.refresh_token
@@ -102,8 +112,8 @@ def columns_of(account: OntraportAccount, grant: Grant, *, asked: str, age: floa
     return {
         **{name: _field(name).seal_for(account.uid, secret) for name, secret in tokens.items()},
         "scope": granted_scope(asked, grant),
-        "expires_at": after(grant.lifetime - age),
-        "refresh_at": after(delay - age),
+        "expires_at": since + timedelta(seconds=grant.lifetime),
+        "refresh_at": since + timedelta(seconds=delay),
         "refreshed_at": Now(),
         "version": F("version") + 1,
         "lease_until": None,
@@ -150,7 +160,7 @@ def _save(lease: Lease, grant: Grant) -> bool:
     """Save, also when the lease has ended: nothing newer is in the row. Returns whether it is there; the answer to an earlier attempt
     may have been lost with the connection.
     """
-    values = columns_of(lease.account, grant, asked=lease.account.scope, age=lease.age())
+    values = lease.columns_of(grant)
     return bool(
         lease.rows().update(**values, lease_owner=lease.receipt)
         or OntraportAccount.objects.using(alias()).filter(pk=lease.account.pk, lease_owner=lease.receipt).exists()
@@ -160,7 +170,7 @@ def _save(lease: Lease, grant: Grant) -> bool:
 def _save_again(lease: Lease, grant: Grant) -> None:
     """Save what a rollback has undone."""
     try:
-        lease.rows().update(**columns_of(lease.account, grant, asked=lease.account.scope, age=lease.age()))
+        lease.rows().update(**lease.columns_of(grant))
     except DatabaseError:
         logger.exception("The tokens of account %s could not be saved after a rollback.", lease.account.uid)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -25,7 +26,6 @@ from ontraport_connect.exceptions import (
     SecretUnreadable,
 )
 from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, OntraportService, Status
-from ontraport_connect.saving import Lease
 from tests.accounts import linked, read, token_of, user_named
 from tests.strict_server import StrictServer
 
@@ -214,13 +214,7 @@ def test_of_two_who_saw_the_row_free_one_gets_the_lease(strict: StrictServer) ->
 def test_a_process_that_was_stopped_after_its_claim_sends_nothing(strict: StrictServer) -> None:
     account = linked("one")
     [lease] = refreshing.claim(OntraportAccount.objects.all(), [account.pk], is_probe=False)
-    stopped = Lease(
-        account=lease.account,
-        owner=lease.owner,
-        claimed_at=lease.claimed_at - refreshing.SEND_WITHIN - 1,
-        callers_transaction=False,
-        is_probe=False,
-    )
+    stopped = replace(lease, claimed_at=lease.claimed_at - refreshing.SEND_WITHIN - 1)
     with service.new_transport() as transport:
         outcome = refreshing.call(stopped, transport)
     saving.settle(stopped, outcome)

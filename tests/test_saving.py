@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -195,13 +195,7 @@ def test_due_times_are_spread(strict: StrictServer) -> None:
 
 def test_a_token_that_came_late_counts_from_when_it_was_asked_for(strict: StrictServer) -> None:
     lease = leased(linked("one"))
-    asked_before = Lease(
-        account=lease.account,
-        owner=lease.owner,
-        claimed_at=lease.claimed_at - 600,
-        callers_transaction=False,
-        is_probe=False,
-    )
+    asked_before = replace(lease, claimed_at=lease.claimed_at - 600)
     row: Any = saving.settle(asked_before, granted("one.1"))
     assert (row.expires_at - row.refreshed_at).total_seconds() <= 3000
 
