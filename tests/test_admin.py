@@ -199,6 +199,7 @@ def test_refresh_reports_what_came_of_each(support: Client, maya: Any, linked: O
     response = act(support, "refresh_now", linked, ended, revoked, pair, inactive)
     linked.refresh_from_db()
     assert linked.access_token.reveal() != before
+    assert OntraportAccount.objects.get(pk=ended.pk).refresh_at == ended.refresh_at
     assert sorted(said(response)) == [
         "Ended (maya): Ontraport does not accept it any more; its owner has to reconnect it.",
         f"{linked} (maya): refreshed.",
@@ -291,6 +292,7 @@ def test_many_are_gone_at_once_and_told_in_the_background(support: Client, maya:
         "Ontraport has still to be told of 21 of them; the beat task does that.",
     ]
     assert not OntraportAccount.objects.exists()
+    assert set(OntraportRevocation.objects.values_list("attempts", flat=True)) == {0}
 
 
 def test_too_many_are_not_disconnected_at_once(support: Client, maya: Any, settings: Any) -> None:
