@@ -70,6 +70,7 @@ class Turn:
     at: int
     wait: float
     began: float
+    give_up: float
 
 
 def key_of(account: OntraportAccount) -> str:
@@ -84,40 +85,58 @@ def reserve(account: OntraportAccount, *, patience: float, requests: int = 1) ->
     """
     key = key_of(account)
     requests = min(requests, conf.ONTRAPORT_RATE_LIMIT[0])
+    began = time.monotonic()
 
     def take(state: State, now: int) -> tuple[State, Turn]:
         calls = [at for at in state.calls if at > now - _span()]
         at = max(now, _earliest(calls, requests, state.until))
-        turn = Turn(key=key, requests=requests, at=at, wait=(at - now) / 1000, began=time.monotonic())
-        return (state if turn.wait > patience else state.of([*calls, *[at] * requests])), turn
+        wait = (at - now) / 1000
+        turn = Turn(key=key, requests=requests, at=at, wait=wait, began=began, give_up=began + patience)
+        return (state if wait > patience else state.of([*calls, *[at] * requests])), turn
 
     turn = _change(key, take)
     if turn.wait > patience:
-        raise OntraportUnavailable(
-            "The requests that this Ontraport account allows in a minute are used up; try again in"
-            f" {turn.wait:.0f} seconds.",
-            code="rate_limited",
-            retry_after=turn.wait,
-        )
+        raise _used_up(turn)
     return turn
 
 
 def confirm(turn: Turn) -> Turn:
-    """Look again when a turn has come: those ahead may have been late, and then it is put off by as much."""
+    """Look again when a turn has come: those ahead may have been late, and then it is put off by as much.
+
+    Raises as ``reserve`` does, and gives the turn back then.
+    """
+    began = time.monotonic()
+    patience = max(0.0, turn.give_up - began) + _slack()
 
     def look(state: State, now: int) -> tuple[State, Turn]:
         others = state.without(turn)
         ahead = [each for each in others if each <= max(turn.at, now)]
         at = max(now, _earliest(ahead, turn.requests, state.until))
-        again = Turn(key=turn.key, requests=turn.requests, at=at, wait=(at - now) / 1000, began=time.monotonic())
-        return state.of([*others, *[at] * turn.requests]), again
+        again = replace(turn, at=at, wait=(at - now) / 1000, began=began)
+        return state.of(others if again.wait > patience else [*others, *[at] * turn.requests]), again
 
-    return _change(turn.key, look)
+    again = _change(turn.key, look)
+    if again.wait > patience:
+        raise _used_up(again)
+    return again
+
+
+def _used_up(turn: Turn) -> OntraportUnavailable:
+    return OntraportUnavailable(
+        "The requests that this Ontraport account allows in a minute are used up; try again in"
+        f" {turn.wait:.0f} seconds.",
+        code="rate_limited",
+        retry_after=turn.wait,
+    )
+
+
+def _slack() -> float:
+    return conf.ONTRAPORT_RATE_LIMIT[1] * SLACK
 
 
 def _span() -> int:
     """Return the milliseconds for which a call counts."""
-    return round(conf.ONTRAPORT_RATE_LIMIT[1] * (1 + SLACK) * 1000)
+    return round((conf.ONTRAPORT_RATE_LIMIT[1] + _slack()) * 1000)
 
 
 def _earliest(calls: Sequence[int], requests: int, until: int) -> int:
@@ -128,7 +147,7 @@ def _earliest(calls: Sequence[int], requests: int, until: int) -> int:
 
 def settle(turn: Turn) -> None:
     """Note that the requests of a turn have been answered by now. To be called when they have."""
-    if time.monotonic() - turn.began <= conf.ONTRAPORT_RATE_LIMIT[1] * SLACK:
+    if time.monotonic() - turn.began <= _slack():
         return
 
     def move(state: State, now: int) -> tuple[State, None]:
@@ -148,7 +167,7 @@ def hold(account: OntraportAccount, seconds: float) -> None:
 
 
 def take(account: OntraportAccount, *, patience: float) -> Turn:
-    """Wait for a turn. Raises as ``reserve`` does."""
+    """Wait for a turn. Raises as ``reserve`` and ``confirm`` do."""
     taken = reserve(account, patience=patience)
     while taken.wait:
         time.sleep(taken.wait)

@@ -90,7 +90,7 @@ class OntraportSettings:
     @property
     def ONTRAPORT_RATE_WAIT(self) -> float:
         """Seconds that a call waits for its turn before it gives up."""
-        return cast("float", getattr(settings, "ONTRAPORT_RATE_WAIT", 60))
+        return cast("float", getattr(settings, "ONTRAPORT_RATE_WAIT", 90))
 
     @property
     def ONTRAPORT_REDIS_URL(self) -> str | None:

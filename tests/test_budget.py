@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from django.test import override_settings
 
 from ontraport_connect import budget, budget_store
+from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.models import OntraportAccount, OntraportBudget
 from tests import ontraport
@@ -109,6 +110,18 @@ def test_who_stood_in_line_behind_a_late_call_waits_for_as_much_longer(store: st
     threading.Event().wait(behind.wait)
     budget.settle(late)
     assert 0.15 < budget.confirm(behind).wait <= 0.21
+
+
+@override_settings(ONTRAPORT_RATE_LIMIT=(1, 60))
+def test_a_turn_that_is_put_off_for_too_long_is_given_back(store: str) -> None:
+    """Somebody was told to stop for a quarter of an hour: nobody sleeps through it."""
+    budget.reserve(account_of(), patience=0)
+    turn = budget.reserve(account_of(), patience=100)
+    budget.hold(account_of(), 900)
+    with pytest.raises(OntraportUnavailable) as raised:
+        budget.confirm(turn)
+    assert (raised.value.code, 890 < (raised.value.retry_after or 0) <= 900) == ("rate_limited", True)
+    assert waits(account_of(), 1)[0] <= 900
 
 
 @override_settings(ONTRAPORT_RATE_LIMIT=(1, 0.05))
@@ -235,3 +248,9 @@ def test_four_processes_fetch_two_thousand_contacts_within_the_limit(
     counts = sandbox.state()["counts"]
     assert (counts["rest"], counts["rate_limited"]) == (40, 0)
     assert time.monotonic() - started > 2
+
+
+def test_who_finds_the_window_just_filled_waits_for_the_next() -> None:
+    """As the settings come: a job that calls without pause goes on by itself."""
+    budget.reserve(account_of(), patience=0, requests=180)
+    assert 60 < budget.reserve(account_of(), patience=conf.ONTRAPORT_RATE_WAIT).wait <= 61
