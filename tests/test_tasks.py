@@ -39,7 +39,7 @@ def sent(app: Celery) -> list[tuple[str, Any, float]]:
         while len(queue):
             message = queue.get_nowait()
             message.ack()
-            eta = message.headers["eta"]
+            eta: str | None = message.headers["eta"]
             wait = 0.0 if eta is None else (datetime.fromisoformat(eta) - timezone.now()).total_seconds()
             arguments: list[Any] = message.payload[0]
             found.append((message.headers["task"].rsplit(".")[-1], next(iter(arguments), None), wait))

@@ -1,0 +1,56 @@
+"""``python -m tests.benchmarks``: everything side by side in one run, as a table and as JSON.
+
+On PostgreSQL and Valkey of this run. ``--quick`` shows that it works, on figures that mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TEST_DATABASE", "postgresql")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+
+import django
+
+django.setup()
+
+from tests.benchmarks import beat, pages, sustained, throughput  # noqa: E402
+from tests.benchmarks.site import Site, open_site, table  # noqa: E402
+
+
+def parts(site: Site, quick: bool) -> dict[str, tuple[str, Callable[[], list[dict[str, Any]]]]]:
+    return {
+        "throughput": (throughput.__doc__ or "", lambda: throughput.measure(site, 200 if quick else 2_000)),
+        "beat": (beat.__doc__ or "", lambda: beat.measure((2_000, 5_000) if quick else (10_000, 1_000_000))),
+        "pages": (pages.__doc__ or "", pages.measure),
+        "sustained": (sustained.__doc__ or "", lambda: sustained.measure(site, 5 if quick else 120)),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", help="throughput, beat, pages, sustained; all without a name")
+    parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="where the figures are written")
+    parser.add_argument("--quick", action="store_true")
+    arguments = parser.parse_args()
+    results: dict[str, Any] = {
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+        "django": django.__version__,
+    }
+    with open_site() as site:
+        for name, (title, measure) in parts(site, arguments.quick).items():
+            if not arguments.parts or name in arguments.parts:
+                results[name] = measure()
+                print(table(title, results[name]), flush=True)
+    arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
