@@ -16,13 +16,16 @@ from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.test import Client, override_settings
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from tests.browser.look import Look
 from tests.browser.site import StrictPolicy
 from tests.conftest import unavailable
 from tests.servers import Sandbox
+
+PATIENCE = 15_000
+"""Milliseconds that a page may take on a busy machine."""
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -36,6 +39,7 @@ def chromium() -> Iterator[Browser]:
         # Playwright's event loop sleeps in this thread, in which the tests read the database.
         environ.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        expect.set_options(timeout=PATIENCE)
         yield browser
         browser.close()
 
@@ -71,7 +75,7 @@ def open_page(chromium: Browser, site: str, sandbox: Sandbox, transactional_db: 
 
     def open_page(user: User | None = None, **options: Any) -> Page:
         context = chromium.new_context(base_url=site, **{"viewport": {"width": 1280, "height": 900}, **options})
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         if user is not None:
             sign_in(context, user, site)

@@ -62,4 +62,5 @@ def test_the_admin_pages(open_page: OpenPage, staff: User, shots: Path | None) -
         inspect(page, f"admin-{name}", shots, but=["#searchbar"])
     page.goto(LIST)
     choose(page, "disconnect")
+    expect(page.get_by_role("main")).to_contain_text("will be disconnected")
     inspect(page, "admin-disconnect", shots)
