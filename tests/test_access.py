@@ -143,7 +143,7 @@ def test_the_body_is_sent_again_from_where_it_began(
     account: OntraportAccount, session: requests.Session, body: Any
 ) -> None:
     with replying(401, 200) as server, elsewhere(server):
-        assert session.post(f"{server.url}/", data=body, auth=account.auth()).status_code == 200
+        assert session.post(f"{server.url}/", data=body, auth=account.auth(), timeout=3).status_code == 200
     assert [asked.body for asked in server.asked] == [b"contents", b"contents"]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -147,6 +149,10 @@ def test_a_tool_that_fails_says_why_and_the_message_does_not(account: OntraportA
     assert "contact" not in str(raised.value)
 
 
+def compressed(reply: Reply) -> Reply:
+    return replace(reply, body=gzip.compress(reply.body), headers={**reply.headers, "Content-Encoding": "gzip"})
+
+
 def refused(sent: dict[str, Any]) -> Reply:
     return as_json({"jsonrpc": "2.0", "id": sent["id"], "error": {"code": -32602, "message": "Unknown tool"}})
 
@@ -162,7 +168,7 @@ VERDICTS: list[tuple[Callable[[dict[str, Any]], Reply | None], type[OntraportErr
     (lambda sent: Reply(body=b"{", headers={"Content-Type": "application/json"}), OntraportUnavailable, "nonsense"),
     (lambda sent: result_of(sent, {"content": 7}), OntraportUnavailable, "nonsense"),
     (
-        lambda sent: Reply(body=b"\x1f\x8b", headers={"Content-Encoding": "gzip", "Content-Type": "application/json"}),
+        lambda sent: compressed(text_of(sent, "of what size, nobody knows before it is unpacked")),
         OntraportUnavailable,
         "nonsense",
     ),
