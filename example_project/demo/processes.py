@@ -14,7 +14,7 @@ from typing import Self
 from example_project.demo.errors import DemoError
 
 LOG_LINES = 15
-SECONDS_TO_START = 60.0
+SECONDS_TO_START = 120.0
 SECONDS_TO_STOP = 5.0
 
 
@@ -62,7 +62,8 @@ class Processes:
         self.stop()
 
     def start(self, name: str, module: Sequence[str], environment: Mapping[str, str]) -> Child:
-        """Run ``python -m module`` in the group of the guard."""
+        """Run ``python -m module`` in the group of the guard, as long as there is one."""
+        self.raise_if_one_died()
         log = self.directory / f"{name}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 - modules that services.py names
@@ -85,7 +86,7 @@ class Processes:
         self.children.remove(child)
 
     def wait_for(self, child: Child, ready: Callable[[], bool]) -> None:
-        """Return when ``child`` is ``ready``; raise `DemoError` when one dies or a minute passes before."""
+        """Return when ``child`` is ``ready``; raise `DemoError` when one dies or two minutes pass before."""
         deadline = time.monotonic() + SECONDS_TO_START
         while not ready():
             self.raise_if_one_died()

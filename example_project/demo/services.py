@@ -68,8 +68,7 @@ def start(processes: Processes, *, port: int, sandbox_port: int, pace: Pace) -> 
     processes.wait_for(sandbox, lambda: "Sandbox ready" in sandbox.output())
     site["ONTRAPORT_ENDPOINTS"] = published_endpoints(demo)
     shorten_tokens(demo, pace)
-    start_site(processes, site, demo, port)
-    start_celery(processes, site)
+    start_site_and_celery(processes, site, demo, port)
     return demo
 
 
@@ -125,9 +124,16 @@ def shorten_tokens(demo: Demo, pace: Pace) -> None:
     requests.post(f"{demo.sandbox}control/settings", json=settings, timeout=TIMEOUT).raise_for_status()
 
 
-def start_site(processes: Processes, environment: Environment, demo: Demo, port: int) -> None:
+def start_site_and_celery(processes: Processes, environment: Environment, demo: Demo, port: int) -> None:
+    celery = ["celery", "-A", "example_project"]
+    pool = ["--pool", "threads", "--concurrency", "2"]
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    schedule = ["--pidfile", "", "--schedule", str(processes.directory / "beat-schedule")]
     site = processes.start("site", ["django", "runserver", "--noreload", f"{HOST}:{port}"], environment)
+    worker = processes.start("worker", [*celery, "worker", "--loglevel", "INFO", *pool, *quiet], environment)
+    processes.start("beat", [*celery, "beat", "--loglevel", "INFO", *schedule], environment)
     processes.wait_for(site, lambda: answers(demo.site))
+    processes.wait_for(worker, lambda: " ready." in worker.output())
 
 
 def answers(url: str) -> bool:
@@ -137,14 +143,3 @@ def answers(url: str) -> bool:
     except requests.ConnectionError:
         return False
     return True
-
-
-def start_celery(processes: Processes, environment: Environment) -> None:
-    celery = ["celery", "-A", "example_project"]
-    pool = ["--pool", "threads", "--concurrency", "2"]
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    worker = processes.start("worker", [*celery, "worker", "--loglevel", "INFO", *pool, *quiet], environment)
-    schedule = processes.directory / "beat-schedule"
-    beat = ["beat", "--loglevel", "INFO", "--pidfile", "", "--schedule", str(schedule)]
-    processes.start("beat", [*celery, *beat], environment)
-    processes.wait_for(worker, lambda: " ready." in worker.output())
