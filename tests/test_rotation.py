@@ -192,13 +192,14 @@ def test_ten_thousand_rows_with_fifty_kills_lose_nothing(child_environ: Callable
     """Each run is killed one page later than the one before, in the middle of what it does then."""
     count, kills = 10_000, 50
     make_accounts(count)
+    environ = child_environ(ONTRAPORT_ENCRYPTION_KEYS=[NEW, OLD])
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", KILLED_AGAIN_AND_AGAIN, str(kills)],
         check=True,
         cwd=PROJECT,
         capture_output=True,
         text=True,
-        env=child_environ(ONTRAPORT_ENCRYPTION_KEYS=[NEW, OLD]),
+        env={name: value for name, value in environ.items() if not name.startswith("COVERAGE_")},
     )
     assert int(done.stdout) == kills
     with ROTATING:
