@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -14,6 +15,11 @@ from tests.servers import PostgreSQL, Sandbox, Unavailable, Valkey
 from tests.strict_server import StrictServer
 
 IN_CI = bool(os.environ.get("CI"))
+
+
+def pytest_configure() -> None:
+    """Whoever ends the run with SIGTERM gets the servers stopped too, as after Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
