@@ -129,8 +129,6 @@ FAULTS: dict[str, Behaviour] = {
     "a broken header": echo_broken,
     "the request as the answer": echo_status,
     "tokens that are none": tokens(token_type="mac"),
-    "tokens twice": answer(f'{{"access_token": "{MARKS["access token"]}", "access_token": 1}}'),
-    "cut short": answer(f'{{"access_token": "{MARKS["access token"]}'),
     "not UTF-8": answer(MARKS["access token"].encode() + b"\xff"),
     "reset": reset(b"HTTP/1.1 200 OK\r\n"),
 }
