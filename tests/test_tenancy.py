@@ -114,9 +114,16 @@ def world(subdomains: None) -> World:
     return World(people=people, accounts=[*accounts, *personal], members=members)
 
 
-def combinations(world: World) -> Iterator[tuple[Any, str, OntraportAccount]]:
+def one_of_each(world: World) -> list[OntraportAccount]:
+    """One account of each tenant, and one of a person."""
+    return [next(account for account in world.accounts if account.tenant == tenant) for tenant in [*TENANTS, ""]]
+
+
+def combinations(
+    world: World, accounts: list[OntraportAccount] | None = None
+) -> Iterator[tuple[Any, str, OntraportAccount]]:
     """Each person, at each tenant's address, with each account that they must not reach there."""
-    for user, tenant, account in itertools.product(world.people, TENANTS, world.accounts):
+    for user, tenant, account in itertools.product(world.people, TENANTS, accounts or world.accounts):
         if not (user.pk in world.members[tenant] and account.tenant == tenant):
             yield user, tenant, account
 
@@ -133,7 +140,7 @@ def test_no_url_reaches_across(world: World) -> None:
     assert {"reconnect", "disconnect"} <= set(names)
     clients = {(user.pk, tenant): signed_in(user, tenant) for user in world.people for tenant in TENANTS}
     tried = 0
-    for user, tenant, account in combinations(world):
+    for user, tenant, account in combinations(world, one_of_each(world)):
         client = clients[user.pk, tenant]
         for name in names:
             url = reverse(f"ontraport_connect:{name}", args=[account.uid])
@@ -141,12 +148,12 @@ def test_no_url_reaches_across(world: World) -> None:
             tried += 1
         assert client.get(f"/one/{account.uid}/").status_code == 404
         tried += 1
-    assert tried > 1000
+    assert tried > 600
     assert (rows(), OntraportEvent.objects.count()) == (before, events)
 
 
 def test_no_page_shows_what_is_anothers(world: World) -> None:
-    uids = {account.uid: account for account in world.accounts}
+    uids = {account.uid: account for account in one_of_each(world)}
     for user, tenant in itertools.product(world.people, TENANTS):
         client = signed_in(user, tenant)
         own = {uid for uid, account in uids.items() if user.pk in world.members[tenant] and account.tenant == tenant}
