@@ -68,7 +68,9 @@ def test_a_pause_without_an_end_is_over(strict: StrictServer) -> None:
 def test_a_refused_client_is_said_once_and_loudly(strict: StrictServer, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(5):
         service.hold(REFUSED)
-    assert [record.levelno for record in caplog.records] == [logging.CRITICAL]
+    said = [record.levelno for record in caplog.records if record.name == "ontraport_connect"]
+    assert said == [logging.CRITICAL]
+    assert service.is_refused()
     assert [event.kind for event in OntraportEvent.objects.all()] == [EventKind.MISCONFIGURED]
     with pytest.raises(OntraportMisconfigured, match="ONTRAPORT_CLIENT_SECRET"):
         service.enter()

@@ -106,6 +106,14 @@ def test_revocations_are_delivered_when_ontraport_is_back(strict: StrictServer) 
     assert strict.dead == ["one"]
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_people_are_written_to_only_where_the_site_wants_it(strict: StrictServer, app: Celery, wanted: bool) -> None:
+    with override_settings(ONTRAPORT_NOTIFY=wanted):
+        tasks.refresh_expiring_tokens()
+    names = [name for name, _, _ in sent(app)]
+    assert names == ["deliver_revocations", "check_keys", *(["send_notices"] if wanted else [])]
+
+
 def test_the_ready_schedule_names_the_beat_task() -> None:
     [entry] = BEAT_SCHEDULE.values()
     assert entry == {"task": tasks.refresh_expiring_tokens.name, "schedule": 60.0}
