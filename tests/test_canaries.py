@@ -214,6 +214,7 @@ def ontraport(server: HostileServer) -> Iterator[HostileServer]:
         ONTRAPORT_REST_URL=f"{server.url}/1/",
         ONTRAPORT_REDIRECT_URI="https://shop.example/ontraport/callback/",
         ONTRAPORT_TIMEOUT=(1, 1),
+        ONTRAPORT_RATE_WAIT=0,
         ROOT_URLCONF=__name__,
     ):
         yield server
