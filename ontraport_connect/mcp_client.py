@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from .exceptions import OntraportError, OntraportMisconfigured, OntraportRejected, OntraportUnavailable
@@ -15,9 +16,6 @@ from .transport import FAILURES, USER_AGENT, require_secure
 try:
     import anyio
     import httpx2
-    from mcp import Client, MCPError
-    from mcp.client.streamable_http import streamable_http_client
-    from mcp.types import CallToolRequest, CallToolRequestParams, CallToolResult
 except ImportError:  # the extra is not installed
     httpx2 = None  # type: ignore[assignment]
 
@@ -49,7 +47,7 @@ Auth: Any = type("Auth", tuple(_auth_classes()), {})
 
 
 def is_installed() -> bool:
-    return httpx2 is not None
+    return find_spec("httpx2") is not None and find_spec("mcp") is not None
 
 
 def require_installed() -> None:
@@ -58,6 +56,11 @@ def require_installed() -> None:
             "Calling Ontraport's MCP server needs the MCP SDK: pip install 'django-ontraport-connect[mcp]'.",
             code="no_mcp",
         )
+
+
+def _sdk(module: str) -> Any:
+    """Return a module of the SDK, which takes half a second to import: a site that starts does not wait for that."""
+    return import_module(f"mcp{module}")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -98,8 +101,11 @@ async def _attempt(
                     follow_redirects=False,
                     trust_env=False,
                 ) as http,
-                Client(
-                    streamable_http_client(url, http_client=http, terminate_on_close=False), mode="legacy"
+                _sdk("").Client(
+                    _sdk(".client.streamable_http").streamable_http_client(
+                        url, http_client=http, terminate_on_close=False
+                    ),
+                    mode="legacy",
                 ) as client,
             ):
                 return await use(client)
@@ -117,7 +123,7 @@ def _failure(error: Exception, exchange: Exchange) -> OntraportError:
         return OntraportUnavailable(FAILURES["connection"], code="connection")
     if exchange.status >= 300:
         return _refusal(exchange.status, httpx2.Headers(exchange.headers))
-    rpc = _find(error, MCPError)
+    rpc = _find(error, _sdk("").MCPError)
     if rpc is not None and rpc.error.code not in NO_ANSWER:
         return OntraportRejected(f"Ontraport's MCP server refused the call (code {rpc.error.code}).", code="mcp_error")
     return OntraportUnavailable(FAILURES["nonsense"], code="nonsense")
@@ -176,8 +182,9 @@ def _bounded_transport(exchange: Exchange) -> Any:
 
 async def call_tool(client: Any, tool: str, arguments: Mapping[str, Any]) -> Any:
     """Call a tool without having its result checked against its schema, for which the SDK would fetch the list of all tools."""
-    request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=dict(arguments)))
-    return await client.session.send_request(request, CallToolResult)
+    types = _sdk(".types")
+    request = types.CallToolRequest(params=types.CallToolRequestParams(name=tool, arguments=dict(arguments)))
+    return await client.session.send_request(request, types.CallToolResult)
 
 
 async def list_tools(client: Any) -> Sequence[Any]:
