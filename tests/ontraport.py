@@ -40,7 +40,9 @@ def consent(authorization_url: str, *, username: str = "owner", allow: bool = Tr
         browser.trust_env = False
         page = browser.get(authorization_url)
         if "password" in page.text:
-            page = browser.post(page.url, data={**hidden_fields(page.text), "username": username, "password": "sandbox"})
+            page = browser.post(
+                page.url, data={**hidden_fields(page.text), "username": username, "password": "sandbox"}
+            )
         answer = {"allow": "Authorize"} if allow else {}
         target = urljoin(page.url, form_action(page.text))
         page = browser.post(target, data={**hidden_fields(page.text), **answer}, allow_redirects=False)
