@@ -171,7 +171,8 @@ def test_history_outlives_the_account(account: OntraportAccount) -> None:
     OntraportEvent.record(account, EventKind.LINKED)
     uid = account.uid
     account.delete()
-    assert list(OntraportEvent.objects.filter(account_uid=uid).values_list("kind", "account")) == [
+    history: list[Any] = list(OntraportEvent.objects.filter(account_uid=uid).values_list("kind", "account"))
+    assert history == [
         ("disconnected", None),
         ("linked", None),
     ]

@@ -5,7 +5,6 @@ import threading
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
@@ -14,6 +13,7 @@ from oauth2_provider.exceptions import OAuthToolkitError
 from oauthlib.oauth2 import InvalidRequestError
 
 from example_project.sandbox.accounts import account_of
+from example_project.sandbox.settings import ORIGIN
 from example_project.sandbox.state import controls
 
 GRANT_TYPES = ["authorization_code", "refresh_token"]
@@ -29,11 +29,11 @@ def server_metadata(request: HttpRequest) -> HttpResponse:
     """RFC 8414, with the fields and values that Ontraport publishes."""
     return JsonResponse(
         {
-            "issuer": settings.ORIGIN,
-            "authorization_endpoint": f"{settings.ORIGIN}/oauth/authorize",
-            "token_endpoint": f"{settings.ORIGIN}/oauth/token",
-            "registration_endpoint": f"{settings.ORIGIN}/oauth/register",
-            "revocation_endpoint": f"{settings.ORIGIN}/oauth/revoke",
+            "issuer": ORIGIN,
+            "authorization_endpoint": f"{ORIGIN}/oauth/authorize",
+            "token_endpoint": f"{ORIGIN}/oauth/token",
+            "registration_endpoint": f"{ORIGIN}/oauth/register",
+            "revocation_endpoint": f"{ORIGIN}/oauth/revoke",
             "response_types_supported": ["code"],
             "grant_types_supported": GRANT_TYPES,
             "token_endpoint_auth_methods_supported": TOKEN_ENDPOINT_AUTH_METHODS,
@@ -49,7 +49,7 @@ def with_issuer(redirect_uri: str) -> str:
     """RFC 9207: the one `iss` of an authorization response, errors included."""
     parts = urlsplit(redirect_uri)
     query = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "iss"]
-    return urlunsplit(parts._replace(query=urlencode([*query, ("iss", settings.ORIGIN)])))
+    return urlunsplit(parts._replace(query=urlencode([*query, ("iss", ORIGIN)])))
 
 
 class AuthorizationView(views.AuthorizationView):  # type: ignore[misc]

@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
@@ -14,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 from example_project.sandbox.accounts import ACCOUNTS, PASSWORD
 from example_project.sandbox.grants import all_grants, revoke_all_grants, revoke_grant
 from example_project.sandbox.rate_limit import rate_limit
+from example_project.sandbox.settings import ORIGIN
 from example_project.sandbox.state import FAULT_KINDS, Fault, controls
 
 TARGET_CHOICES = {
@@ -53,7 +53,7 @@ class FaultForm(forms.Form):
 
 
 def current_state() -> dict[str, Any]:
-    return {"origin": settings.ORIGIN, **controls.snapshot(), "grants": all_grants()}
+    return {"origin": ORIGIN, **controls.snapshot(), "grants": all_grants()}
 
 
 def page(request: HttpRequest) -> HttpResponse:

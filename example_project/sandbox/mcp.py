@@ -4,7 +4,6 @@ import hashlib
 import json
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
@@ -14,6 +13,7 @@ from example_project.sandbox import control
 from example_project.sandbox.accounts import Account, account_of, account_with_key
 from example_project.sandbox.mcp_tools import CALLABLE, DESCRIPTIONS, ToolError
 from example_project.sandbox.rate_limit import rate_limit
+from example_project.sandbox.settings import ORIGIN
 
 PROTOCOL_VERSIONS = ["2025-03-26", "2025-06-18", "2025-11-25"]
 SCOPE = "mcp:tools"
@@ -29,8 +29,8 @@ def resource_metadata(request: HttpRequest) -> HttpResponse:
     """RFC 9728."""
     return JsonResponse(
         {
-            "resource": settings.ORIGIN,
-            "authorization_servers": [settings.ORIGIN],
+            "resource": ORIGIN,
+            "authorization_servers": [ORIGIN],
             "scopes_supported": [SCOPE],
             "bearer_methods_supported": ["header"],
         }
@@ -61,7 +61,7 @@ def authenticate(request: HttpRequest) -> Account | None:
 
 
 def unauthorized() -> HttpResponse:
-    metadata = f"{settings.ORIGIN}/.well-known/oauth-protected-resource"
+    metadata = f"{ORIGIN}/.well-known/oauth-protected-resource"
     return JsonResponse(
         {"error": "unauthorized", "error_description": "Bearer token required"},
         status=401,
