@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-from django.db import connections, router
+from django.db import DatabaseError, InterfaceError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .models import OntraportAccount
@@ -63,13 +64,21 @@ def on_own_connection(step: Callable[[], T]) -> T:
 
 def _run_and_close(step: Callable[[], T]) -> T:
     connection = connections[alias()]
+    has_lock_timeout = connection.vendor == "postgresql"
     try:
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{LOCK_TIMEOUT:.0f}s"])
+        if has_lock_timeout:
+            _execute(connection, f"SET lock_timeout = '{LOCK_TIMEOUT:.0f}s'")
         return step()
     finally:
+        if has_lock_timeout:
+            with suppress(DatabaseError, InterfaceError):  # a pool hands the connection to others
+                _execute(connection, "RESET lock_timeout")
         connections.close_all()
+
+
+def _execute(connection: BaseDatabaseWrapper, statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
 
 
 class _Ending:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from typing import Any
@@ -39,6 +41,46 @@ def test_nothing_is_asked_of_a_database_that_is_away() -> None:
     connection.close()
     assert not database.in_transaction()
     assert connections[database.alias()].connection is None
+
+
+POOLED = """
+import django; django.setup()
+from concurrent.futures import ThreadPoolExecutor
+from django.db import connection, transaction
+from ontraport_connect import database
+
+def lock_timeout():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('lock_timeout')")
+        return cursor.fetchone()[0]
+
+def elsewhere():
+    try:
+        return lock_timeout()
+    finally:
+        connection.close()
+
+with transaction.atomic():
+    print(lock_timeout(), database.on_own_connection(lock_timeout), end=" ")
+    with ThreadPoolExecutor(1) as thread:
+        print(thread.submit(elsewhere).result())
+connection.close()
+connection.close_pool()
+"""
+
+
+@pytest.mark.postgresql
+def test_a_connection_goes_back_to_its_pool_as_it_came(child_environ: Any) -> None:
+    entry = {name: value for name, value in connection.settings_dict.items() if name != "TEST"}
+    pooled = {**entry, "CONN_MAX_AGE": 0, "OPTIONS": {**entry["OPTIONS"], "pool": {"min_size": 2, "max_size": 2}}}
+    done = subprocess.run(
+        [sys.executable, "-c", POOLED],
+        env=child_environ(DATABASES={"default": pooled}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["0", "1s", "0"]
 
 
 @pytest.mark.postgresql
