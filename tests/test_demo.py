@@ -50,15 +50,20 @@ Demo = subprocess.Popen[str]
 
 
 def run_demo(*options: str) -> Demo:
-    return subprocess.Popen(
-        [sys.executable, "-m", "example_project.demo", *options],
-        cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "REDIS_URL"}},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        text=True,
-    )
+    """Start the demo as a terminal does, which leaves no signal ignored, whatever these tests were started by."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "example_project.demo", *options],
+            cwd=ROOT,
+            env={name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "REDIS_URL"}},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def family(demo: Demo) -> list[psutil.Process]:
