@@ -73,7 +73,7 @@ def _refresh_one_by_one(pks: Sequence[int]) -> dict[str, int]:
             refreshing.refresh(account)
         except OntraportError as error:
             counts[error.code] += 1
-            if saving.concerns_all(error):
+            if saving.concerns_all(error, account):
                 break
         else:
             counts["refreshed"] += 1
@@ -133,7 +133,7 @@ class _Batch:
             logger.exception("The outcome of refreshing account %s could not be saved.", lease.account.uid)
         del self.in_flight[future]
         self.counts[outcome.code if isinstance(outcome, OntraportError) else "refreshed"] += 1
-        if isinstance(outcome, OntraportError) and saving.concerns_all(outcome):
+        if isinstance(outcome, OntraportError) and saving.concerns_all(outcome, lease.account):
             self.room = 0
         elif self.room:
             self.room = self.concurrency

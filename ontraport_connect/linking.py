@@ -58,14 +58,15 @@ def begin(
 
     ``client_id`` is the URL of the client metadata document, for a site without ``ONTRAPORT_CLIENT_ID``. Raises ``OntraportMisconfigured``.
     """
-    client = service.client(client_id)
+    own_client_id = "" if conf.ONTRAPORT_CLIENT_ID else client_id
+    client = service.client(own_client_id)
     new_state, verifier = state.new_state(), new_verifier()
     url = client.authorization_url(redirect_uri=redirect_uri, state=new_state, challenge=challenge_of(verifier))
     attempt = Attempt(
         owner=str(owner.user.pk),
         tenant=owner.tenant,
         redirect_uri=redirect_uri,
-        client_id="" if conf.ONTRAPORT_CLIENT_ID else client_id,
+        client_id=own_client_id,
         scope=" ".join(client.scopes),
         next=next_url,
         account="" if account is None else str(account.uid),

@@ -63,6 +63,12 @@ class OntraportAccountQuerySet(models.QuerySet["OntraportAccount"]):
         """Leave out the accounts of people who were deactivated; those of a tenant do not depend on one person."""
         return self.filter(~models.Q(tenant="") | models.Q(user__is_active=True))
 
+    def bulk_update(self, objs: Any, fields: Iterable[str], batch_size: int | None = None) -> int:
+        """Do what Django's does, but for secrets: a stale one would bring a spent token back, which ``save`` knows to prevent."""
+        if refused := {*fields} & {*SECRET_FIELDS}:
+            raise TypeError(f"{', '.join(sorted(refused))}: assign secrets to an instance and call save().")
+        return super().bulk_update(objs, fields, batch_size=batch_size)
+
     def due(self) -> OntraportAccountQuerySet:
         """Return the accounts to be refreshed by now, by the clock of the database."""
         return self.filter(status=Status.CONNECTED, refresh_at__lte=Now())
@@ -146,8 +152,10 @@ class OntraportAccount(SavesChanges, UsesOntraport):
             self._schedule()
         else:
             update_fields = self.changed() if update_fields is None else set(update_fields)
-            if update_fields & {*SECRET_FIELDS, "expires_at"}:
-                update_fields |= {"version"} | (set() if "refresh_at" in update_fields else self._schedule())
+            if update_fields & {*SECRET_FIELDS, "expires_at"} and "refresh_at" not in update_fields:
+                update_fields |= self._schedule()
+            if update_fields & {*SECRET_FIELDS}:
+                update_fields |= {"version"}
                 self.version = models.F("version") + 1
         super().save(force_insert=force_insert, force_update=force_update, using=using, update_fields=update_fields)
         self.remember(update_fields)

@@ -19,7 +19,7 @@ from .database import alias, in_transaction, when_transaction_ends
 from .exceptions import OntraportError, OntraportMisconfigured, ReconnectRequired, SecretUnreadable
 from .fields import EncryptedTextField
 from .models import EventKind, OntraportAccount, OntraportEvent, Status, refresh_delay
-from .provider import Grant
+from .provider import OPERATOR_ERRORS, Grant
 from .signals import account_needs_reconnect, account_recovered, account_refreshed
 
 logger = logging.getLogger("ontraport_connect")
@@ -81,7 +81,7 @@ def settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> OntraportAcc
         return _keep(lease, outcome, read=read)
     if isinstance(outcome, ReconnectRequired):
         _mark(lease, outcome)
-    elif concerns_all(outcome):
+    elif concerns_all(outcome, lease.account):
         let_go(lease)
         _persist(lease, lambda: service.hold(outcome))
     elif outcome.code == LATE:
@@ -91,8 +91,13 @@ def settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> OntraportAcc
     return _current(lease) if read else None
 
 
-def concerns_all(error: OntraportError) -> bool:
-    """Tell whether an error is no account's own: Ontraport asks the site to slow down, or refuses it, or a setting is wrong."""
+def concerns_all(error: OntraportError, account: OntraportAccount) -> bool:
+    """Tell whether an error is no account's own: Ontraport asks the site to slow down, or refuses it, or a setting is wrong.
+
+    A refusal of a client that only some accounts were linked with, by the address that the site had then, is theirs alone.
+    """
+    if error.code in OPERATOR_ERRORS and account.client_id:
+        return False
     if isinstance(error, OntraportMisconfigured):
         return not isinstance(error, SecretUnreadable) and error.code != service.NO_CLIENT
     return error.code == service.RATE_LIMITED
@@ -182,6 +187,8 @@ def _drop(lease: Lease, grant: Grant, *, deliver: bool) -> OntraportAccount | No
     current = _current(lease)
     account = lease.account
     if current is not None and current.status == Status.CONNECTED and current.linked_at == account.linked_at:
+        rows = OntraportAccount.objects.using(alias()).filter(pk=account.pk, lease_owner=lease.owner)
+        _persist(lease, lambda: rows.update(lease_until=None))
         return current
     refresh_token = grant.refresh_token
     if refresh_token is not None:

@@ -59,17 +59,18 @@ def _without_none(configured: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def client(client_id: str = "") -> Client:
-    """Return this site as OAuth client; ``client_id`` is that of the grant, where it is not ``ONTRAPORT_CLIENT_ID``.
+    """Return this site as OAuth client; ``client_id`` is that of the grant, where it is not ``ONTRAPORT_CLIENT_ID``: a grant stays with the
+    client that it was made for (RFC 6749, 6), also when the site has been registered since.
 
     Raises ``OntraportMisconfigured`` when there is no client id at all.
     """
     secret = Secret(conf.ONTRAPORT_CLIENT_SECRET or "")
-    chosen = conf.ONTRAPORT_CLIENT_ID or client_id
+    chosen = client_id or conf.ONTRAPORT_CLIENT_ID
     if not chosen:
         raise OntraportMisconfigured("ONTRAPORT_CLIENT_ID is not set, and the account names no client.", code=NO_CLIENT)
     return Client(
         client_id=chosen,
-        client_secret=secret if conf.ONTRAPORT_CLIENT_ID and conf.ONTRAPORT_CLIENT_SECRET else None,
+        client_secret=secret if chosen == conf.ONTRAPORT_CLIENT_ID and conf.ONTRAPORT_CLIENT_SECRET else None,
         endpoints=endpoints(),
         scopes=tuple(conf.ONTRAPORT_SCOPES),
         resource=conf.ONTRAPORT_RESOURCE,

@@ -39,11 +39,12 @@ class SavesChanges(models.Model):
         }
 
     def changed(self) -> set[str]:
-        """Return the columns that hold something else than was read."""
+        """Return the columns that hold something else than was read: all, of a row that ``bulk_create`` made."""
+        loaded = getattr(self, "_loaded", {})
         return {
             field.attname
             for field in self._meta.concrete_fields
-            if not field.primary_key and self.__dict__.get(field.attname) != self._loaded.get(field.attname)
+            if not field.primary_key and self.__dict__.get(field.attname) != loaded.get(field.attname)
         }
 
     def take_over(self, current: Self, *, but: Collection[str]) -> None:

@@ -94,6 +94,22 @@ def test_assigning_a_token_moves_the_version_on(account: OntraportAccount) -> No
     assert (account.version, stale.version, OntraportAccount.objects.get().version) == (1, 2, 2)
 
 
+def test_a_change_of_the_expiry_takes_nothing_from_a_refresh_in_flight(account: OntraportAccount) -> None:
+    account.expires_at = timezone.now()
+    account.save()
+    current = OntraportAccount.objects.get()
+    assert (current.version, list(OntraportAccount.objects.due())) == (0, [account])
+
+
+def test_an_account_made_in_bulk_can_be_saved(maya: Any) -> None:
+    made = OntraportAccount(user=maya, access_token="access-1", refresh_token="refresh-1", refresh_at=timezone.now())
+    OntraportAccount.objects.bulk_create([made])
+    made.label = "Shop"
+    made.save()
+    current = OntraportAccount.objects.get()
+    assert (current.label, current.refresh_token.reveal()) == ("Shop", "refresh-1")
+
+
 def test_a_partial_save_does_not_forget_what_else_was_changed(account: OntraportAccount) -> None:
     account.label, account.scope = "Shop", "mcp:tools"
     account.save(update_fields=["scope"])
