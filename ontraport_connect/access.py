@@ -165,8 +165,10 @@ class AccountAuth(AuthBase):
         request.hooks["response"] = []
         if position is not None:
             body.seek(position)
+        turn = budget.take(self.account, patience=conf.ONTRAPORT_RATE_WAIT)
         self._attach(request)
         again: requests.Response = response.connection.send(request, **kwargs)
+        note(self.account, turn, again.status_code, again.headers)
         _refuse_redirect(again)
         again.history.append(response)
         again.request = request

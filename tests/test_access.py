@@ -138,6 +138,17 @@ def replying(*statuses: int) -> Answering:
     return Answering(lambda asked: Reply(status=next(left)))
 
 
+def test_the_retry_takes_a_turn_of_its_own_and_is_listened_to(
+    account: OntraportAccount, session: requests.Session
+) -> None:
+    slow_down = iter([Reply(status=401), Reply(status=429, headers={"Retry-After": "30"})])
+    with Answering(lambda asked: next(slow_down)) as server, elsewhere(server):
+        assert session.post(f"{server.url}/", json=PING, auth=account.auth()).status_code == 429
+        with override_settings(ONTRAPORT_RATE_WAIT=0), pytest.raises(OntraportUnavailable) as refused:
+            session.post(f"{server.url}/", json=PING, auth=account.auth())
+    assert (refused.value.code, len(server.asked)) == ("rate_limited", 2)
+
+
 @pytest.mark.parametrize("body", [b"contents", "contents", io.BytesIO(b"contents")])
 def test_the_body_is_sent_again_from_where_it_began(
     account: OntraportAccount, session: requests.Session, body: Any
