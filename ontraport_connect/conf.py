@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
+from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
+
+from .exceptions import OntraportMisconfigured
 
 
 class OntraportSettings:
@@ -113,10 +116,17 @@ conf = OntraportSettings()
 def tenant_of(request: HttpRequest) -> str | None:
     """Return the tenant that owns the links of this request, ``None`` where links belong to the user.
 
-    An empty string means: tenants are used, and this request has none, so that it sees no account at all.
+    An empty string means: tenants are used, and this request has none, so that it sees no account at all. Raises
+    ``OntraportMisconfigured`` for what is no id: the text of an object, such as a name, may be that of another too.
     """
     if conf.ONTRAPORT_TENANT is None:
         return None
     resolve = cast("Callable[[HttpRequest], object]", import_string(conf.ONTRAPORT_TENANT))
     tenant = resolve(request)
-    return "" if tenant is None else str(tenant)
+    if tenant is None or tenant is False:
+        return ""
+    if isinstance(tenant, bool) or not isinstance(tenant, str | int | UUID):
+        raise OntraportMisconfigured(
+            f"ONTRAPORT_TENANT gave a {type(tenant).__name__}; give the tenant's id: a str, an int or a UUID."
+        )
+    return str(tenant)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPSenderRefused
 from typing import Any
 from urllib.parse import urlencode, urljoin
 
@@ -32,9 +33,12 @@ OLDEST = timedelta(days=3)
 """Who was not told by then is not told any more: switching the e-mails on must not dig up the past."""
 
 STORM = 20
-"""As many links that ended within an hour are a storm."""
+"""As many links that ended within an hour, each counted once, are a storm."""
 
 MOST_AT_ONCE = 20
+
+PERMANENT = 500
+"""A mail server's replies from here on are no better next time (RFC 5321, 4.2.1)."""
 
 
 def is_storm() -> bool:
@@ -42,7 +46,7 @@ def is_storm() -> bool:
     ended = OntraportEvent.objects.using(alias()).filter(
         kind=EventKind.NEEDS_RECONNECT, at__gt=Now() - Value(timedelta(hours=1))
     )
-    return ended.count() >= STORM
+    return ended.order_by().values("account_uid").distinct().count() >= STORM
 
 
 def send_due() -> int:
@@ -64,6 +68,8 @@ def send_due() -> int:
             if not isinstance(error, OSError):  # SMTPException is one
                 raise
             logger.warning("An e-mail about account %s could not be sent: %s", account.uid, type(error).__name__)
+            if isinstance(error, SMTPRecipientsRefused | SMTPSenderRefused | SMTPDataError):
+                continue
             break
         told += 1
     return told
@@ -97,7 +103,7 @@ def _put_back(account: OntraportAccount) -> None:
 
 
 def _send(account: OntraportAccount, redirect_uri: str) -> None:
-    """Write to the person in the site's language; a person without an address is told on the pages only."""
+    """Write to the person in the site's language; a person without an address that is accepted is told on the pages only."""
     user: Any = account.user
     address = getattr(user, user.get_email_field_name(), "")
     if not address:
@@ -112,4 +118,9 @@ def _send(account: OntraportAccount, redirect_uri: str) -> None:
     with translation.override(settings.LANGUAGE_CODE):
         subject = " ".join(render_to_string("ontraport_connect/notice_subject.txt", context).split())
         text = render_to_string("ontraport_connect/notice.txt", context)
-    send_mail(subject, text, None, [address])
+    try:
+        send_mail(subject, text, None, [address])
+    except SMTPRecipientsRefused as refused:
+        if any(code < PERMANENT for code, _said in refused.recipients.values()):
+            raise
+        logger.warning("The address of account %s's person was refused; they are told on the pages only.", account.uid)

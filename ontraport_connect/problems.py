@@ -24,6 +24,9 @@ SESSION_KEY = "ontraport_connect.problem"
 LEAVES_NO_TRACE = frozenset({"unknown", "other_owner"})
 """What belongs to no attempt of this session changes nothing in it (RFC 9700, 4.7)."""
 
+LONGEST_NEXT = 200
+"""Characters of a ``next`` that is kept beside those of the attempts, in a session that may be a cookie."""
+
 YOURS, THEIRS, OURS = _("It is your turn"), _("It is Ontraport's turn"), _("It is our turn")
 
 
@@ -55,6 +58,13 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         text=_(
             "The person who starts connecting must be the one who completes it. Nothing was connected. You can start your own."
         ),
+    ),
+    "not_permitted": Explanation(
+        title=_("You may not connect accounts here"),
+        text=_(
+            "Nothing was connected. Ask the people who manage this workspace to permit it to you, then start again."
+        ),
+        way_on="accounts",
     ),
     "issuer": Explanation(
         title=_("This answer did not come from Ontraport"),
@@ -133,7 +143,7 @@ def leave(request: HttpRequest, error: LinkingFailed, attempt: Attempt | None) -
             "message": error.message,
             "said": getattr(error, "said", ""),
             "account": attempt.account if attempt else "",
-            "next": attempt.next if attempt else "",
+            "next": attempt.next if attempt and len(attempt.next) <= LONGEST_NEXT else "",
         }
     return HttpResponseRedirect(url(error.code))
 

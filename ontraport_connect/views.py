@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Prefetch
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
@@ -53,7 +54,7 @@ def page(view: View) -> View:
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not request.user.is_authenticated:
+        if not request.user.is_authenticated or not request.user.is_active:
             return responses.not_signed_in(request)
         return view(request, *args, **kwargs)
 
@@ -129,13 +130,20 @@ def callback(request: HttpRequest) -> HttpResponse:
     attempt = state.find(request.session, request.GET.get("state", ""))
     try:
         owner = tenancy.owner_of(request)
+        tenancy.require(request, "link")
         account, attempt = linking.complete(request.session, owner, dict(request.GET.lists()))
     except LinkingFailed as error:
-        return _unreferred(problems.leave(request, error, attempt))
+        response = problems.leave(request, error, attempt)
     except Http404:
-        return _unreferred(HttpResponseRedirect(problems.url("unknown")))
-    _say(request, _("%(account)s is connected."), account)
-    return _unreferred(HttpResponseRedirect(attempt.next or addresses.after_link_url()))
+        response = HttpResponseRedirect(problems.url("unknown"))
+    except PermissionDenied:
+        response = HttpResponseRedirect(problems.url("not_permitted"))
+    except OntraportMisconfigured as error:
+        response = problems.report(request, error)
+    else:
+        _say(request, _("%(account)s is connected."), account)
+        response = HttpResponseRedirect(attempt.next or addresses.after_link_url())
+    return _unreferred(response)
 
 
 def _cookie_was_held_back(request: HttpRequest) -> bool:

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 import pytest
 import requests
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 from django.contrib.messages import get_messages
 from django.db import connection
 from django.http import HttpRequest
@@ -286,11 +287,39 @@ def test_an_attempt_of_another_tenant_is_refused(browser: Client, ontraport: Hos
     assert OntraportAccount.objects.get().tenant == "north"
 
 
-def test_an_attempt_of_a_person_does_not_become_a_tenants(browser: Client, ontraport: HostileServer) -> None:
+def test_an_attempt_of_a_person_does_not_become_a_tenants(browser: Client, ontraport: HostileServer, maya: Any) -> None:
+    maya.is_superuser = True
+    maya.save()
     parameters = good(ontraport, press(browser))
     with override_settings(ONTRAPORT_TENANT="tests.test_callback.tenant_of"):
         response = browser.get(reverse("ontraport_connect:callback"), parameters, headers={"X-Tenant": "north"})
     assert_refused(response, ontraport, "other_owner")
+
+
+def test_who_may_not_link_for_the_tenant_any_more_links_nothing(
+    browser: Client, ontraport: HostileServer, maya: Any
+) -> None:
+    maya.user_permissions.add(Permission.objects.get(codename="link_ontraportaccount"))
+    north = {"X-Tenant": "north"}
+    with override_settings(ONTRAPORT_TENANT="tests.test_callback.tenant_of"):
+        url = browser.post(reverse("ontraport_connect:connect"), headers=north)["Location"]
+        parameters = good(ontraport, parse_qs(urlsplit(url).query)["state"][0])
+        maya.user_permissions.clear()
+        response = browser.get(reverse("ontraport_connect:callback"), parameters, headers=north)
+        assert_refused(response, ontraport, "not_permitted")
+        page = browser.get(response["Location"], headers=north).content.decode()
+    assert "You may not connect accounts here" in page
+    assert response["Referrer-Policy"] == "no-referrer"
+
+
+def tenant_object(request: HttpRequest) -> object:
+    return request.user
+
+
+def test_a_tenant_that_is_no_id_is_the_operators_to_mend(browser: Client, ontraport: HostileServer) -> None:
+    parameters = good(ontraport, press(browser))
+    with override_settings(ONTRAPORT_TENANT="tests.test_callback.tenant_object"):
+        assert_refused(come_back(browser, parameters), ontraport, "misconfigured")
 
 
 def test_who_signed_out_meanwhile_links_nothing(browser: Client, ontraport: HostileServer) -> None:
@@ -538,6 +567,19 @@ def test_a_session_cookie_is_small_and_holds_nothing_secret(ontraport: HostileSe
     verifier = dict(parse_qsl(ontraport.requests[-1].partition(b"\r\n\r\n")[2].decode()))["code_verifier"]
     for secret in (verifier, base64.b64encode(verifier.encode()).decode(), "canary"):
         assert secret not in readable
+
+
+@override_settings(SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies")
+def test_a_session_cookie_stays_small_after_a_problem(ontraport: HostileServer, maya: Any) -> None:
+    browser = Client()
+    browser.force_login(maya)
+    longest = ["/" + "".join(hashlib.sha256(f"{kind}{n}".encode()).hexdigest() for n in range(22)) for kind in "ab"]
+    sent = press(browser, next=longest[0])
+    for _ in range(state.MOST - 1):
+        press(browser)
+    come_back(browser, {"error": "access_denied", "state": sent, "iss": ontraport.url})
+    press(browser, next=longest[1])
+    assert len(browser.cookies["sessionid"].value) < 4000
 
 
 def test_a_next_that_is_too_long_to_keep_is_forgotten_and_the_attempt_is_not(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
+from django.contrib.auth.models import Group
 from django.http import HttpRequest
 from django.test import RequestFactory, override_settings
 
 from ontraport_connect.conf import OntraportSettings, conf, tenant_of
+from ontraport_connect.exceptions import OntraportMisconfigured
 
 DEFAULTS: dict[str, Any] = {
     "ONTRAPORT_CLIENT_ID": None,
@@ -54,7 +57,35 @@ def number(request: HttpRequest) -> int:
     return 7
 
 
-@pytest.mark.parametrize(("path", "tenant"), [(None, None), ("nobody", ""), ("number", "7")])
+def no(request: HttpRequest) -> bool:
+    return False
+
+
+def uuid(request: HttpRequest) -> UUID:
+    return UUID(int=7)
+
+
+def yes(request: HttpRequest) -> bool:
+    return True
+
+
+def named(request: HttpRequest) -> object:
+    """An object whose text, its name, may be that of another one as well."""
+    return Group(name="Smith Ltd")
+
+
+@pytest.mark.parametrize(
+    ("path", "tenant"), [(None, None), ("nobody", ""), ("no", ""), ("number", "7"), ("uuid", str(UUID(int=7)))]
+)
 def test_the_tenant_of_a_request(path: str | None, tenant: str | None) -> None:
     with override_settings(ONTRAPORT_TENANT=path and f"{__name__}.{path}"):
         assert tenant_of(RequestFactory().get("/")) == tenant
+
+
+@pytest.mark.parametrize(("path", "kind"), [("yes", "bool"), ("named", "Group")])
+def test_what_is_no_id_is_no_tenant(path: str, kind: str) -> None:
+    with (
+        override_settings(ONTRAPORT_TENANT=f"{__name__}.{path}"),
+        pytest.raises(OntraportMisconfigured, match=f"gave a {kind};"),
+    ):
+        tenant_of(RequestFactory().get("/"))

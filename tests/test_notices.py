@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socketserver
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -129,6 +131,58 @@ def test_mail_server_that_is_away_is_tried_again(maya: Any) -> None:
     with override_settings(**mailer("smtp", host="127.0.0.1", port=free_port())):
         assert notices.send_due() == 0
     assert notices.send_due() == 2
+
+
+class Conversation(socketserver.StreamRequestHandler):
+    """A mail server that answers as the first part of an address says, and accepts everybody else."""
+
+    def handle(self) -> None:
+        self.say("220 here")
+        for line in self.rfile:
+            said = line.decode().strip()
+            if said.upper().startswith("RCPT"):
+                code = said.partition("<")[2].partition("@")[0]
+                self.say(f"{code} no" if code.isdigit() else "250 yes")
+            elif said.upper() == "DATA":
+                self.say("354 go on")
+                text = "".join(iter(lambda: self.rfile.readline().decode(), ".\r\n"))
+                self.say("554 no" if "To: spam@" in text else "250 yes")
+            else:
+                self.say("250 yes")
+
+    def say(self, answer: str) -> None:
+        self.wfile.write(f"{answer}\r\n".encode())
+
+
+@pytest.fixture
+def mail_server() -> Iterator[int]:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Conversation) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("name", "rounds"), [("550", [2, 0]), ("450", [1, 0]), ("spam", [1, 0])], ids=["nobody", "later", "text"]
+)
+def test_message_that_is_refused_holds_nobody_else_up(
+    maya: Any, mail_server: int, name: str, rounds: list[int]
+) -> None:
+    refused = broken_account(get_user_model().objects.create_user("first", email=f"{name}@example.com"))
+    accepted = broken_account(maya)
+    with override_settings(**mailer("smtp", host="127.0.0.1", port=mail_server)):
+        assert [notices.send_due(), notices.send_due()] == rounds
+    told = set(OntraportAccount.objects.exclude(notified_at=None))
+    assert told == ({accepted, refused} if name == "550" else {accepted})
+
+
+def test_one_link_that_ends_again_and_again_is_no_storm(maya: Any) -> None:
+    account = broken_account(maya)
+    for _ in range(notices.STORM):
+        OntraportEvent.record(account, EventKind.NEEDS_RECONNECT)
+    assert notices.send_due() == 1
 
 
 def test_mistake_of_the_operator_leaves_the_person_to_be_told(maya: Any) -> None:
