@@ -63,10 +63,10 @@ def test_a_customer_pastes_a_pair_uses_it_and_lets_go(client: Client, maya: Any,
 
 
 def test_who_was_deactivated_meanwhile_links_nothing(client: Client, maya: Any) -> None:
-    client.force_login(maya)
-    maya.is_active = False
-    maya.save()
     with override_settings(AUTHENTICATION_BACKENDS=["django.contrib.auth.backends.AllowAllUsersModelBackend"]):
+        client.force_login(maya)
+        maya.is_active = False
+        maya.save()
         page = client.post(reverse("ontraport_connect:connect_key"), {"app_id": APP_ID, "api_key": API_KEY})
     assert (page.status_code, page["Location"].partition("?")[0]) == (302, "/admin/login/")
     assert not OntraportAccount.objects.exists()
