@@ -91,13 +91,15 @@ def test_picture_is_drawn_alike_in_every_language(maya: Any, support: Client) ->
 
 
 def test_beat_and_workers_are_alive_silent_or_never_seen(support: Client) -> None:
-    assert "Celery beat : never seen: start it Celery workers : never seen: start it" in text_of(support)
+    assert "Celery beat, or cron : never seen: start it Celery workers, or cron : never seen: start it" in text_of(
+        support
+    )
     heartbeat.worker()
     heartbeat.beat()
     OntraportService.objects.update(beat_at=timezone.now() - timedelta(hours=2))
     text = text_of(support)
-    assert re.search(r"Celery beat : not seen for 2\shours: start it", text)
-    assert re.search(r"Celery workers : alive, seen \d seconds ago", text)
+    assert re.search(r"Celery beat, or cron : not seen for 2\shours: start it", text)
+    assert re.search(r"Celery workers, or cron : alive, seen \d seconds ago", text)
 
 
 def test_hold_is_the_first_thing_to_be_seen(support: Client) -> None:
@@ -136,9 +138,8 @@ def test_last_failures_are_shown_with_whose_they_are(maya: Any, support: Client)
 
 
 def test_storm_in_which_nobody_is_told_is_shown(maya: Any, support: Client) -> None:
-    account = make_account(maya)
     for _ in range(notices.STORM):
-        OntraportEvent.record(account, EventKind.NEEDS_RECONNECT)
+        OntraportEvent.record(make_account(maya), EventKind.NEEDS_RECONNECT)
     assert "are not told by e-mail" not in text_of(support)
     with override_settings(ONTRAPORT_NOTIFY=True):
         assert "are not told by e-mail" in text_of(support)
