@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 from django.contrib.auth import get_user_model
+from django.db import connection, transaction
 from django.test import Client, override_settings
 from django.urls import reverse
 
@@ -21,7 +23,7 @@ from ontraport_connect.models import OntraportAccount, OntraportEvent, Ontraport
 from ontraport_connect.signals import account_linked
 from tests import ontraport
 from tests.hostile_server import KeepAlive, answer, hostile_server
-from tests.servers import Sandbox
+from tests.servers import Sandbox, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -200,6 +202,36 @@ def test_the_same_account_linked_twice_at_the_same_moment_is_one_row(
     assert OntraportAccount.objects.count() == 1
     assert alive(sandbox) == 1
     refreshing.refresh(OntraportAccount.objects.get())
+
+
+@pytest.mark.postgresql
+def test_who_comes_second_by_a_moment_gets_the_account_of_the_first(
+    client: Client, maya: Any, sandbox: Sandbox
+) -> None:
+    back = ontraport.consent(ontraport.press_connect(client))
+    is_there = Event()
+
+    def somebody_waits() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            return bool(cursor.fetchone()[0])
+
+    def come_first() -> None:
+        try:
+            with transaction.atomic():
+                OntraportAccount.objects.create(user=maya, ontraport_id="187157")
+                is_there.set()
+                wait_until(somebody_waits, "the second to find the first one's row")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(come_first)
+        assert is_there.wait(10)
+        response = ontraport.come_back(client, back)
+        first.result()
+    assert (response.status_code, response["Location"]) == (302, "/ontraport/")
+    assert (OntraportAccount.objects.count(), alive(sandbox)) == (1, 0)
 
 
 def test_a_grant_without_a_refresh_token_is_kept_until_it_ends(client: Client, maya: Any, sandbox: Sandbox) -> None:
