@@ -8,9 +8,11 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from types import FrameType
 from typing import Any
 
 import django
@@ -22,6 +24,7 @@ from django.db import connection, connections  # noqa: E402 - Django must be set
 from ontraport_connect import batches, refreshing  # noqa: E402
 from ontraport_connect.exceptions import OntraportError  # noqa: E402
 from ontraport_connect.models import OntraportAccount  # noqa: E402
+from ontraport_connect.provider import Client, Grant  # noqa: E402
 
 
 def race(count: int) -> None:
@@ -75,9 +78,14 @@ def run_mixed(seconds: float) -> None:
     print(f"worked {done} times", flush=True)
 
 
-def kill_at(point: str, how: str) -> None:
-    """Refresh every account, and be killed at ``point``, a statement of the engine, in the way ``how`` says."""
-    account = OntraportAccount.objects.get()
+def kill_at(point: str, how: str, pk: int | None = None) -> None:
+    """Refresh the account ``pk`` (the only one without a ``pk``) in the way ``how`` says, and be killed at ``point``."""
+    account = OntraportAccount.objects.get() if pk is None else OntraportAccount.objects.get(pk=pk)
+    if point == "before sending":
+        sys.addaudithook(die_before_sending)
+    if point == "after the answer":
+        threading.setprofile(die_after_the_answer)
+        sys.setprofile(die_after_the_answer)
     with connection.execute_wrapper(killer(point)):
         if how == "batch":
             batches.refresh_batch([account.pk])
@@ -85,18 +93,81 @@ def kill_at(point: str, how: str) -> None:
             refreshing.refresh(account)
 
 
+def kill_each_at(point: str, pks: Sequence[int]) -> None:
+    """Be killed at ``point`` once for each of ``pks``, in a process for each, by turns alone and in a batch; print how each ended."""
+    context = multiprocessing.get_context("fork")
+    children = [
+        context.Process(target=kill_at, args=(point, ("alone", "batch")[number % 2], pk))
+        for number, pk in enumerate(pks)
+    ]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    print("ended", sorted({child.exitcode for child in children}), flush=True)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_before_sending(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook (PEP 578): the connection is there, and no byte of the request has left."""
+    if event == "http.client.send":
+        die()
+
+
+def die_after_the_answer(frame: FrameType, event: str, argument: object) -> None:
+    """A profile function: the new tokens are in memory and nowhere else."""
+    if event == "return" and frame.f_code is Client.refresh.__code__ and isinstance(argument, Grant):
+        die()
+
+
 def killer(point: str) -> Callable[..., Any]:
     def wrapper(execute: Any, sql: str, *args: Any) -> Any:
-        is_save = sql.startswith("UPDATE") and '"refreshed_at"' in sql.split("WHERE", maxsplit=1)[0]
         is_after_claim = sql.startswith("SELECT") and '"lease_owner" =' in sql
-        if is_save and point == "before the save":
-            os.kill(os.getpid(), signal.SIGKILL)
+        if is_save(sql) and point == "before the save":
+            die()
         result = execute(sql, *args)
-        if (is_after_claim and point == "after the claim") or (is_save and point == "after the save"):
-            os.kill(os.getpid(), signal.SIGKILL)
+        if (is_after_claim and point == "after the claim") or (is_save(sql) and point == "after the save"):
+            die()
         return result
 
     return wrapper
+
+
+def is_save(sql: str) -> bool:
+    return sql.startswith("UPDATE") and '"refreshed_at"' in sql.split("WHERE", maxsplit=1)[0]
+
+
+def window(how: str) -> None:
+    """Refresh every account, each alone or all in batches; print when each was known to be committed, by the machine's monotonic clock."""
+    saved: dict[int, float] = {}
+    accounts = {account.pk: account for account in OntraportAccount.objects.all()}
+
+    def watch(execute: Any, sql: str, params: Any, *args: Any) -> Any:
+        result = execute(sql, params, *args)
+        if is_save(sql):
+            assert not connection.in_atomic_block, "committed later than this statement"
+            saved.update(dict.fromkeys(accounts.keys() & numbers_in(params), time.monotonic()))
+        return result
+
+    with connection.execute_wrapper(watch):
+        if how == "batch":
+            pks = list(accounts)
+            for at in range(0, len(pks), batches.BATCH_SIZE):
+                batches.refresh_batch(pks[at : at + batches.BATCH_SIZE])
+        else:
+            for account in accounts.values():
+                refreshing.refresh(account)
+    print(json.dumps(saved), flush=True)
+
+
+def numbers_in(params: Any) -> set[int]:
+    """The integers among the parameters of a statement, also in lists."""
+    if isinstance(params, list | tuple):
+        return set().union(*map(numbers_in, params))
+    return {params} if isinstance(params, int) else set()
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -107,6 +178,10 @@ def main(arguments: Sequence[str]) -> None:
             mixed(float(seconds))
         case ["kill", point, how]:
             kill_at(point, how)
+        case ["kill each", point, *pks]:
+            kill_each_at(point, [int(pk) for pk in pks])
+        case ["window", how]:
+            window(how)
         case _:
             raise SystemExit(__doc__)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +23,9 @@ from tests.servers import HOST, wait_until
 
 @dataclass(kw_only=True)
 class Grant:
+    """``spent_at``: when its refresh token was used last, by the clock of the endpoint."""
+
+    spent_at: float
     serial: int = 0
     alive: bool = True
     refreshes: int = 0
@@ -47,12 +51,16 @@ RIGHT = Behaviour()
 
 
 class TokenEndpoint:
-    """The grants, and what is to become of the next requests."""
+    """The grants, and what is to become of the next requests. A refresh token that is ``longest_unused`` seconds old is good no more; the
+    clock of the endpoint is ``ahead`` of that of the machine by as many seconds.
+    """
 
     def __init__(self) -> None:
         self.grants: dict[str, Grant] = {}
         self.behaviours: dict[str, Behaviour] = {"": RIGHT}
         self.lifetime: object = 3600
+        self.longest_unused = math.inf
+        self.ahead = 0.0
         self.requests = 0
         self.holding = 0
         self.most_at_once = 0
@@ -61,7 +69,10 @@ class TokenEndpoint:
         self.released = asyncio.Event()
 
     def grant(self, name: str) -> Grant:
-        return self.grants.setdefault(name, Grant())
+        return self.grants.setdefault(name, Grant(spent_at=self.now()))
+
+    def now(self) -> float:
+        return time.monotonic() + self.ahead
 
     def behaviour_for(self, name: str) -> Behaviour:
         return self.behaviours.get(name, self.behaviours[""])
@@ -72,8 +83,11 @@ class TokenEndpoint:
         if int(serial) != grant.serial:
             grant.reuses += 1
             grant.alive = False
+        if self.now() - grant.spent_at > self.longest_unused:
+            grant.alive = False
         if not grant.alive:
             return 400, {"error": "invalid_grant"}
+        grant.spent_at = self.now()
         grant.serial += 1
         grant.refreshes += 1
         return 200, {

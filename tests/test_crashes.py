@@ -45,12 +45,13 @@ def assert_lease_ends_soon() -> None:
     assert row.lease_until < timezone.now() + timedelta(seconds=60)
 
 
+@pytest.mark.parametrize("point", ["after the claim", "before sending"])
 @pytest.mark.parametrize("how", ["alone", "batch"])
 def test_killed_after_the_claim_nothing_was_spent(
-    strict: StrictServer, child_environ: Environ, tmp_path: Path, how: str
+    strict: StrictServer, child_environ: Environ, tmp_path: Path, point: str, how: str
 ) -> None:
     account = linked("one")
-    with child(child_environ(**strict.settings), tmp_path / "log", "kill", "after the claim", how) as process:
+    with child(child_environ(**strict.settings), tmp_path / "log", "kill", point, how) as process:
         assert process.child.wait(20) == -signal.SIGKILL, process.output
     assert strict.requests == 0
     assert_lease_ends_soon()
@@ -77,7 +78,7 @@ def test_killed_while_ontraport_has_not_looked_at_the_request_yet_the_link_lives
     assert (token_of(account), strict.dead) == ("a.one.1", [])
 
 
-@pytest.mark.parametrize("point", ["while waiting", "before the save"])
+@pytest.mark.parametrize("point", ["while waiting", "after the answer", "before the save"])
 @pytest.mark.parametrize("how", ["alone", "batch"])
 def test_killed_between_ontraports_commit_and_ours_the_customer_is_asked_to_reconnect_within_a_cycle(
     strict: StrictServer, child_environ: Environ, tmp_path: Path, point: str, how: str
