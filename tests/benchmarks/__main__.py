@@ -20,7 +20,7 @@ import django
 
 django.setup()
 
-from tests.benchmarks import beat, pages, sustained, throughput  # noqa: E402
+from tests.benchmarks import beat, kills, pages, sustained, throughput  # noqa: E402
 from tests.benchmarks.site import Site, open_site, table  # noqa: E402
 
 
@@ -30,12 +30,16 @@ def parts(site: Site, quick: bool) -> dict[str, tuple[str, Callable[[], list[dic
         "beat": (beat.__doc__ or "", lambda: beat.measure((2_000, 5_000) if quick else (10_000, 1_000_000))),
         "pages": (pages.__doc__ or "", pages.measure),
         "sustained": (sustained.__doc__ or "", lambda: sustained.measure(site, 5 if quick else 120)),
+        "kills": (kills.KILLS, lambda: kills.measure(site, 2 if quick else 10)),
+        "window": (kills.WINDOW, lambda: kills.measure_window(site, 100 if quick else 500)),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", help="throughput, beat, pages, sustained; all without a name")
+    parser.add_argument(
+        "parts", nargs="*", help="throughput, beat, pages, sustained, kills, window; all without a name"
+    )
     parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="where the figures are written")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -32,23 +33,37 @@ class Site:
         self.url = url
         self.valkey = valkey
         self.directory = directory
+        self.numbers = itertools.count()
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of a process of this site."""
+        entry = {name: value for name, value in connection.settings_dict.items() if name != "TEST"}
+        handed_over = {
+            "DATABASES": {"default": entry},
+            "CELERY_BROKER_URL": self.valkey.url,
+            "CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP": True,
+            **settings_for(self.url),
+        }
+        return {
+            **os.environ,
+            "PYTHONUNBUFFERED": "1",
+            "BENCHMARK_TOKEN_URL": f"{self.url}/token",
+            "TEST_SETTINGS": json.dumps(handed_over),
+        }
+
+    def log(self) -> Path:
+        """A log for one process: what it says must not be taken for what the next one says."""
+        return self.directory / f"{next(self.numbers)}.log"
 
     @contextmanager
     def worker(self, *options: str) -> Iterator[Process]:
         """A Celery worker of this site, ready for work."""
-        entry = {name: value for name, value in connection.settings_dict.items() if name != "TEST"}
-        handed_over = {"DATABASES": {"default": entry}, "CELERY_BROKER_URL": self.valkey.url, **settings_for(self.url)}
         quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING")
-        handed_over["CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP"] = True
         process = Process(
             *(sys.executable, "-m", "celery", "-A", "tests.celery_app", "worker", *quiet, *options),
-            log=self.directory / "worker.log",
-            environ={
-                **os.environ,
-                "PYTHONUNBUFFERED": "1",
-                "BENCHMARK_TOKEN_URL": f"{self.url}/token",
-                "TEST_SETTINGS": json.dumps(handed_over),
-            },
+            log=self.log(),
+            environ=self.environ,
         )
         try:
             process.wait_for_line(r"celery@\S+ v\d")
