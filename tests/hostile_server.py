@@ -110,7 +110,7 @@ class HostileServer:
             except OSError:
                 return
             thread = threading.Thread(target=self._serve, args=[connection], daemon=True)
-            self._threads.append(thread)
+            self._threads = [each for each in self._threads if each.is_alive()] + [thread]
             thread.start()
 
     def _serve(self, plain: socket.socket) -> None:

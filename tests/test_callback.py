@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import random
 import re
 import time
 import zlib
@@ -30,6 +31,7 @@ from hypothesis import strategies as st
 from ontraport_connect import state
 from ontraport_connect.models import OntraportAccount, OntraportRevocation, OntraportUsedState, Status
 from tests.hostile_server import HostileServer, KeepAlive, answer, black_hole, hostile_server
+from tests.memory import growth_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,6 +43,10 @@ TOKENS = {
     "refresh_token": "canary-refresh",
 }
 CALLBACK = "https://shop.example/ontraport/callback/"
+EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "100"))
+DEADLINE = 5.0
+"""Seconds in which a callback has its page: an exchange, and the question whose account it is, each at most two."""
+
 BACKENDS = ("db", "cache", "cached_db", "signed_cookies")
 
 
@@ -463,33 +469,72 @@ def test_no_value_is_a_server_error(browser: Client, ontraport: HostileServer, n
         assert response.headers.get("Location", "/").startswith("/ontraport/")
 
 
-NAMES = st.sampled_from(["code", "state", "iss", "error", "error_description", "error_uri", "x"])
+NAMES = ("code", "state", "iss", "error", "error_description", "error_uri", "x")
 VALUES = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.sampled_from(
     ["STATE", "ISSUER", "access_denied"]
 )
 
 
-@given(st.dictionaries(NAMES, st.lists(VALUES, max_size=3), max_size=7))
+@given(st.dictionaries(st.sampled_from(NAMES), st.lists(VALUES, max_size=3), max_size=7))
 @settings(
-    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "100")),
-    deadline=None,
+    max_examples=EXAMPLES,
+    deadline=timedelta(seconds=DEADLINE),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_no_callback_is_a_server_error_or_a_wrong_link(
     browser: Client, ontraport: HostileServer, parameters: dict[str, list[str]]
 ) -> None:
-    sent = press(browser)
-    known = {"STATE": sent, "ISSUER": ontraport.url}
+    is_linked(browser, ontraport, parameters)
+
+
+def is_linked(browser: Client, ontraport: HostileServer, parameters: Mapping[str, list[str]]) -> bool:
+    """Tell whether a callback made a link, and then a right one; ``STATE`` and ``ISSUER`` stand for those of an attempt of its own."""
+    known = {"STATE": press(browser), "ISSUER": ontraport.url}
     filled = {name: [known.get(value, value) for value in values] for name, values in parameters.items()}
     before = OntraportAccount.objects.count()
     response = come_back(browser, filled)
     assert response.status_code == 302
     assert response["Location"].startswith("/ontraport/")
     linked = OntraportAccount.objects.count() - before
-    complete = (
-        filled.get("state") == [sent] and filled.get("iss") == [ontraport.url] and len(filled.get("code", [])) == 1
-    )
-    assert not linked or complete
+    given = {name: values for name, values in filled.items() if values}
+    is_answer = given.get("state") == [known["STATE"]] and given.get("iss") == [ontraport.url]
+    assert not linked or (is_answer and len(given.get("code", [])) == 1 and not any(given.get("error", [])))
+    return bool(linked)
+
+
+def generated(chance: random.Random) -> dict[str, list[str]]:
+    """An answer with one thing or several done to it: a parameter lost, repeated, exchanged for another or for noise."""
+    parameters = {"code": [CODE], "state": ["STATE"], "iss": ["ISSUER"]}
+    for _ in range(chance.choice((0, 1, 1, 2, 5))):
+        noise = "".join(chr(chance.randrange(1, 0xD800)) for _ in range(chance.choice((0, 1, 20, 2000))))
+        value = chance.choice((noise, noise, "STATE", "ISSUER", CODE, "access_denied", "\0", "a" * 43))
+        name = chance.choice(NAMES)
+        parameters[name] = chance.choice(([], [value], [*parameters.get(name, []), value]))
+    return parameters
+
+
+def test_thousands_of_generated_callbacks_cost_neither_time_nor_memory(
+    browser: Client, ontraport: HostileServer
+) -> None:
+    """``HYPOTHESIS_EXAMPLES`` of them; Hypothesis itself, which remembers what it has tried, is left out of the measurement."""
+    chance = random.Random(7)
+    linked, slowest = 0, 0.0
+
+    def come(count: int) -> None:
+        nonlocal linked, slowest
+        for _ in range(count):
+            started = time.monotonic()
+            linked += is_linked(browser, ontraport, generated(chance))
+            slowest = max(slowest, time.monotonic() - started)
+            ontraport.requests.clear()
+
+    come(50)
+    linked, slowest = 0, 0.0
+    grown = growth_of(lambda: come(EXAMPLES))
+    print(f"{EXAMPLES} callbacks, {linked} links, all of them right, the slowest {slowest:.3f} s, {grown:+.1f} MB")
+    assert linked
+    assert slowest < DEADLINE
+    assert grown < 20
 
 
 REDIRECTS = [

@@ -8,71 +8,43 @@ from __future__ import annotations
 import base64
 import io
 import json
-import logging
-import pickle
 import socket
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from uuid import UUID
 
 import pytest
-import sentry_sdk
-from celery import current_app
+from celery import Celery
 from django.contrib import admin
 from django.contrib.auth import get_user_model
-from django.core.cache import cache, caches
+from django.contrib.sessions.models import Session
+from django.core import mail, signing
+from django.core.cache import cache
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import call_command
-from django.core.signing import loads
 from django.db import connection
 from django.http import HttpResponse
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import include, path, reverse
-from sentry_sdk.envelope import Envelope
-from sentry_sdk.integrations.celery import CeleryIntegration
-from sentry_sdk.integrations.django import DjangoIntegration
-from sentry_sdk.transport import Transport
+from django.utils import timezone
 
-from ontraport_connect import keys, linking, refreshing, revoking, tasks
-from ontraport_connect.models import OntraportAccount
+from ontraport_connect import keys, linking, notices, refreshing, revoking, tasks
+from ontraport_connect.exceptions import OntraportError
+from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status
 from ontraport_connect.secret import Secret
 from tests.hostile_server import Behaviour, HostileServer, answer, hostile_server, raw, reset
+from tests.marks import MARKS, hits
+from tests.sinks import SINKS, Sinks, bear_witness, logs, printed, receivers, sentry, warned
+from tests.test_notices import mailer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MARKS = {
-    "code": "Qh3vXk9LmZpW2sRtY7uB",
-    "access token": "aK8dJw5NcVx1GqHyE4Tz",
-    "refresh token": "rP6fSb0UoIl3MnDjC9Xe",
-    "second access token": "bL9eKx6OdWy2HrIzF5Ua",
-    "second refresh token": "sQ7gTc1VpJm4NoEkD0Yf",
-    "client secret": "cS5hUd2WqKn8OpFlE1Zg",
-    "API key": "kA4jYf7TrGm1BvNxW6Pd",
-    "encryption key": "eK2mZc8RsHv5XqLtJ9Gn-eK2mZc8RsHv5XqLtJ9Gn",
-}
-PART = 8
-
-
-def pieces(mark: str) -> Iterator[str]:
-    """A mark in parts of eight characters, and what base64 makes of it at each of the three offsets."""
-    texts = [mark, *(base64.b64encode(b"\0" * offset + mark.encode()).decode()[4:-4] for offset in range(3))]
-    for text in texts:
-        yield from (text[start : start + PART] for start in range(len(text) - PART + 1))
-
-
-def hits(sinks: dict[str, str], marks: dict[str, str]) -> list[tuple[str, str]]:
-    wanted = {piece: name for name, mark in marks.items() for piece in pieces(mark)}
-    return sorted(
-        {
-            (sink, wanted[text[start : start + PART]])
-            for sink, text in sinks.items()
-            for start in range(len(text) - PART + 1)
-            if text[start : start + PART] in wanted
-        }
-    )
+CALLBACK = "https://shop.example/ontraport/callback/"
 
 
 def tokens(first: bool = True, **more: Any) -> Behaviour:
@@ -95,16 +67,17 @@ def is_mcp(server: HostileServer) -> bool:
     return server.requests[-1].startswith(b"POST /mcp ")
 
 
-def echo(status: str, error: str) -> Behaviour:
+def echo(status: str, error: str, location: str = "") -> Behaviour:
     """Answer with what was asked, everywhere an answer has room."""
 
     def behave(server: HostileServer, connection: socket.socket) -> None:
         asked = server.requests[-1].decode(errors="replace").replace("\r\n", " ")
         body = {"error": error, "error_description": asked, "error_uri": f"https://x/?{asked}", asked: asked}
         head = "" if is_mcp(server) else asked
-        answer(json.dumps(body), status=f"{status} {head}", headers=f"X-Echo: {head}\r\nSet-Cookie: a={head}\r\n")(
-            server, connection
-        )
+        headers = f"X-Echo: {head}\r\nSet-Cookie: a={head}\r\n"
+        if location:
+            headers += f"Location: {location}?{quote(head)}\r\n"
+        answer(json.dumps(body), status=f"{status} {head}", headers=headers)(server, connection)
 
     return behave
 
@@ -125,7 +98,7 @@ FAULTS: dict[str, Behaviour] = {
     "an error of their own": echo("400", "canary"),
     "500": echo("500", ""),
     "429": echo("429", ""),
-    "redirect": answer("", status="307 X", headers="Location: http://127.0.0.1:1/\r\n"),
+    "redirect": echo("307", "", location="http://127.0.0.1:1/"),
     "a broken header": echo_broken,
     "the request as the answer": echo_status,
     "tokens that are none": tokens(token_type="mac"),
@@ -134,58 +107,23 @@ FAULTS: dict[str, Behaviour] = {
 }
 
 
-class Memory(Transport):
-    """Where Sentry's events go instead of to Sentry."""
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A person's browser, the site's workers, and the Ontraport that it knows."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.events: list[str] = []
-
-    def capture_envelope(self, envelope: Envelope) -> None:
-        self.events.extend(repr(item.payload.json) for item in envelope.items)
+    browser: Client
+    app: Celery
+    server: HostileServer
 
 
 @pytest.fixture
-def sentry() -> Iterator[Memory]:
-    """Sentry with its default settings: local variables, the request and breadcrumbs included."""
-    memory = Memory()
-    sentry_sdk.init(
-        dsn="http://key@127.0.0.1/1",
-        transport=memory,
-        auto_enabling_integrations=False,
-        integrations=[DjangoIntegration(), CeleryIntegration()],
-    )
-    yield memory
-    sentry_sdk.get_global_scope().set_client(None)
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    """Everything that any logger says, at its most talkative."""
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s %(args)s"))
-    root = logging.getLogger()
-    names = [
-        "",
-        "ontraport_connect",
-        "urllib3",
-        "requests",
-        "celery",
-        "django",
-        "django.db.backends",
-        "django.request",
-        "httpx2",
-        "mcp",
-    ]
-    before = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.DEBUG)
-    root.addHandler(handler)
-    yield stream
-    root.removeHandler(handler)
-    for name, level in before.items():
-        logging.getLogger(name).setLevel(level)
+def sinks() -> Iterator[Sinks]:
+    """Every sink, watched from now on."""
+    sinks = Sinks()
+    with ExitStack() as stack:
+        for watch in (sentry, logs, receivers):
+            stack.enter_context(watch(sinks))
+        yield sinks
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +133,17 @@ def server() -> Iterator[HostileServer]:
 
 
 @pytest.fixture
-def ontraport(server: HostileServer) -> Iterator[HostileServer]:
+def app() -> Iterator[Celery]:
+    """A Celery whose broker and results are in memory, where they can be read."""
+    app = Celery("canaries", broker="memory://", backend="cache+memory://", set_as_current=True)
+    app.conf.task_store_eager_result = True
+    yield app
+    app.control.purge()
+    app.close()
+
+
+@pytest.fixture
+def ontraport(server: HostileServer, app: Celery) -> Iterator[HostileServer]:
     server.requests.clear()
     endpoints = {
         "issuer": server.url,
@@ -204,7 +152,6 @@ def ontraport(server: HostileServer) -> Iterator[HostileServer]:
         "revocation_endpoint": f"{server.url}/revoke",
         "registration_endpoint": f"{server.url}/register",
     }
-    current_app.conf.update(broker_url="memory://", result_backend="cache+memory://")
     with override_settings(
         ONTRAPORT_CLIENT_ID="id",
         ONTRAPORT_CLIENT_SECRET=MARKS["client secret"],
@@ -212,19 +159,22 @@ def ontraport(server: HostileServer) -> Iterator[HostileServer]:
         ONTRAPORT_ENDPOINTS=endpoints,
         ONTRAPORT_MCP_URL=f"{server.url}/mcp",
         ONTRAPORT_REST_URL=f"{server.url}/1/",
-        ONTRAPORT_REDIRECT_URI="https://shop.example/ontraport/callback/",
+        ONTRAPORT_REDIRECT_URI=CALLBACK,
         ONTRAPORT_TIMEOUT=(1, 1),
         ONTRAPORT_RATE_WAIT=0,
+        ONTRAPORT_NOTIFY=True,
         ROOT_URLCONF=__name__,
+        **mailer("locmem"),
     ):
         yield server
 
 
 @pytest.fixture
-def browser(ontraport: HostileServer) -> Client:
-    client = Client(raise_request_exception=False)
-    client.force_login(get_user_model().objects.create_superuser("maya", password="demo"))
-    return client
+def site(ontraport: HostileServer, app: Celery) -> Site:
+    cache.clear()
+    browser = Client(raise_request_exception=False)
+    browser.force_login(get_user_model().objects.create_superuser("maya", "maya@shop.example", "demo"))
+    return Site(browser=browser, app=app, server=ontraport)
 
 
 def use(request: Any) -> HttpResponse:
@@ -234,183 +184,252 @@ def use(request: Any) -> HttpResponse:
     return HttpResponse(str(account))
 
 
+def fail(request: Any) -> HttpResponse:
+    """A view of the site that makes an error of its own from ours."""
+    try:
+        return use(request)
+    except OntraportError as error:
+        raise RuntimeError("This page is broken.") from error
+
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("ontraport/", include("ontraport_connect.urls")),
     path("use/", use),
+    path("fail/", fail),
 ]
 
 
-def visit(browser: Client, url: str) -> str:
-    """Ask through WSGI, as a server does, and return all that comes back."""
+def visit(sinks: Sinks, sink: str, site: Site, url: str, accept: str = "text/html") -> None:
+    """Ask through WSGI, as a server does, and look at all that comes back."""
     parts = urlsplit(url)
-    cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in browser.cookies.items())
     environ = {
         "REQUEST_METHOD": "GET",
         "PATH_INFO": parts.path,
         "QUERY_STRING": parts.query,
         "SERVER_NAME": "shop.example",
         "SERVER_PORT": "443",
-        "HTTP_COOKIE": cookies,
+        "HTTP_ACCEPT": accept,
+        "HTTP_COOKIE": "; ".join(f"{name}={morsel.value}" for name, morsel in site.browser.cookies.items()),
         "wsgi.input": io.BytesIO(),
         "wsgi.url_scheme": "https",
     }
-    heads: list[object] = []
-    start: Any = lambda status, headers, *rest: heads.extend([status, *headers])  # noqa: E731
+    begun: list[Any] = []
+    start: Any = lambda status, headers, *rest: begun.extend((status, headers))  # noqa: E731
     body = b"".join(WSGIHandler()(environ, start))
-    return f"{heads}\n{body.decode()}"
+    sinks.look_at_answer(sink, begun[0], begun[1], body.decode())
 
 
-def link(browser: Client, server: HostileServer, behaviour: Behaviour) -> str:
-    """Press the button and come back with a code, and return what the browser sees of it."""
-    url = browser.post(reverse("ontraport_connect:connect"))["Location"]
-    query = {"code": MARKS["code"], "state": parse_qs(urlsplit(url).query)["state"][0], "iss": server.url}
-    server.behaviour = behaviour
-    return url + visit(browser, f"{reverse('ontraport_connect:callback')}?{urlencode(query)}")
+def press(sinks: Sinks, browser: Client) -> str:
+    """Press the button, and return the state that went to Ontraport."""
+    response = browser.post(reverse("ontraport_connect:connect"))
+    sinks.look_at_response("page: connect", response)
+    return parse_qs(urlsplit(response["Location"]).query)["state"][0]
 
 
-def told_by(step: Callable[[], object]) -> str:
-    """What a step that fails tells with its text, its causes, its notes and the local variables of our own frames."""
-    try:
-        return repr(step())
-    except Exception as error:  # noqa: BLE001  # whatever it is, it is looked at
-        shown = traceback.TracebackException.from_exception(error, capture_locals=True)
-        shown.stack = traceback.StackSummary.from_list([frame for frame in shown.stack if frame.filename != __file__])
-        with suppress(TypeError):
-            return "".join(shown.format()) + repr(error) + repr(vars(error)) + repr(pickle.dumps(error))
-        return "".join(shown.format()) + repr(error) + repr(vars(error))
+def link(sinks: Sinks, site: Site, behaviour: Behaviour) -> None:
+    """Press the button and come back with a code."""
+    query = {"code": MARKS["code"], "state": press(sinks, site.browser), "iss": site.server.url}
+    site.server.behaviour = behaviour
+    url = f"{reverse('ontraport_connect:callback')}?{urlencode(query)}"
+    sinks.look_at_messages(sinks.look_at_response("page: after the callback", site.browser.get(url)).cookies)
+    visit(sinks, "page: after the callback", site, url)
 
 
-def database() -> str:
-    """Every cell of every table, as it stands there; sessions as they read."""
-    cells = []
-    with connection.cursor() as cursor:
-        for table in connection.introspection.table_names(cursor):
-            cursor.execute(f'SELECT * FROM "{table}"')  # noqa: S608
-            cells += [
-                bytes(cell).decode("latin-1") if isinstance(cell, (bytes, memoryview)) else str(cell)
-                for row in cursor.fetchall()
-                for cell in row
-            ]
-        cursor.execute("SELECT session_data FROM django_session")
-        salt = "django.contrib.sessions.SessionStore"
-        cells += [str(loads(data, salt=salt, serializer=Json)) for (data,) in cursor.fetchall()]
-    return "\n".join(cells)
+def make_due(**values: Any) -> None:
+    """Undo what the last refresh did to the accounts."""
+    defaults = {"status": Status.CONNECTED, "failures": 0, "lease_until": None}
+    OntraportAccount.objects.update(**{**defaults, **values})
 
 
-class Json:
-    def loads(self, data: bytes) -> Any:
-        return json.loads(data)
+def link_and_refresh(sinks: Sinks, site: Site, failing: Behaviour) -> None:
+    link(sinks, site, failing)
+    link(sinks, site, tokens())
+    account = OntraportAccount.objects.get()
+    sinks.look_at_account(account)
+    account.access_token = Secret(MARKS["access token"])
+    sinks.look_at_account(account)
+    site.server.behaviour = failing
+    sinks.attempt(lambda: refreshing.refresh(OntraportAccount.objects.get()))
+    for sink, debug, accept in (
+        ("report to the site's admins", False, "text/html"),
+        ("debug page", True, "text/html"),
+        ("debug report in plain text", True, "text/plain"),
+    ):
+        for url in ("/use/", "/fail/"):
+            make_due()
+            with override_settings(DEBUG=debug):
+                visit(sinks, sink, site, url, accept)
+    sinks.attempt(lambda: OntraportAccount.objects.get().mcp("get_account_info"))
+    sinks.attempt(lambda: OntraportAccount.objects.get().rest("GET", "Contacts"))
 
-    def dumps(self, value: Any) -> bytes:
-        return json.dumps(value).encode()
+
+def work(sinks: Sinks, app: Celery) -> None:
+    """What beat and the workers do."""
+    make_due(refresh_at=timezone.now() - timedelta(days=1))
+    pks = list(OntraportAccount.objects.values_list("pk", flat=True))
+    sinks.attempt(tasks.refresh_expiring_tokens)
+    tasks.refresh_accounts.delay(pks)
+    for task, args in (
+        (tasks.refresh_accounts, [pks]),
+        (tasks.check_keys, []),
+        (tasks.deliver_revocations, []),
+        (tasks.refresh_accounts, ["no ids"]),
+    ):
+        sinks.attempt(lambda task=task, args=args: vars(task.apply(args=args, ignore_result=False)))  # type: ignore[misc]
+    sinks.look_at_queue(app)
+    backend: Any = app.backend
+    sinks.add("results of tasks", backend.client.cache)
 
 
-def pages(browser: Client) -> str:
+def link_key(sinks: Sinks, site: Site, failing: Behaviour) -> None:
+    account = OntraportAccount.objects.get()
+    owner = linking.Owner(user=account.user, tenant=None)
+    pair: dict[str, Any] = {"app_id": Secret("an-app-id"), "api_key": Secret(MARKS["API key"])}
+    sinks.attempt(lambda: keys.link(owner, **pair))
+    form = {"app_id": "an-app-id", "api_key": MARKS["API key"]}
+    url = reverse("ontraport_connect:connect_key")
+    sinks.look_at_response("page: form with a key that failed", site.browser.post(url, form))
+    site.server.behaviour = answer('{"code": 0, "data": [], "account_id": 7}')
+    sinks.look_at_response("page: connect with a key", site.browser.post(url, form))
+    linked = OntraportAccount.objects.get(method="api_key")
+    sinks.look_at_account(linked)
+    site.server.behaviour = failing
+    sinks.attempt(lambda: linked.rest("GET", "Contacts"))
+    sinks.attempt(lambda: linked.mcp("get_account_info"))
+    OntraportAccount.objects.update(status=Status.CONNECTED)
+
+
+def command(sinks: Sinks, capfd: pytest.CaptureFixture[str]) -> None:
+    """Every subcommand, for people and for machines."""
+    out, err = io.StringIO(), io.StringIO()
+    err.write("this-is-watched")
+    uid = str(OntraportAccount.objects.filter(method="oauth").get().uid)
+    for arguments in (
+        *(["check"], ["accounts"], ["refresh", uid], ["refresh", "--all"], ["rotate-keys"], ["register", "--again"]),
+        *(["disconnect", str(UUID(int=0))],),
+    ):
+        for json_too in ([], ["--json"]):
+            sinks.attempt(lambda: call_command("ontraport", *arguments, *json_too, stdout=out, stderr=err))  # noqa: B023
+    sinks.add("stdout of commands", printed(out))
+    sinks.add("stderr of commands", printed(err))
+    call_command("dumpdata", stdout=out)
+    sinks.add("dumpdata", out.getvalue())
+    said = capfd.readouterr()
+    sinks.add("stdout of the process", said.out)
+    sinks.add("stderr of the process", said.err)
+
+
+def look_at_pages(sinks: Sinks, browser: Client) -> None:
     """Everything that a person can look at, of the site and of the admin."""
-    urls = [reverse(f"ontraport_connect:{name}") for name in ("accounts", "connect", "connect_key", "client_metadata")]
-    urls += [reverse("ontraport_connect:problem", args=[code]) for code in ("unavailable", "misconfigured", "refused")]
-    urls += [
-        reverse("admin:ontraport_connect_ontraportaccount_changelist") + query for query in ("", "?q=maya", "?q=a")
+    own, staff = "ontraport_connect:", "admin:ontraport_connect_ontraportaccount_"
+    pages = [
+        ("page: accounts", reverse(f"{own}accounts")),
+        ("page: connect", reverse(f"{own}connect")),
+        ("page: connect with a key", reverse(f"{own}connect_key")),
+        ("page: client metadata", reverse(f"{own}client_metadata")),
+        ("admin: list", reverse(f"{staff}changelist")),
+        ("admin: at a glance", reverse(f"{staff}glance")),
+        ("admin: events", reverse("admin:ontraport_connect_ontraportevent_changelist")),
+        *(("page: problem", reverse(f"{own}problem", args=[code])) for code in ("unavailable", "refused", "failed")),
+        *(("admin: search", reverse(f"{staff}changelist") + f"?q={words}") for words in ("maya", "a", "7")),
     ]
     for account in OntraportAccount.objects.all():
-        urls += [
-            reverse(f"admin:ontraport_connect_ontraportaccount_{name}", args=[account.pk])
-            for name in ("change", "history", "delete")
-        ]
-    answers = [browser.get(url) for url in urls]
-    return "\n".join(f"{dict(each.headers)} {each.content.decode()}" for each in answers)
+        for sink, name in (("account", "change"), ("history", "history"), ("disconnect", "delete")):
+            pages.append((f"admin: {sink}", reverse(f"{staff}{name}", args=[account.pk])))
+    for sink, url in pages:
+        sinks.look_at_response(sink, browser.get(url))
 
 
-def queued() -> str:
-    """The messages that wait for the workers, as they lie at the broker."""
-    messages = []
-    with current_app.connection_for_read() as broker, suppress(Exception):
-        queue = broker.SimpleQueue("celery")
-        while True:
-            message = queue.get(block=False)
-            messages.append(f"{message.headers} {message.payload}")
-    return "\n".join(messages)
+def act_as_staff(sinks: Sinks, browser: Client) -> None:
+    selected = [str(pk) for pk in OntraportAccount.objects.values_list("pk", flat=True)]
+    url = reverse("admin:ontraport_connect_ontraportaccount_changelist")
+    for action in ("refresh_now", "disconnect"):
+        form = {"action": action, "_selected_action": selected}
+        response = sinks.look_at_response("admin: actions", browser.post(url, form))
+        sinks.look_at_messages(response.cookies)
+        sinks.look_at_response("admin: actions", browser.get(url))
 
 
-def commands() -> str:
-    stream = io.StringIO()
-    for name in (["check"], ["accounts"], ["refresh", "--all"], ["rotate-keys"]):
-        with suppress(Exception, SystemExit):
-            call_command("ontraport", *name, stdout=stream, stderr=stream)
-    call_command("dumpdata", "ontraport_connect", stdout=stream)
-    return stream.getvalue()
+def link_with_other_sessions(sinks: Sinks) -> None:
+    """An attempt that waits in a cookie, and one that waits in the cache."""
+    for engine in ("signed_cookies", "cache"):
+        with override_settings(SESSION_ENGINE=f"django.contrib.sessions.backends.{engine}"):
+            other = Client()
+            other.force_login(get_user_model().objects.get())
+            press(sinks, other)
+            if engine == "signed_cookies":
+                cookie, salt = other.cookies["sessionid"].value, "django.contrib.sessions.backends.signed_cookies"
+                sinks.add("session in the cookie", cookie, signing.loads(cookie, salt=salt))
+    sinks.look_at_cache()
 
 
-def objects() -> str:
-    """What a programmer sees who looks at an account."""
-    shown = []
+def write_to_people(sinks: Sinks) -> None:
+    account = OntraportAccount.objects.filter(method="oauth").get()
+    OntraportAccount.objects.filter(pk=account.pk).update(status=Status.NEEDS_RECONNECT, notified_at=None)
+    OntraportEvent.objects.all().delete()
+    OntraportEvent.record(account, EventKind.NEEDS_RECONNECT, "http_500")
+    OntraportEvent.objects.update(at=timezone.now() - timedelta(minutes=10))
+    sinks.attempt(notices.send_due)
+    for message in mail.outbox:
+        sinks.add("e-mails", message.message().as_string(), vars(message))
+
+
+def disconnect(sinks: Sinks, browser: Client) -> None:
     for account in OntraportAccount.objects.all():
-        shown += [
-            repr(account),
-            str(account),
-            repr(vars(account)),
-            repr(account.access_token),
-            repr(pickle.dumps(account)),
-        ]
-        shown += [json.dumps(vars(account), default=str), repr(account.auth()), repr(vars(account.auth()))]
-        account.access_token = Secret(MARKS["access token"])
-        shown += [repr(vars(account)), told_by(lambda account=account: pickle.dumps(account))]  # type: ignore[misc]
-    return "\n".join(shown)
+        url = reverse("ontraport_connect:disconnect", args=[account.uid])
+        sinks.look_at_messages(sinks.look_at_response("page: accounts", browser.post(url)).cookies)
+    sinks.attempt(lambda: revoking.deliver_due(10))
+
+
+def run_all(sinks: Sinks, site: Site, failing: Behaviour, capfd: pytest.CaptureFixture[str]) -> None:
+    """Every flow, with an Ontraport that fails in this way wherever it is asked, and one that answers in between."""
+
+    def observed(server: HostileServer, connection: socket.socket) -> None:
+        sinks.look_at_stacks()
+        failing(server, connection)
+
+    bear_witness(sinks)
+    link_and_refresh(sinks, site, observed)
+    link_key(sinks, site, observed)
+    work(sinks, site.app)
+    make_due()
+    site.server.behaviour = tokens(first=False)
+    sinks.attempt(lambda: refreshing.refresh(OntraportAccount.objects.get(method="oauth")))
+    sinks.look_at_account(OntraportAccount.objects.get(method="oauth"))
+    site.server.behaviour = observed
+    look_at_pages(sinks, site.browser)
+    make_due()
+    act_as_staff(sinks, site.browser)
+    command(sinks, capfd)
+    link_with_other_sessions(sinks)
+    sinks.look_at_database()
+    write_to_people(sinks)
+    sinks.look_at_database()
+    disconnect(sinks, site.browser)
+    sinks.look_at_database()
+    sinks.add("session in the database", *(row.get_decoded() for row in Session.objects.all()))
+    sinks.look_at_process()
+    sinks.look_at_cache()
+    sinks.add("addresses that are asked", *(request.split(b"\r\n")[0].decode() for request in site.server.requests))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_flow_and_no_fault_leaves_a_secret_anywhere(
-    browser: Client, ontraport: HostileServer, fault: str, sentry: Memory, log: io.StringIO
+    site: Site, fault: str, sinks: Sinks, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    sinks: dict[str, str] = {}
-    failing = FAULTS[fault]
-    with CaptureQueriesContext(connection):
-        sinks["a link that fails, as the browser sees it"] = link(browser, ontraport, failing)
-        sinks["a link, as the browser sees it"] = link(browser, ontraport, tokens())
-        account = OntraportAccount.objects.get()
-        sinks["objects"] = objects()
-        ontraport.behaviour = failing
-        sinks["a refresh that fails"] = told_by(lambda: refreshing.refresh(OntraportAccount.objects.get()))
-        for debug in (False, True):
-            OntraportAccount.objects.update(status="connected", failures=0, lease_until=None)
-            with override_settings(DEBUG=debug):
-                sinks[f"a page that fails, DEBUG={debug}"] = visit(browser, "/use/")
-        OntraportAccount.objects.update(
-            status="connected", failures=0, lease_until=None, refresh_at="2020-01-01T00:00Z"
-        )
-        sinks["the beat task"] = told_by(tasks.refresh_expiring_tokens)
-        sinks["the worker's task"] = told_by(lambda: tasks.refresh_accounts.apply(args=([account.pk],)).result)
-        sinks["messages to the workers"] = queued()
-        sinks["a call with OAuth"] = told_by(lambda: OntraportAccount.objects.get().mcp("get_account_info"))
-        owner = linking.Owner(user=account.user, tenant=None)
-        pair: dict[str, Any] = {"app_id": Secret("an-app-id"), "api_key": Secret(MARKS["API key"])}
-        sinks["a key pair that fails"] = told_by(lambda: keys.link(owner, **pair))
-        form = {"app_id": "an-app-id", "api_key": MARKS["API key"]}
-        posted = browser.post(reverse("ontraport_connect:connect_key"), form)
-        sinks["the form of a key pair that fails"] = posted.content.decode()
-        ontraport.behaviour = answer('{"code": 0, "data": [], "account_id": 7}')
-        linked = keys.link(owner, **pair)
-        ontraport.behaviour = failing
-        sinks["a call with a key pair"] = told_by(lambda: linked.rest("GET", "Contacts"))
-        ontraport.behaviour = tokens(first=False)
-        OntraportAccount.objects.filter(pk=account.pk).update(status="connected", lease_until=None)
-        sinks["a refresh"] = told_by(lambda: refreshing.refresh(OntraportAccount.objects.get(pk=account.pk)))
-        sinks["commands"] = commands()
-        sinks["pages"] = pages(browser)
-        ontraport.behaviour = failing
-        sinks["a disconnect"] = told_by(lambda: linking.unlink(OntraportAccount.objects.get(pk=account.pk)))
-        sinks["revocations"] = told_by(lambda: revoking.deliver_due(10))
-        sinks["the database"] = database()
-    sinks["the log"] = log.getvalue()
-    sinks["Sentry"] = "\n".join(sentry.events)
-    sinks["the cache"] = repr(vars(cache)) + repr(vars(caches["default"]))
-    sinks["cookies"] = str(browser.cookies)
-    sinks["addresses of requests"] = "\n".join(
-        request.split(b"\r\n")[0].decode(errors="replace") for request in ontraport.requests
-    )
-    assert hits(sinks, MARKS) == []
-    assert all(text for name, text in sinks.items() if name != "messages to the workers")
+    with CaptureQueriesContext(connection) as queries, warned(sinks):
+        run_all(sinks, site, FAULTS[fault], capfd)
+    sinks.add("SQL statements", *(query["sql"] for query in queries.captured_queries))
+    texts = sinks.texts()
+    assert hits(texts, MARKS) == []
+    silent = [name for name, witness in SINKS.items() if witness not in texts[name]]
+    assert not silent, silent
+
+
+def test_there_are_at_least_thirty_sinks() -> None:
+    assert len(SINKS) >= 30
+    assert all(SINKS.values())
 
 
 def test_the_search_finds_what_is_there() -> None:
@@ -421,27 +440,32 @@ def test_the_search_finds_what_is_there() -> None:
             mark[5:13],
             f"x{base64.b64encode(b'Bearer ' + mark.encode()).decode()}",
             f"%20{mark[2:]}%20",
+            quote(mark, safe=""),
+            "".join(f"%{byte:02x}" for byte in mark.encode()),
+            repr(mark.encode().hex()),
+            *(base64.urlsafe_b64encode(b"." * offset + mark.encode()).decode() for offset in range(3)),
         ):
-            assert (("sink", name)) in hits({"sink": text}, MARKS)
+            for offset in range(4):
+                assert hits({"sink": "." * offset + text}, MARKS) == [("sink", name)]
 
 
-def test_a_callback_that_fails_reports_its_error_without_its_address(
-    browser: Client, ontraport: HostileServer, sentry: Memory, log: io.StringIO
-) -> None:
+def test_a_callback_that_fails_reports_its_error_without_its_address(site: Site, sinks: Sinks) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE ontraport_connect_ontraportusedstate RENAME TO away")
     try:
-        shown = link(browser, ontraport, tokens())
+        link(sinks, site, tokens())
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE away RENAME TO ontraport_connect_ontraportusedstate")
-    assert "/problem/failed/" in shown
-    assert any("Linking failed" in event for event in sentry.events)
-    assert hits({"Sentry": "\n".join(sentry.events), "log": log.getvalue(), "page": shown}, MARKS) == []
+    texts = sinks.texts()
+    assert "/problem/failed/" in texts["redirects"]
+    assert "Linking failed" in texts["Sentry"]
+    assert hits(texts, MARKS) == []
 
 
-def test_sentry_sees_local_variables_here(browser: Client, ontraport: HostileServer, sentry: Memory) -> None:
-    link(browser, ontraport, tokens())
-    ontraport.behaviour = FAULTS["500"]
-    visit(browser, "/use/")
-    assert any("'vars'" in event and "status 500" in event for event in sentry.events)
+def test_sentry_sees_local_variables_here(site: Site, sinks: Sinks) -> None:
+    link(sinks, site, tokens())
+    site.server.behaviour = FAULTS["500"]
+    visit(sinks, "debug page", site, "/use/")
+    assert "'vars'" in sinks.texts()["Sentry"]
+    assert "status 500" in sinks.texts()["Sentry"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -36,6 +38,11 @@ from ontraport_connect.provider import (
 from ontraport_connect.secret import Secret
 from ontraport_connect.transport import Transport
 from tests.hostile_server import HostileServer, KeepAlive, answer, hostile_server
+from tests.memory import growth_of
+
+EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "200"))
+DEADLINE = 3.0
+"""Seconds in which every answer has its verdict: those to connect and those to read."""
 
 GOOD = {
     "access_token": "access",
@@ -288,18 +295,77 @@ BODIES = st.one_of(
 )
 
 
-@given(body=BODIES, status=st.sampled_from([200, 201, 204, 302, 400, 401, 403, 404, 429, 500, 503]))
-@settings(max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "200")), deadline=None)
+STATUSES = (200, 201, 204, 302, 400, 401, 403, 404, 429, 500, 503)
+
+
+@given(body=BODIES, status=st.sampled_from(STATUSES))
+@settings(max_examples=EXAMPLES, deadline=timedelta(seconds=DEADLINE))
 def test_no_body_and_no_status_is_more_than_a_grant_or_a_typed_error(
     server: HostileServer, transport: Transport, body: bytes | str, status: int
 ) -> None:
+    is_granted(server, transport, body, status)
+
+
+def is_granted(server: HostileServer, transport: Transport, body: bytes | str, status: int) -> bool:
+    """Tell whether a body makes a grant, and then a sane one; what is no typed error is let through."""
     try:
         grant = refresh(server, transport, body, status=f"{status} X")
     except OntraportError:
-        return
+        return False
     assert status == 200
     assert grant.access_token.reveal().isascii()
     assert 0 < grant.lifetime <= LONGEST_LIFETIME
+    return True
+
+
+def mutated(chance: random.Random) -> bytes:
+    """The good answer with a few bytes changed, doubled, lost or moved, or one member made something else."""
+    members: dict[str, object] = dict(GOOD)
+    if chance.random() < 0.5:
+        values: tuple[object, ...] = (
+            None,
+            0,
+            -1,
+            1e308,
+            "",
+            " ",
+            "\0",
+            [],
+            {},
+            True,
+            "a" * 9000,
+            "\u202e",
+            [[]] * 50,
+            {"a": 1},
+        )
+        members[chance.choice([*GOOD, "error", "id_token"])] = chance.choice(values)
+    body = bytearray(json.dumps(members).encode())
+    for _ in range(chance.choice((0, 1, 1, 2, 8))):
+        at = chance.randrange(len(body) + 1)
+        body[at : at + chance.choice((0, 1, 5))] = chance.randbytes(chance.choice((0, 1, 5))) or body[:at]
+    return bytes(body[: chance.choice((None, None, None, chance.randrange(len(body) + 1)))])
+
+
+def test_thousands_of_mutated_bodies_cost_neither_time_nor_memory(server: HostileServer, transport: Transport) -> None:
+    """``HYPOTHESIS_EXAMPLES`` of them; Hypothesis itself, which remembers what it has tried, is left out of the measurement."""
+    chance = random.Random(7)
+    granted, slowest = 0, 0.0
+
+    def send(count: int) -> None:
+        nonlocal granted, slowest
+        for _ in range(count):
+            started = time.monotonic()
+            granted += is_granted(server, transport, mutated(chance), chance.choice((200, 200, *STATUSES)))
+            slowest = max(slowest, time.monotonic() - started)
+            server.requests.clear()
+
+    send(100)
+    granted, slowest = 0, 0.0
+    grown = growth_of(lambda: send(EXAMPLES))
+    print(f"{EXAMPLES} bodies, {granted} grants, the slowest {slowest:.3f} s, {grown:+.1f} MB")
+    assert granted
+    assert slowest < DEADLINE
+    assert grown < 20
 
 
 OPERATOR, CUSTOMER, LATER = OntraportMisconfigured, ReconnectRequired, OntraportUnavailable
