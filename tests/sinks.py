@@ -91,6 +91,7 @@ SINKS: Mapping[str, str] = {
     "page: client metadata": "redirect_uris",
     "page: form with a key that failed": "</form>",
     "page: after the callback": "302 Found",
+    "page: of the site": "200 OK",
     "debug page": "Exception Value",
     "debug report in plain text": "Traceback",
     "report to the site's admins": "Traceback",
@@ -205,8 +206,6 @@ class Sinks:
         self.add(sink, status, body)
         for name, value in headers:
             self.add("redirects" if name == "Location" else "headers of responses", f"{name}: {value}")
-            if name == "Set-Cookie":
-                self.add("cookies of responses", value)
 
     def look_at_messages(self, cookies: Any) -> None:
         """The messages that wait in a browser's cookie for the next page."""
