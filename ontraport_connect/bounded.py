@@ -76,3 +76,9 @@ class BoundedAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+    def close(self) -> None:
+        """Close every connection now; urllib3 does when the pool is freed, which after an error is whenever garbage is collected."""
+        for key in self.poolmanager.pools.keys():  # noqa: SIM118  # it cannot be iterated
+            self.poolmanager.pools[key].close()
+        super().close()
