@@ -141,7 +141,7 @@ def is_save(sql: str) -> bool:
 
 
 def window(how: str) -> None:
-    """Refresh every account, each alone or all in batches; print when each was known to be committed, by the machine's monotonic clock."""
+    """Refresh every account, each alone or a hundred in a batch; print when each was known to be committed (``time.monotonic()``)."""
     saved: dict[int, float] = {}
     accounts = {account.pk: account for account in OntraportAccount.objects.all()}
 
@@ -155,8 +155,8 @@ def window(how: str) -> None:
     with connection.execute_wrapper(watch):
         if how == "batch":
             pks = list(accounts)
-            for at in range(0, len(pks), batches.BATCH_SIZE):
-                batches.refresh_batch(pks[at : at + batches.BATCH_SIZE])
+            for at in range(0, len(pks), 100):
+                batches.refresh_batch(pks[at : at + 100])
         else:
             for account in accounts.values():
                 refreshing.refresh(account)
