@@ -276,6 +276,25 @@ def test_who_started_is_who_completes(browser: Client, ontraport: HostileServer)
     assert "ontraport_connect.problem" not in victim.session
 
 
+def test_people_are_known_by_their_id_and_never_by_their_e_mail_address(
+    browser: Client, ontraport: HostileServer, maya: Any
+) -> None:
+    """Nor by a name that differs in case only."""
+    maya.email = "maya@shop.example"
+    maya.save()
+    twin = get_user_model().objects.create_user("Maya", email=maya.email)
+    other = Client()
+    other.force_login(twin)
+    sent = press(browser)
+    move(browser.session[state.SESSION_KEY], other)
+    assert_refused(come_back(other, good(ontraport, sent)), ontraport, "other_owner")
+    account = OntraportAccount.objects.create(user=maya, label="Harbour Street Coffee")
+    for name in ("reconnect", "disconnect", "rename", "make_default"):
+        assert other.post(reverse(f"ontraport_connect:{name}", args=[account.uid])).status_code == 404
+    assert "Harbour" not in other.get(reverse("ontraport_connect:accounts")).content.decode()
+    assert "Harbour" in browser.get(reverse("ontraport_connect:accounts")).content.decode()
+
+
 def tenant_of(request: HttpRequest) -> str:
     return request.headers.get("X-Tenant", "")
 
@@ -528,7 +547,7 @@ def test_thousands_of_generated_callbacks_cost_neither_time_nor_memory(
             slowest = max(slowest, time.monotonic() - started)
             ontraport.requests.clear()
 
-    come(50)
+    come(50 + EXAMPLES // 20)
     linked, slowest = 0, 0.0
     grown = growth_of(lambda: come(EXAMPLES))
     print(f"{EXAMPLES} callbacks, {linked} links, all of them right, the slowest {slowest:.3f} s, {grown:+.1f} MB")
