@@ -201,7 +201,7 @@ urlpatterns = [
 
 
 def visit(sinks: Sinks, sink: str, site: Site, url: str, accept: str = "text/html") -> None:
-    """Ask through WSGI, as a server does, and look at all that comes back."""
+    """Ask through WSGI, as a server does, where error reporters know the request, and look at all that comes back."""
     parts = urlsplit(url)
     environ = {
         "REQUEST_METHOD": "GET",
@@ -217,6 +217,9 @@ def visit(sinks: Sinks, sink: str, site: Site, url: str, accept: str = "text/htm
     begun: list[Any] = []
     start: Any = lambda status, headers, *rest: begun.extend((status, headers))  # noqa: E731
     body = b"".join(WSGIHandler()(environ, start))
+    for name, value in begun[1]:
+        if name == "Set-Cookie":
+            site.browser.cookies.load(value)
     sinks.look_at_answer(sink, begun[0], begun[1], body.decode())
 
 
@@ -232,8 +235,8 @@ def link(sinks: Sinks, site: Site, behaviour: Behaviour) -> None:
     query = {"code": MARKS["code"], "state": press(sinks, site.browser), "iss": site.server.url}
     site.server.behaviour = behaviour
     url = f"{reverse('ontraport_connect:callback')}?{urlencode(query)}"
-    sinks.look_at_messages(sinks.look_at_response("page: after the callback", site.browser.get(url)).cookies)
     visit(sinks, "page: after the callback", site, url)
+    sinks.look_at_messages(site.browser.cookies)
 
 
 def make_due(**values: Any) -> None:
