@@ -19,10 +19,12 @@ from .database import alias, in_transaction
 from .exceptions import OntraportError
 from .models import Method, OntraportAccount
 from .saving import Lease, Outcome
+from .transport import Transport
 
 logger = logging.getLogger("ontraport_connect")
 
-BATCH_SIZE = 100
+BATCH_SIZE = 320
+"""Ten rounds of calls at the concurrency that is the default: the last round, which is never full, costs little of the whole."""
 
 LONGEST_BATCH = 20.0
 """Seconds after which a batch takes no more accounts on, so that a worker which is told to stop can do so; the rest stays due."""
@@ -56,7 +58,7 @@ def refresh_batch(pks: Sequence[int], seconds: float = LONGEST_BATCH) -> dict[st
         return {error.code: len(pks)}
     # The one that probes is any, lest the site wait for one account that nobody can refresh.
     ordered = random.sample(pks, len(pks)) if is_probe else list(pks)
-    return _Batch(ordered, is_probe=is_probe).refresh(seconds)
+    return _Batch(ordered, is_probe=is_probe, seconds=seconds).refresh()
 
 
 def _due(pks: Sequence[int]) -> Any:
@@ -83,57 +85,74 @@ def _refresh_one_by_one(pks: Sequence[int]) -> dict[str, int]:
 class _Batch:
     """Claims and saves in this thread, on its one connection; the calls run in others. A slow account holds up no other."""
 
-    def __init__(self, pks: list[int], *, is_probe: bool) -> None:
+    def __init__(self, pks: list[int], *, is_probe: bool, seconds: float) -> None:
         self.concurrency = max(1, min(conf.ONTRAPORT_REFRESH_CONCURRENCY, len(pks)))
-        self.room = 1 if is_probe else self.concurrency
+        # Half as many again wait for a thread, so that none is idle while this one claims and saves.
+        self.most = self.concurrency + self.concurrency // 2
+        self.room = 1 if is_probe else self.most
         self.is_probe = is_probe
+        self.end = time.monotonic() + seconds
+        self.is_stopped = False
         self.pks = deque(pks)
         self.claimed: deque[Lease] = deque()
-        self.in_flight: dict[Future[Outcome], Lease] = {}
-        self.done: SimpleQueue[Future[Outcome]] = SimpleQueue()
+        self.started: dict[Future[Outcome | None], Lease] = {}
+        self.done: SimpleQueue[Future[Outcome | None]] = SimpleQueue()
         self.counts: Counter[str] = Counter()
 
-    def refresh(self, seconds: float) -> dict[str, int]:
+    def refresh(self) -> dict[str, int]:
         """Whatever ends this, an error or a signal: what was sent is waited for and saved, what was not is given back."""
-        started = time.monotonic()
         with (
             service.new_transport(pool_size=self.concurrency) as transport,
             ThreadPoolExecutor(self.concurrency, thread_name_prefix="ontraport-refresh") as threads,
         ):
             try:
                 while True:
-                    if time.monotonic() - started > seconds:
-                        self.room = 0
-                    while len(self.in_flight) < self.room and (lease := self.next_lease()) is not None:
-                        future = threads.submit(refreshing.call, lease, transport)
-                        self.in_flight[future] = lease
+                    while len(self.started) < self.room and (lease := self.next_lease()) is not None:
+                        future = threads.submit(self.call, lease, transport)
+                        self.started[future] = lease
                         future.add_done_callback(self.done.put)
-                    if not self.in_flight:
+                    if not self.started:
                         return dict(self.counts)
                     self.finish(self.done.get())
             finally:
-                for future in list(self.in_flight):
+                self.is_stopped = True
+                for future in list(self.started):
                     self.finish(future)
                 for lease in self.claimed:
                     saving.let_go(lease)
 
     def next_lease(self) -> Lease | None:
-        """Claim as many at once as there is room for."""
+        """Claim as many at once as there are threads."""
+        if self.is_over():
+            return None
         while not self.claimed and self.pks:
-            pks = [self.pks.popleft() for _ in range(min(self.room, len(self.pks)))]
+            pks = [self.pks.popleft() for _ in range(min(self.room, self.concurrency, len(self.pks)))]
             self.claimed.extend(refreshing.claim(_due(pks), pks, is_probe=self.is_probe))
         return self.claimed.popleft() if self.claimed else None
 
-    def finish(self, future: Future[Outcome]) -> None:
+    def is_over(self) -> bool:
+        return self.is_stopped or time.monotonic() > self.end
+
+    def call(self, lease: Lease, transport: Transport) -> Outcome | None:
+        """Runs in a thread. ``None``: the batch is over, and nothing was sent."""
+        if self.is_over():
+            return None
+        outcome = refreshing.call(lease, transport)
+        if isinstance(outcome, OntraportError) and saving.concerns_all(outcome, lease.account):
+            self.is_stopped = True
+        return outcome
+
+    def finish(self, future: Future[Outcome | None]) -> None:
         """Save one outcome; what goes wrong with one account must not keep the answers of the others from being saved."""
-        lease, outcome = self.in_flight[future], future.result()
+        lease, outcome = self.started[future], future.result()
         try:
-            saving.settle(lease, outcome, read=False)
+            if outcome is None:
+                saving.let_go(lease)
+            else:
+                saving.settle(lease, outcome, read=False)
         except Exception:
             logger.exception("The outcome of refreshing account %s could not be saved.", lease.account.uid)
-        del self.in_flight[future]
-        self.counts[outcome.code if isinstance(outcome, OntraportError) else "refreshed"] += 1
-        if isinstance(outcome, OntraportError) and saving.concerns_all(outcome, lease.account):
-            self.room = 0
-        elif self.room:
-            self.room = self.concurrency
+        del self.started[future]
+        if outcome is not None:
+            self.counts[outcome.code if isinstance(outcome, OntraportError) else "refreshed"] += 1
+        self.room = self.most

@@ -143,8 +143,8 @@ def test_a_row_that_another_transaction_holds_is_passed_over(strict: StrictServe
 def test_an_answer_that_concerns_all_stops_the_batch_and_gives_the_rest_back(
     strict: StrictServer, answer: dict[str, Any], code: str
 ) -> None:
-    strict.behave(**answer)
-    strict.behave("g1", delay=0.2)
+    strict.behave(**answer, delay=0.2)
+    strict.behave("g1", delay=0.4)
     pks = many(10)
     with override_settings(ONTRAPORT_REFRESH_CONCURRENCY=2):
         assert batches.refresh_batch(pks) == {code: 1, "refreshed": 1}
@@ -253,7 +253,8 @@ def test_a_database_that_goes_away_in_the_middle_loses_no_answer(strict: StrictS
         pytest.raises(OperationalError),
     ):
         batches.refresh_batch(pks)
-    assert sum(token.endswith(".1") for token in tokens(pks)) == strict.requests == 4
+    assert sum(token.endswith(".1") for token in tokens(pks)) == strict.requests >= 2
+    assert not OntraportAccount.objects.exclude(lease_until=None).exists()
 
 
 def test_an_answer_that_cannot_be_saved_does_not_keep_the_others_from_it(

@@ -57,8 +57,8 @@ class Site:
         return self.directory / f"{next(self.numbers)}.log"
 
     @contextmanager
-    def worker(self, *options: str) -> Iterator[Process]:
-        """A Celery worker of this site, ready for work."""
+    def worker(self, *options: str, **settings: Any) -> Iterator[Process]:
+        """A Celery worker of this site, ready for work, with these settings besides."""
         quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING")
         process = Process(
             *(sys.executable, "-m", "celery", "-A", "tests.celery_app", "worker", *quiet, *options),

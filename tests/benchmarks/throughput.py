@@ -24,8 +24,8 @@ LOOPED = 100
 def measure(site: Site, count: int) -> list[dict[str, Any]]:
     rates: dict[str, Callable[[], float]] = {
         "a  requests alone, 32 threads, no database": lambda: bare(site, count),
-        "b  this app, one Celery worker process": lambda: this_app(site, count, "1"),
-        "b2 this app, two Celery worker processes": lambda: this_app(site, count, "2"),
+        "b  this app, a Celery worker of two processes, 16 calls each": lambda: this_app(site, count, 2),
+        "b1 this app, a Celery worker of one process, 32 calls": lambda: this_app(site, count, 1),
         "c  one Celery task per account, 32 threads": lambda: one_task_each(site, count),
     }
     if find_spec("social_core") and find_spec("authlib"):
@@ -60,9 +60,10 @@ def bare(site: Site, count: int) -> float:
         return per_second(count, lambda: list(threads.map(refresh, range(count))))
 
 
-def this_app(site: Site, count: int, processes: str) -> float:
+def this_app(site: Site, count: int, processes: int) -> float:
     pks = due_accounts(f"app{processes}-", count)
-    with site.worker("--pool", "prefork", "--concurrency", processes):
+    each = CONCURRENCY // processes
+    with site.worker("--pool", "prefork", "--concurrency", str(processes), ONTRAPORT_REFRESH_CONCURRENCY=each):
         pages = [pks[at : at + batches.BATCH_SIZE] for at in range(0, count, batches.BATCH_SIZE)]
         return count / run(site, "ontraport_connect.tasks.refresh_accounts", pages)
 
