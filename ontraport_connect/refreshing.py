@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -244,8 +245,14 @@ def call(lease: Lease, transport: Transport) -> Outcome:
 
 
 def _spend(lease: Lease) -> Seen | None:
-    with service.new_transport() as transport:
-        outcome = call(lease, transport)
+    """Call in a thread of its own: who is interrupted meanwhile (Ctrl-C, a soft time limit) saves what comes all the same."""
+    with service.new_transport() as transport, ThreadPoolExecutor(1, thread_name_prefix="ontraport-call") as thread:
+        future = thread.submit(call, lease, transport)
+        try:
+            outcome = future.result()
+        except BaseException:
+            saving.settle(lease, future.result(), read=False)
+            raise
     current = saving.settle(lease, outcome)
     if current is None:
         return None

@@ -39,7 +39,13 @@ def refresh_expiring_tokens() -> int:
     return found
 
 
-@shared_task(name="ontraport_connect.tasks.refresh_accounts", acks_late=True, ignore_result=True)
+@shared_task(
+    name="ontraport_connect.tasks.refresh_accounts",
+    acks_late=True,
+    ignore_result=True,
+    time_limit=600,
+    soft_time_limit=300,
+)
 def refresh_accounts(pks: Sequence[int]) -> dict[str, int]:
     """Refresh a batch of accounts, those that are due still, and return how often what came out."""
     heartbeat.worker()

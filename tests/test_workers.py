@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -185,18 +187,58 @@ def test_cron_refreshes_what_is_due_without_a_broker_and_two_of_them_do_not_meet
     assert (strict.requests, strict.dead, read(theirs).version) == (120, [], 0)
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
 def test_cron_that_is_told_to_end_saves_what_it_has_asked_for(
-    strict: StrictServer, child_environ: Environ, tmp_path: Path
+    strict: StrictServer, child_environ: Environ, tmp_path: Path, how: signal.Signals
 ) -> None:
     for number in range(5):
         linked(f"g{number}")
     strict.behave(hold="after")
     with cron(child_environ(**strict.settings), tmp_path / "log") as process:
         strict.wait_for_held(5)
-        process.child.send_signal(signal.SIGINT)
+        process.child.send_signal(how)
         with suppress(subprocess.TimeoutExpired):
             process.child.wait(0.5)
         strict.release()
         process.child.wait(20)
     assert refreshed(1)(), process.output
+    assert (strict.requests, strict.dead) == (5, [])
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+def test_one_refresh_that_is_interrupted_is_saved_all_the_same(
+    strict: StrictServer, child_environ: Environ, tmp_path: Path, how: signal.Signals
+) -> None:
+    account = linked("one")
+    strict.behave(hold="after")
+    process = Process(
+        *(sys.executable, "-m", "django", "ontraport", "refresh", str(account.uid)),
+        log=tmp_path / "log",
+        environ=child_environ(**strict.settings),
+    )
+    strict.wait_for_held()
+    process.child.send_signal(how)
+    with suppress(subprocess.TimeoutExpired):
+        process.child.wait(0.5)
+    strict.release()
+    process.stop(signal.SIGCONT)
+    assert (token_of(account), strict.dead) == ("a.one.1", []), process.output
+
+
+@pytest.mark.parametrize("limit", ["CELERY_TASK_TIME_LIMIT", "CELERY_TASK_SOFT_TIME_LIMIT"])
+@ONCE
+def test_a_limit_that_the_site_has_for_its_tasks_does_not_kill_a_batch(
+    strict: StrictServer, valkey: Valkey, environ: dict[str, str], tmp_path: Path, limit: str
+) -> None:
+    """Celery's limit is a `kill -9`, with tokens on their way."""
+    pks = [linked(f"g{number}").pk for number in range(5)]
+    strict.behave(hold="after")
+    limits = json.dumps({**json.loads(environ["TEST_SETTINGS"]), limit: 1})
+    with worker({**environ, "TEST_SETTINGS": limits}, tmp_path / "log", "--pool", "prefork", "--concurrency", "1"):
+        send(valkey, "refresh_accounts", pks)
+        strict.wait_for_held(5)
+        ended = time.monotonic() + 2.5
+        wait_until(lambda: time.monotonic() > ended, "the limit")
+        strict.release()
+        wait_until(refreshed(1), "the answers to be saved")
     assert (strict.requests, strict.dead) == (5, [])

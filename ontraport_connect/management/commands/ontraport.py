@@ -6,7 +6,8 @@ Exit status: 0 all is well; 1 something is not, and the last line says what; 2 w
 from __future__ import annotations
 
 import json
-from typing import Any
+import signal
+from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
@@ -24,6 +25,11 @@ SUBCOMMANDS = {
 }
 
 
+def end(number: int, frame: object) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
 class Command(BaseCommand):
     help = "Look after the Ontraport links of this site."
     requires_system_checks = []
@@ -34,6 +40,11 @@ class Command(BaseCommand):
             subparser = subparsers.add_parser(name, help=module.HELP, description=module.HELP)
             subparser.add_argument("--json", action="store_true", help="print JSON for a machine")
             module.add_arguments(subparser)
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """From the command line, SIGTERM ends it as Ctrl-C does: what was sent to Ontraport is waited for, and saved."""
+        signal.signal(signal.SIGTERM, end)
+        super().run_from_argv(argv)
 
     def handle(self, *args: Any, **options: Any) -> None:
         progress = (lambda text: None) if options["json"] else reports.progress_on(self.stderr)
