@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from django.db import OperationalError
+from django.db import Error as DjangoDatabaseError
 from django.db.models import F
 from requests.auth import AuthBase
 
@@ -123,7 +123,7 @@ def key_refused(account: OntraportAccount) -> ReconnectRequired:
         if mark() if has_one_writer() else on_own_connection(mark):
             account.refresh_from_db(using=alias(), fields=["status", "last_error", "refresh_at", "version"])
             account_needs_reconnect.send_robust(sender=OntraportAccount, account=account)
-    except OperationalError:
+    except DjangoDatabaseError:
         logger.warning("Account %s could not be marked; the daily check of its keys will do so.", account.uid)
     error = ReconnectRequired("Ontraport no longer accepts this App ID and API key.", code=code)
     error.account_uid = account.uid

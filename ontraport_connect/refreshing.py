@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import connections, transaction
 from django.db.models import Q, Value
 from django.db.models.functions import Now
 
@@ -86,7 +86,7 @@ def _refresh(account: OntraportAccount, *, forced: bool) -> None:
         return
     try:
         seen = _refresh_somewhere(account, forced=forced)
-    except (OperationalError, InterfaceError) as error:
+    except saving.DATABASE_IS_AWAY as error:
         if not in_transaction():
             connections[alias()].close_if_unusable_or_obsolete()
         raise OntraportUnavailable("The database is not there now.", code="database", retry_after=1.0) from error

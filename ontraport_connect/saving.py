@@ -145,10 +145,10 @@ def after(seconds: float) -> Any:
 
 def _keep(lease: Lease, grant: Grant, *, read: bool) -> OntraportAccount | None:
     account = lease.account
-    if not _persist(lease, lambda: _save(lease, grant)):
-        return _drop(lease, grant, deliver=read)
     if lease.callers_transaction:
         when_transaction_ends(lambda: _save_again(lease, grant))
+    if not _persist(lease, lambda: _save(lease, grant)):
+        return _drop(lease, grant, deliver=read)
     if account.failures:
         _record(lease, EventKind.RECOVERED, account.last_error)
     if lease.is_probe:
@@ -173,7 +173,7 @@ def _save(lease: Lease, grant: Grant) -> bool:
 
 
 def _save_again(lease: Lease, grant: Grant) -> None:
-    """Save what a rollback has undone."""
+    """Save what a rollback has undone, or what could not be saved inside."""
     try:
         lease.rows().update(**lease.columns_of(grant))
     except DatabaseError:

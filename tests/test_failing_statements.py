@@ -41,7 +41,6 @@ from ontraport_connect.models import (
 )
 from tests.accounts import linked, read
 from tests.answering import Answering, Asked, Reply, as_json, envelope
-from tests.databases import WANTED
 from tests.strict_server import TokenEndpoint
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -458,25 +457,8 @@ FLOWS: dict[str, Callable[[Ontraport], Flow]] = {
 INSERTING = {"link", "reconnect", "refresh in a batch", "disconnect", "link a key pair"}
 """Flows that write a row which refers to another."""
 
-ON_SQLITE = WANTED == "sqlite"
-BUGS = {
-    "refresh, refused by a standby": (True, "InternalError leaves refresh() as it is"),
-    "refresh in a transaction, lost before it was executed": (ON_SQLITE, "a save that failed is not made up for"),
-    "refresh in a transaction, lost after it was executed": (ON_SQLITE, "a save that failed is not made up for"),
-    "refresh in a transaction, refused by a standby": (ON_SQLITE, "a save that failed is not made up for"),
-}
-"""What the engine does not withstand yet."""
-
-
-def marks(name: str, failure: Failure) -> Iterator[pytest.MarkDecorator]:
-    if failure.error is None:
-        yield pytest.mark.postgresql
-    if name in BUGS:
-        yield pytest.mark.xfail(BUGS[name][0], reason=BUGS[name][1])
-
-
 CASES = [
-    pytest.param(make, failure, id=f"{flow}, {name}", marks=[*marks(f"{flow}, {name}", failure)])
+    pytest.param(make, failure, id=f"{flow}, {name}", marks=[] if failure.error else pytest.mark.postgresql)
     for flow, make in FLOWS.items()
     for name, failure in FAILURES.items()
     if failure.statements != CONSTRAINED or flow in INSERTING
