@@ -190,6 +190,20 @@ def test_each_answer_has_its_verdict(account: OntraportAccount, answer: Any, err
     assert account.status == Status.CONNECTED
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_is_followed(account: OntraportAccount, status: int) -> None:
+    """Not even to where no credentials would go: what is asked of Ontraport is the customer's too."""
+    with mcp_server(lambda sent: text_of(sent, "stolen")) as thief:
+        away = Reply(status=status, headers={"Location": f"{thief.url}/"})
+        with (
+            Answering(lambda asked: away) as server,
+            at(server),
+            pytest.raises(OntraportRejected, match=str(status)) as raised,
+        ):
+            account.mcp("whoami")
+    assert (raised.value.code, len(server.asked), thief.asked) == (f"http_{status}", 1, [])
+
+
 def test_a_server_that_is_not_there(account: OntraportAccount) -> None:
     with (
         override_settings(ONTRAPORT_MCP_URL=f"http://127.0.0.1:{free_port()}/"),
