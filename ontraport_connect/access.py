@@ -8,14 +8,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from django.db import Error as DjangoDatabaseError
 from django.db.models import F
 from requests.auth import AuthBase
 
 from . import budget, refreshing
 from .budget import Turn
 from .conf import conf
-from .database import alias, has_one_writer, on_own_connection
+from .database import DATABASE_IS_AWAY, alias, has_one_writer, on_own_connection, unavailable_while_away
 from .exceptions import OntraportRejected, ReconnectRequired
 from .models import EventKind, Method, OntraportAccount, OntraportEvent, Status
 from .pauses import pause_of
@@ -28,7 +27,9 @@ logger = logging.getLogger("ontraport_connect")
 
 def prepare(account: OntraportAccount) -> None:
     """Leave ``account`` with credentials that can be used now. Raises as ``refreshing.ensure_fresh`` does."""
-    if not account.tenant and (account.user is None or not account.user.is_active):
+    with unavailable_while_away():
+        is_allowed = bool(account.tenant) or (account.user is not None and account.user.is_active)
+    if not is_allowed:
         raise OntraportRejected("The owner of this Ontraport account is not active.", code="inactive_user")
     _named(account, refreshing.ensure_fresh)
 
@@ -123,7 +124,7 @@ def key_refused(account: OntraportAccount) -> ReconnectRequired:
         if mark() if has_one_writer() else on_own_connection(mark):
             account.refresh_from_db(using=alias(), fields=["status", "last_error", "refresh_at", "version"])
             account_needs_reconnect.send_robust(sender=OntraportAccount, account=account)
-    except DjangoDatabaseError:
+    except DATABASE_IS_AWAY:
         logger.warning("Account %s could not be marked; the daily check of its keys will do so.", account.uid)
     error = ReconnectRequired("Ontraport no longer accepts this App ID and API key.", code=code)
     error.account_uid = account.uid

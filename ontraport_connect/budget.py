@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from .budget_store import DatabaseStore, Held, RedisErrors, Store, redis_store
 from .conf import conf
-from .database import has_one_writer, on_own_connection
+from .database import has_one_writer, on_own_connection, unavailable_while_away
 from .exceptions import OntraportUnavailable
 from .models import OntraportAccount
 
@@ -154,7 +154,7 @@ def settle(turn: Turn) -> None:
         others = state.without(turn)
         return state.of([*others, *[now] * (len(state.calls) - len(others))]), None
 
-    _change(turn.key, move)
+    _note(turn.key, move)
 
 
 def hold(account: OntraportAccount, seconds: float) -> None:
@@ -163,7 +163,7 @@ def hold(account: OntraportAccount, seconds: float) -> None:
     def stop(state: State, now: int) -> tuple[State, None]:
         return replace(state, until=max(state.until, now + round(seconds * 1000))), None
 
-    _change(key_of(account), stop)
+    _note(key_of(account), stop)
 
 
 def take(account: OntraportAccount, *, patience: float) -> Turn:
@@ -198,7 +198,16 @@ def _change(key: str, step: Callable[[State, int], tuple[State, T]]) -> T:
     def change() -> T:
         return _replace(DatabaseStore(), key, step)
 
-    return change() if has_one_writer() else on_own_connection(change)
+    with unavailable_while_away():
+        return change() if has_one_writer() else on_own_connection(change)
+
+
+def _note(key: str, step: Callable[[State, int], tuple[State, None]]) -> None:
+    """Change what is known once a call was made: its answer must not be lost for that."""
+    try:
+        _change(key, step)
+    except OntraportUnavailable as error:
+        logger.warning("A call of Ontraport could not be counted: %s", error)
 
 
 def _replace(store: Store, key: str, step: Callable[[State, int], tuple[State, T]]) -> T:

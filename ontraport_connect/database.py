@@ -10,18 +10,22 @@ A refresh token is spent the moment Ontraport answers. What came for it must be 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-from django.db import DatabaseError, InterfaceError, connections, router
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from .exceptions import OntraportUnavailable
 from .models import OntraportAccount
 
 T = TypeVar("T")
+
+DATABASE_IS_AWAY = (OperationalError, InterfaceError, InternalError)
+"""``InternalError`` is how PostgreSQL refuses a write while a standby takes over."""
 
 LOCK_TIMEOUT = 1.0
 """Seconds that a connection of its own waits for a row which the caller's transaction may be holding."""
@@ -39,6 +43,17 @@ def in_transaction() -> bool:
     return connection.in_atomic_block or not (
         connection.autocommit if is_open else connection.settings_dict["AUTOCOMMIT"]
     )
+
+
+@contextmanager
+def unavailable_while_away() -> Iterator[None]:
+    """Raise ``OntraportUnavailable`` where the database is away."""
+    try:
+        yield
+    except DATABASE_IS_AWAY as error:
+        if not in_transaction():
+            connections[alias()].close_if_unusable_or_obsolete()
+        raise OntraportUnavailable("The database is not there now.", code="database", retry_after=1.0) from error
 
 
 def has_one_writer() -> bool:

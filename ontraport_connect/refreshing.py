@@ -15,13 +15,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import Q, Value
 from django.db.models.functions import Now
 
 from . import saving, service
 from .conf import conf
-from .database import alias, has_one_writer, in_transaction, on_own_connection, row_lock, run_steps_of_ending
+from .database import (
+    alias,
+    has_one_writer,
+    in_transaction,
+    on_own_connection,
+    row_lock,
+    run_steps_of_ending,
+    unavailable_while_away,
+)
 from .exceptions import (
     OntraportError,
     OntraportMisconfigured,
@@ -84,12 +92,8 @@ def refresh(account: OntraportAccount) -> None:
 def _refresh(account: OntraportAccount, *, forced: bool) -> None:
     if account.method != Method.OAUTH:
         return
-    try:
+    with unavailable_while_away():
         seen = _refresh_somewhere(account, forced=forced)
-    except saving.DATABASE_IS_AWAY as error:
-        if not in_transaction():
-            connections[alias()].close_if_unusable_or_obsolete()
-        raise OntraportUnavailable("The database is not there now.", code="database", retry_after=1.0) from error
     if seen is None:
         raise ReconnectRequired("This Ontraport account was disconnected.", code="disconnected")
     account.adopt(seen.account)

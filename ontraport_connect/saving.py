@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
-from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Now
 
 from . import revoking, service
-from .database import alias, in_transaction, when_transaction_ends
+from .database import DATABASE_IS_AWAY, alias, in_transaction, when_transaction_ends
 from .exceptions import OntraportError, OntraportMisconfigured, ReconnectRequired, SecretUnreadable
 from .fields import EncryptedTextField
 from .models import EventKind, OntraportAccount, OntraportEvent, Status, refresh_delay
@@ -37,9 +37,6 @@ EARLIEST = 0.9
 
 LATE = "late"
 """The code of a refresh that was not sent since its lease had grown old; nobody's failure."""
-
-DATABASE_IS_AWAY = (OperationalError, InterfaceError, InternalError)
-"""``InternalError`` is how PostgreSQL refuses a write while a standby takes over."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

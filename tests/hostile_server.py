@@ -92,6 +92,7 @@ class HostileServer:
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.behaviour: Behaviour = black_hole
         self.requests: list[bytes] = []
+        self.connections = 0
         self.closing = threading.Event()
         self._context = context
         self._listener = socket.create_server((HOST, 0), backlog=100)
@@ -109,6 +110,7 @@ class HostileServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            self.connections += 1
             thread = threading.Thread(target=self._serve, args=[connection], daemon=True)
             self._threads = [each for each in self._threads if each.is_alive()] + [thread]
             thread.start()

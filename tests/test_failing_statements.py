@@ -276,6 +276,8 @@ class RefreshInBatch(Flow):
 class Unauthorized(Flow):
     """Ontraport refuses a token that is not due: it is refreshed, and the request sent again."""
 
+    raises = (OntraportError,)
+
     def prepare(self) -> None:
         self.account = self.link(expires_in=3600)
         self.ontraport.refused.add(self.account.access_token.reveal())
@@ -283,7 +285,7 @@ class Unauthorized(Flow):
 
     def run(self) -> None:
         url = urljoin(conf.ONTRAPORT_REST_URL, "objects")
-        self.status = requests.get(url, auth=read(self.account).auth(), timeout=10).status_code
+        self.status = requests.get(url, auth=self.account.auth(), timeout=10).status_code
 
     def assert_done(self) -> None:
         assert self.status == 200

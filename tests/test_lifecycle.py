@@ -24,6 +24,7 @@ from hypothesis.stateful import (
     MultipleResults,
     RuleBasedStateMachine,
     consumes,
+    initialize,
     invariant,
     multiple,
     rule,
@@ -101,16 +102,25 @@ class Lifecycle(RuleBasedStateMachine):
             assert self.uids.setdefault(link, row.uid) == row.uid
         return link
 
+    @initialize(target=links)
+    def both_have_linked_one(self) -> MultipleResults[Link]:
+        both = [self.come_back(self.press(owner, "101", None)) for owner in OWNERS]
+        return multiple(*[link for link in both if link is not None])
+
     @rule(target=links, owner=st.sampled_from(OWNERS), number=NUMBERS)
     def a_customer_connects(self, owner: str, number: str) -> Link | MultipleResults[Link]:
         link = self.come_back(self.press(owner, number, None)) if self.may_press(owner) else None
         return multiple() if link is None else link
 
-    @rule(target=attempts, link=links, number=NUMBERS, is_same=st.booleans())
-    def a_customer_begins_to_reconnect(self, link: Link, number: str, is_same: bool) -> Any:
+    @rule(target=attempts, link=links, number=NUMBERS, is_same=st.booleans(), at_once=st.booleans())
+    def a_customer_reconnects(self, link: Link, number: str, is_same: bool, at_once: bool) -> Any:
+        """And comes back at once, or some day."""
         if link.is_gone or not self.may_press(link.owner):
             return multiple()
-        return self.press(link.owner, link.number if is_same else number, link)
+        attempt = self.press(link.owner, link.number if is_same else number, link)
+        if at_once:
+            self.come_back(attempt)
+        return attempt
 
     @rule(target=attempts, owner=st.sampled_from(OWNERS), number=NUMBERS)
     def a_customer_begins_to_connect(self, owner: str, number: str) -> Any:
@@ -283,8 +293,9 @@ class Lifecycle(RuleBasedStateMachine):
 
     # Processes that stop at any point
 
-    @rule(target=claims, link=links)
-    def a_process_claims_and_stops(self, link: Link) -> Any:
+    @rule(target=claims, link=links, is_sent=st.booleans())
+    def a_process_refreshes_and_stops(self, link: Link, is_sent: bool) -> Any:
+        """After its claim, or when the answer is here."""
         uid = self.uids[link]
         if link.is_gone or not link.is_connected or self.site.is_leased(uid):
             return multiple()
@@ -297,10 +308,11 @@ class Lifecycle(RuleBasedStateMachine):
         assert error is None
         claim = self.model.claim(link, is_probe=entered)
         self.under_way[claim] = claims[0]
+        if is_sent:
+            self.send(claim)
         return claim
 
-    @rule(claim=claims)
-    def it_goes_on_and_stops_when_the_answer_is_here(self, claim: Claim) -> None:
+    def send(self, claim: Claim) -> None:
         if claim in self.under_way and claim.outcome is None:
             asked = len(self.provider.endpoint.heard)
             outcome = self.model.send(claim)
@@ -309,7 +321,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(claim=consumes(claims))
     def it_goes_on_to_its_end(self, claim: Claim) -> None:
-        self.it_goes_on_and_stops_when_the_answer_is_here(claim)
+        self.send(claim)
         refresh = self.under_way.pop(claim, None)
         if refresh is not None:
             self.model.settle(claim, deliver=True)
@@ -334,12 +346,12 @@ class Lifecycle(RuleBasedStateMachine):
         self.model.grants[link.grant].is_alive = False
         self.provider.run(lambda: self.provider.endpoint.revoke(f"r.{link.grant}.0"))
 
-    @rule(ailment=st.sampled_from([*Ailment, *[Ailment.NONE] * 3]))
+    @rule(ailment=st.sampled_from([*Ailment, *[Ailment.NONE] * 8]))
     def ontraport_falls_ill_or_gets_well(self, ailment: Ailment) -> None:
         self.model.ailment = ailment
         self.site.ail(ailment)
 
-    @rule(is_right=st.booleans())
+    @rule(is_right=st.sampled_from([True, True, False]))
     def the_client_secret_is_changed(self, is_right: bool) -> None:
         self.model.secret = self.model.right_secret if is_right else "wrong"
         self.site.configure(ONTRAPORT_CLIENT_SECRET=self.model.secret)
@@ -425,6 +437,6 @@ def test_whatever_happens_a_link_lives_or_its_customer_is_asked(provider: Strict
     run_state_machine_as_test(
         cast("type[Lifecycle]", lambda: Lifecycle(provider)),
         settings=settings(
-            max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "25")), stateful_step_count=20, deadline=None
+            max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "25")), stateful_step_count=30, deadline=None
         ),
     )

@@ -195,10 +195,10 @@ def test_no_cookie_is_kept(server: HostileServer) -> None:
 def test_a_connection_is_used_again_and_each_answer_has_a_deadline_of_its_own(server: HostileServer) -> None:
     server.behaviour = KeepAlive(answer('{"a": 1}'))
     with Transport(timeout=TIMEOUT) as transport:
-        connections = len(server._threads)
+        connections = server.connections
         for _ in range(20):
             assert transport.send("GET", server.url).json() == {"a": 1}
-        assert len(server._threads) == connections + 1
+        assert server.connections == connections + 1
 
 
 def test_a_body_of_exactly_the_limit_is_read_and_one_byte_more_is_not(server: HostileServer) -> None:
