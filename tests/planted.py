@@ -374,7 +374,7 @@ BUGS = [
     Bug(
         "the links of a deactivated person are used",
         "access",
-        "    if not account.tenant and (account.user is None or not account.user.is_active):\n",
+        "    if not is_allowed:\n",
         "    if False:\n",
         "test_rest.py::test_the_links_of_a_person_who_was_deactivated_are_not_used",
     ),
