@@ -328,8 +328,8 @@ class Model:
             self.deliver(self.waiting[-1])
 
     def deliver(self, waiting: Waiting) -> None:
-        """Tell Ontraport, which hears it when it is well; for a week."""
-        if self.says_no() is None and self.ailment != Ailment.LOSING:
+        """Tell Ontraport, until it has heard, for a week. Its answer has no content that could be nonsense (RFC 7009, 2.2)."""
+        if self.ailment in (Ailment.NONE, Ailment.NONSENSE) and self.secret == self.right_secret:
             self.grants[waiting.grant].is_alive = False
             self.waiting.remove(waiting)
         elif self.now - waiting.since >= WEEK:

@@ -96,7 +96,7 @@ class Ontraport(TokenEndpoint):
 
 
 class Door(Connection):
-    """Whatever ails refreshes (see ``Behaviour``) ails the exchange of a code and a revocation too."""
+    """Whatever ails refreshes (see ``Behaviour``) ails the exchange of a code too, and, but for a wrong 200, a revocation."""
 
     endpoint: Ontraport
 
@@ -110,7 +110,7 @@ class Door(Connection):
             endpoint.heard.append(form["refresh_token"])
         if ailing.hold:
             return
-        if ailing.status:
+        if ailing.status and (ailing.status, path) != (200, "/revoke"):
             self.send(ailing.status, dict(ailing.members), ailing.headers)
         elif form["client_secret"] != endpoint.client_secret:
             self.send(401, {"error": "invalid_client"})
