@@ -263,12 +263,12 @@ class Model:
         elif hold is None or hold.outcome == Outcome.BUSY:
             self.hold = Hold(outcome=outcome, until=self.now + RETRY_AFTER, secret=self.secret)
 
-    def refresh(self, seen: Seen) -> Error:
-        """Spend the token unless somebody did since the account was read."""
+    def refresh(self, seen: Seen, *, forced: bool = True) -> Error:
+        """Spend the token unless somebody did since the account was read, or, not ``forced``, although: what they got is about to end."""
         link = seen.link
         if link.is_gone:
             return ReconnectRequired
-        if seen.version != link.version or not link.is_connected:
+        if not link.is_connected or (forced and seen.version != link.version):
             seen.adopt()
             return None if link.is_connected else ReconnectRequired
         entered = self.enter()

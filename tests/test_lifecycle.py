@@ -195,10 +195,8 @@ class Lifecycle(RuleBasedStateMachine):
         Whether an account that failed may be tried again already is chance, and read off what Ontraport heard.
         """
         seen, model, heard = held.seen, self.model, self.provider.endpoint.heard
-        asked, link = len(heard), seen.link
-        row = OntraportAccount.objects.filter(uid=self.uids[link]).first()
-        backs_off = row is not None and bool(row.failures) and row.refresh_at is not None
-        due_at = row.refresh_at if backs_off and row is not None else None
+        asked, link, start = len(heard), seen.link, timezone.now()
+        row: Any = OntraportAccount.objects.filter(uid=self.uids[link]).first()
         raised = error_of(step)
         if not seen.is_connected:
             return ReconnectRequired, raised
@@ -207,12 +205,10 @@ class Lifecycle(RuleBasedStateMachine):
         if not link.is_gone and link.is_connected and link.expires > model.now + LEEWAY:
             seen.adopt()
             return None, raised
-        if due_at is not None and not link.is_gone and link.is_connected and len(heard) == asked:
-            entered = model.enter() if due_at <= timezone.now() else OntraportUnavailable
-            assert not isinstance(entered, bool), "nothing keeps it from being refreshed"
-            seen.adopt()
-            return None if seen.expires > model.now else entered, raised
-        expected = model.refresh(seen)
+        if row is not None and row.failures and row.is_connected and row.refresh_at > start and len(heard) == asked:
+            expected: Error = OntraportUnavailable
+        else:
+            expected = model.refresh(seen, forced=False)
         soft = expected in (OntraportUnavailable, OntraportMisconfigured) and seen.expires > model.now
         return None if soft else expected, raised
 
@@ -221,6 +217,7 @@ class Lifecycle(RuleBasedStateMachine):
         if held := self.memory_of(link, is_old):
             expected, raised = self.made_fresh(held, lambda: refreshing.ensure_fresh(held.account))
             assert raised == expected
+            assert raised or held.seen.expires > self.model.now, "an expired token is no fresh one"
 
     @rule(link=links, is_old=st.booleans(), is_refused=st.booleans())
     def an_account_is_used(self, link: Link, is_old: bool, is_refused: bool) -> None:
