@@ -16,8 +16,9 @@ from django.db.models import Q
 from . import refreshing, saving, service
 from .conf import conf
 from .database import alias, in_transaction
-from .exceptions import OntraportError
+from .exceptions import OntraportError, OntraportUnavailable
 from .models import Method, OntraportAccount
+from .provider import Grant
 from .saving import Lease, Outcome
 from .transport import Transport
 
@@ -108,14 +109,17 @@ class _Batch:
             try:
                 while True:
                     while len(self.started) < self.room and (lease := self.next_lease()) is not None:
-                        future = threads.submit(self.call, lease, transport)
-                        self.started[future] = lease
+                        future: Future[Outcome | None] = Future()
                         future.add_done_callback(self.done.put)
+                        self.started[future] = lease
+                        threads.submit(self.run, future, transport)
                     if not self.started:
                         return dict(self.counts)
                     self.finish(self.done.get())
             finally:
                 self.is_stopped = True
+                for future in [future for future in self.started if future.cancel()]:
+                    self.claimed.append(self.started.pop(future))
                 for future in list(self.started):
                     self.finish(future)
                 for lease in self.claimed:
@@ -133,8 +137,17 @@ class _Batch:
     def is_over(self) -> bool:
         return self.is_stopped or time.monotonic() > self.end
 
+    def run(self, future: Future[Outcome | None], transport: Transport) -> None:
+        """Runs in a thread. The future is ours, and known before: what ``submit`` raises for may run all the same."""
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(self.call(self.started[future], transport))
+        except BaseException as error:  # noqa: BLE001  # who waits for it learns of it
+            future.set_exception(error)
+
     def call(self, lease: Lease, transport: Transport) -> Outcome | None:
-        """Runs in a thread. ``None``: the batch is over, and nothing was sent."""
+        """Return what came of the call. ``None``: the batch is over, and nothing was sent."""
         if self.is_over():
             return None
         outcome = refreshing.call(lease, transport)
@@ -144,8 +157,9 @@ class _Batch:
 
     def finish(self, future: Future[Outcome | None]) -> None:
         """Save one outcome; what goes wrong with one account must not keep the answers of the others from being saved."""
-        lease, outcome = self.started[future], future.result()
+        lease, outcome = self.started[future], None
         try:
+            outcome = future.result()
             if outcome is None:
                 saving.let_go(lease)
             else:
@@ -155,4 +169,7 @@ class _Batch:
         del self.started[future]
         if outcome is not None:
             self.counts[outcome.code if isinstance(outcome, OntraportError) else "refreshed"] += 1
-        self.room = self.most
+        if not self.is_probe or isinstance(outcome, Grant):
+            self.room = self.most
+        elif isinstance(outcome, OntraportUnavailable) and outcome.code != saving.LATE:
+            self.is_stopped = True  # the probe was sent, and does not tell whether this site is accepted

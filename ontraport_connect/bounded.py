@@ -10,6 +10,12 @@ from typing import Any
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError
+
+LONGEST_LOOKUP = 20.0
+"""Seconds beyond the connect timeout after which a connection is not used: the lookup of the name knows no timeout of ours, nor do
+several addresses of one name share one. What is sent later than that could be a refresh token whose lease has ended meanwhile.
+"""
 
 
 class _DeadlineReader(io.RawIOBase):
@@ -54,9 +60,25 @@ class _BoundedResponse(http.client.HTTPResponse):
 class _BoundedHTTPConnection(HTTPConnection):
     response_class = _BoundedResponse
 
+    def connect(self) -> None:
+        started = time.monotonic()
+        super().connect()
+        _require_in_time(self, started)
+
 
 class _BoundedHTTPSConnection(HTTPSConnection):
     response_class = _BoundedResponse
+
+    def connect(self) -> None:
+        started = time.monotonic()
+        super().connect()
+        _require_in_time(self, started)
+
+
+def _require_in_time(connection: HTTPConnection, started: float) -> None:
+    if time.monotonic() - started > float(connection.timeout or 0) + LONGEST_LOOKUP:
+        connection.close()
+        raise ConnectTimeoutError(connection, "the connection took too long to be made")
 
 
 class _HTTPPool(HTTPConnectionPool):

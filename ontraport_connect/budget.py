@@ -166,6 +166,23 @@ def hold(account: OntraportAccount, seconds: float) -> None:
     _note(key_of(account), stop)
 
 
+def one_more(key: str, *, most: int, seconds: float) -> float:
+    """Count one more of what may be done ``most`` times in ``seconds``, or return the seconds until it may be done again. What cannot be
+    counted may be done.
+    """
+
+    def count(state: State, now: int) -> tuple[State, float]:
+        calls = [at for at in state.calls if at > now - seconds * 1000]
+        if len(calls) >= most:
+            return state, calls[-most] / 1000 + seconds - now / 1000
+        return state.of([*calls, now]), 0.0
+
+    try:
+        return _change(key, count)
+    except OntraportUnavailable:
+        return 0.0
+
+
 def take(account: OntraportAccount, *, patience: float) -> Turn:
     """Wait for a turn. Raises as ``reserve`` and ``confirm`` do."""
     taken = reserve(account, patience=patience)

@@ -85,7 +85,7 @@ def _run_and_close(step: Callable[[], T]) -> T:
             _execute(connection, f"SET lock_timeout = '{LOCK_TIMEOUT:.0f}s'")
         return step()
     finally:
-        if has_lock_timeout:
+        if has_lock_timeout and connection.connection is not None:
             with suppress(DatabaseError, InterfaceError):  # a pool hands the connection to others
                 _execute(connection, "RESET lock_timeout")
         connections.close_all()

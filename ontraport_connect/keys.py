@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from . import saving, service
+from . import budget, saving, service
 from .conf import conf
 from .database import alias
 from .exceptions import (
@@ -39,6 +39,10 @@ CHEAP_CALL = "objects/getInfo?objectID=0"
 CHECK_AFTER = 86_400.0
 """Seconds between two checks of a key pair that Ontraport accepts."""
 
+MOST_TRIES = 30
+TRIES_WITHIN = 600.0
+"""Seconds in which a person may try so many key pairs: each try is a call of Ontraport, from this site's address."""
+
 TRY_AGAIN_AFTER = 3600.0
 """Seconds after which a check that came to nothing is made again."""
 
@@ -47,6 +51,11 @@ def link(
     owner: Owner, *, app_id: Secret, api_key: Secret, label: str = "", account: OntraportAccount | None = None
 ) -> OntraportAccount:
     """Link, or link ``account`` again, with a key pair that one live call has proven. Raises ``LinkingFailed``; nothing is stored then."""
+    if budget.one_more(f"keys:{owner.user.pk}", most=MOST_TRIES, seconds=TRIES_WITHIN):
+        raise LinkingFailed(
+            _("You have tried many keys. Please look them up in Ontraport, and try again in ten minutes."),
+            code="too_many",
+        )
     ontraport_id = verify(app_id, api_key)
     if account is not None and account.ontraport_id != ontraport_id:
         raise LinkingFailed(

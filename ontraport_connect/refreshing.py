@@ -158,7 +158,7 @@ def _claim_or_see(account: OntraportAccount, *, forced: bool, callers_transactio
     current: Any = rows.select_related("user").annotate(now=Now()).first()
     if current is None:
         return None
-    if current.version != account.version or current.status != Status.CONNECTED:
+    if current.status != Status.CONNECTED or (current.version != account.version and (forced or not _is_due(current))):
         return Seen(account=current)
     if not current.tenant and (current.user is None or not current.user.is_active):
         raise OntraportRejected("The owner of this Ontraport account is not active.", code="inactive_user")
@@ -251,7 +251,11 @@ def call(lease: Lease, transport: Transport) -> Outcome:
 def _spend(lease: Lease) -> Seen | None:
     """Call in a thread of its own: who is interrupted meanwhile (Ctrl-C, a soft time limit) saves what comes all the same."""
     with service.new_transport() as transport, ThreadPoolExecutor(1, thread_name_prefix="ontraport-call") as thread:
-        future = thread.submit(call, lease, transport)
+        try:
+            future = thread.submit(call, lease, transport)
+        except RuntimeError:  # no thread is left, or the process is ending
+            saving.let_go(lease)
+            raise OntraportUnavailable("No thread could be started.", code="no_thread", retry_after=5.0) from None
         try:
             outcome = future.result()
         except BaseException:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
 from django.db import DatabaseError, connections, transaction
+from django.db import Error as DatabaseFailure
 from django.db.models import F, Value
 from django.db.models.functions import Now
 
@@ -144,18 +145,29 @@ def _keep(lease: Lease, grant: Grant, *, read: bool) -> OntraportAccount | None:
     account = lease.account
     if lease.callers_transaction:
         when_transaction_ends(lambda: _save_again(lease, grant))
-    if not _persist(lease, lambda: _save(lease, grant)):
+    if not _save_first(lease, grant):
         return _drop(lease, grant, deliver=read)
     if account.failures:
         _record(lease, EventKind.RECOVERED, account.last_error)
     if lease.is_probe:
-        _persist(lease, service.release)
+        _persist(lease, lambda: service.release(account.client_id))
     current = _current(lease) if read or account.failures or account_refreshed.has_listeners(OntraportAccount) else None
     if current is not None:
         account_refreshed.send_robust(sender=OntraportAccount, account=current)
         if account.failures:
             account_recovered.send_robust(sender=OntraportAccount, account=current)
     return current
+
+
+def _save_first(lease: Lease, grant: Grant) -> bool:
+    """Save, once more where something else than the database got in the way (Ctrl-C, a soft time limit): the grant exists nowhere else."""
+    try:
+        return _persist(lease, lambda: _save(lease, grant))
+    except (DatabaseFailure, OntraportError):
+        raise
+    except BaseException:
+        _persist(lease, lambda: _save(lease, grant))
+        raise
 
 
 def _save(lease: Lease, grant: Grant) -> bool:
@@ -172,8 +184,8 @@ def _save(lease: Lease, grant: Grant) -> bool:
 def _save_again(lease: Lease, grant: Grant) -> None:
     """Save what a rollback has undone, or what could not be saved inside."""
     try:
-        lease.rows().update(**lease.columns_of(grant))
-    except DatabaseError:
+        _persist(lease, lambda: lease.rows().update(**lease.columns_of(grant)))
+    except DatabaseFailure:
         logger.exception("The tokens of account %s could not be saved after a rollback.", lease.account.uid)
 
 

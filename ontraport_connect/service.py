@@ -22,7 +22,7 @@ from .database import alias
 from .exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable
 from .models import EventKind, OntraportEvent, OntraportService
 from .pauses import LONGEST_PAUSE
-from .provider import PRESETS, Client, Endpoints
+from .provider import OPERATOR_ERRORS, PRESETS, Client, Endpoints
 from .secret import Secret
 from .transport import Transport
 
@@ -170,9 +170,13 @@ def hold(error: OntraportError) -> None:
         OntraportEvent.objects.using(alias()).create(kind=EventKind.MISCONFIGURED, detail=error.code)
 
 
-def release() -> None:
-    """Take back the hold on a refused client, since Ontraport has just served it."""
+def release(client_id: str = "") -> None:
+    """Take back the hold on a refused client, since Ontraport has just served it; that it served another, the ``client_id`` of some
+    accounts, says nothing of the one that is configured.
+    """
     refused = OntraportService.objects.using(alias()).filter(pk=1).exclude(hold_code__in=["", RATE_LIMITED])
+    if client_id and client_id != conf.ONTRAPORT_CLIENT_ID:
+        refused = refused.exclude(hold_code__in=OPERATOR_ERRORS, hold_client=fingerprint())
     if refused.update(hold_code="", hold_client="", held_until=None):
         logger.warning("Ontraport accepts this site as a client again; refreshing goes on.")
         OntraportEvent.objects.using(alias()).create(kind=EventKind.MENDED)

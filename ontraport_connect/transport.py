@@ -18,6 +18,7 @@ from urllib.parse import urlencode, urlsplit
 
 import requests
 import urllib3
+from billiard.exceptions import SoftTimeLimitExceeded
 from requests.structures import CaseInsensitiveDict
 
 from . import __version__
@@ -131,7 +132,7 @@ class Transport:
         """
         require_secure(url)
         answer = self._attempt(method, url, form=form, document=document, headers=headers or {}, limit=limit)
-        if isinstance(answer, OntraportError):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
@@ -144,8 +145,10 @@ class Transport:
         document: Mapping[str, Any] | None,
         headers: Mapping[str, str | Secret],
         limit: int,
-    ) -> Answer | OntraportError:
-        """Return the answer, or the error to raise; plain secrets live in this frame and below only."""
+    ) -> Answer | BaseException:
+        """Return the answer, or what to raise; plain secrets live in this frame and below only, so that an interruption (Ctrl-C, a soft
+        time limit, gevent's timeout) goes on without these frames too.
+        """
         try:
             request = requests.Request(
                 method,
@@ -167,11 +170,21 @@ class Transport:
                 raise
         except OntraportError as error:
             return error.with_traceback(None)
+        except SoftTimeLimitExceeded as error:
+            return without_frames(error)
         except Exception as error:  # noqa: BLE001  # closed by default: whatever it is, its frames hold secrets
             return _unavailable(failure_code(error))
+        except BaseException as error:  # noqa: BLE001  # raised by ``send``
+            return without_frames(error)
         if body is None:
             return _unavailable("too_large")
         return Answer(status=response.status_code, headers=CaseInsensitiveDict(response.headers), body=body)
+
+
+def without_frames(error: BaseException) -> BaseException:
+    """Return the error without what tells of the frames that it went through."""
+    error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _unavailable(code: str) -> OntraportUnavailable:

@@ -261,14 +261,14 @@ def test_an_answer_that_cannot_be_saved_does_not_keep_the_others_from_it(
     strict: StrictServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     pks = many(4)
-    first = iter([True])
+    first = iter([True, True])
 
-    def fail_once(execute: Any, sql: str, *args: Any) -> Any:
+    def fail_twice(execute: Any, sql: str, *args: Any) -> Any:
         if sql.startswith("UPDATE") and "refreshed_at" in sql and next(first, False):
             raise ValueError("a driver's fault")
         return execute(sql, *args)
 
-    with connection.execute_wrapper(fail_once):
+    with connection.execute_wrapper(fail_twice):
         assert batches.refresh_batch(pks) == {"refreshed": 4}
     assert sum(token.endswith(".1") for token in tokens(pks)) == 3
     assert "could not be saved" in caplog.text

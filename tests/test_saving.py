@@ -300,11 +300,12 @@ def test_marked_and_gone_in_the_same_moment_nobody_is_told(strict: StrictServer)
 
 
 def test_a_rollback_that_takes_the_database_with_it_is_logged(
-    strict: StrictServer, caplog: pytest.LogCaptureFixture
+    strict: StrictServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: Any) -> Any:
         raise OperationalError("the database system is shutting down")
 
+    monkeypatch.setattr(saving, "PATIENCE", 0.2)
     with transaction.atomic():
         account = linked("one")
         refreshing.refresh(account)

@@ -24,7 +24,7 @@ BEAT = 10.0
 
 def measure(site: Site, seconds: float) -> list[dict[str, Any]]:
     due_accounts("sustained-", int(RATE * seconds), spread=seconds)
-    due = dict(OntraportAccount.objects.order_by("refresh_at").values_list("pk", "refresh_at"))
+    due: dict[int, Any] = dict(OntraportAccount.objects.order_by("refresh_at").values_list("pk", "refresh_at"))
     with site.worker("--pool", "prefork", "--concurrency", "2"), override_settings(ONTRAPORT_REFRESH_RATE=1000):
         app = Celery(broker=site.valkey.url, set_as_current=True)
         started = time.monotonic()
@@ -33,7 +33,7 @@ def measure(site: Site, seconds: float) -> list[dict[str, Any]]:
             time.sleep(BEAT)
         seconds_until_all_are_refreshed(started)
         app.close()
-    refreshed = dict(OntraportAccount.objects.values_list("pk", "refreshed_at"))
+    refreshed: dict[int, Any] = dict(OntraportAccount.objects.values_list("pk", "refreshed_at"))
     lags = [(refreshed[pk] - moment).total_seconds() for pk, moment in due.items()]
     half = len(lags) // 2
     begin, end = min(due.values()), max(refreshed.values())
