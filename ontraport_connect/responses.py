@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 
+from . import addresses
 from .exceptions import OntraportUnavailable
 from .models import OntraportAccount
 
@@ -22,7 +23,18 @@ def wants_json(request: HttpRequest) -> bool:
 def not_signed_in(request: HttpRequest) -> HttpResponse:
     if wants_json(request):
         return _private(JsonResponse({"error": "login_required"}, status=401))
-    return _private(redirect_to_login(request.get_full_path()))
+    return _private(redirect_to_login(_after_signing_in(request)))
+
+
+def _after_signing_in(request: HttpRequest) -> str:
+    """Return this page's address when it can be got; else that of the page whose button is to be pressed again."""
+    if request.method in {"GET", "HEAD"}:
+        return request.get_full_path()
+    if request.path not in {reverse("ontraport_connect:connect"), reverse("ontraport_connect:connect_key")}:
+        return reverse("ontraport_connect:accounts")
+    back = addresses.local_path(request.POST.get("next", ""))
+    query = {**request.GET.dict(), **({"next": back} if back else {})}
+    return request.path + (f"?{urlencode(query)}" if query else "")
 
 
 def not_usable(request: HttpRequest, account: OntraportAccount | None) -> HttpResponse:

@@ -43,6 +43,15 @@ def test_one_comes_back_to_a_page_that_can_be_got(method: str, comes_back: bool)
     assert query == {"account": [str(account.uid)], **({"next": ["/orders/?page=2"]} if comes_back else {})}
 
 
+@pytest.mark.parametrize(
+    ("method", "back"),
+    [("get", "/orders/?page=2"), ("head", "/orders/?page=2"), ("post", "/ontraport/"), ("delete", "/ontraport/")],
+)
+def test_who_signs_in_is_not_sent_to_a_page_that_may_not_be_there_to_be_got(method: str, back: str) -> None:
+    response = responses.not_signed_in(getattr(requests, method)("/orders/?page=2"))
+    assert parse_qs(urlsplit(response["Location"]).query)["next"] == [back]
+
+
 def test_connecting_without_a_way_back_is_a_plain_address() -> None:
     assert responses.not_usable(requests.post("/orders/"), None)["Location"] == "/ontraport/connect/"
 

@@ -91,6 +91,38 @@ def test_who_is_signed_out_is_sent_to_sign_in_and_back(client: Client, page: str
     assert parse_qs(urlsplit(response["Location"]).query)["next"] == [page]
 
 
+@pytest.mark.parametrize("action", ACTIONS)
+def test_who_is_signed_out_when_pressing_a_button_comes_back_to_where_the_buttons_are(
+    client: Client, maya: Any, action: str
+) -> None:
+    account = linked(maya)
+    signed_out = Client()
+    response = signed_out.post(url(action, account), {"label": "Other", "next": "/orders/"})
+    assert parse_qs(urlsplit(response["Location"]).query)["next"] == [ACCOUNTS]
+    signed_out.force_login(maya)
+    assert "Shop" in text(signed_out.get(ACCOUNTS))
+
+
+@pytest.mark.parametrize(
+    ("pressed", "next_url", "back"),
+    [
+        (CONNECT, "/orders/?page=2", f"{CONNECT}?next=%2Forders%2F%3Fpage%3D2"),
+        (CONNECT, "", CONNECT),
+        (CONNECT, "https://elsewhere.example/", CONNECT),
+        (KEY, "/orders/", f"{KEY}?next=%2Forders%2F"),
+        (f"{KEY}?next=%2Ffirst%2F", "", f"{KEY}?next=%2Ffirst%2F"),
+    ],
+)
+def test_who_is_signed_out_when_connecting_comes_back_to_that_page_and_loses_no_next(
+    client: Client, maya: Any, pressed: str, next_url: str, back: str
+) -> None:
+    response = Client().post(pressed, {"next": next_url, "app_id": "2_1_a", "api_key": "a-key-to-find"})
+    assert parse_qs(urlsplit(response["Location"]).query)["next"] == [back]
+    page = client.get(back)
+    assert page.status_code == 200
+    assert page.context["next"] == (parse_qs(urlsplit(back).query).get("next") or [""])[0]
+
+
 @pytest.mark.parametrize("page", PAGES[:3])
 def test_pages_answer_only_the_methods_that_they_have(client: Client, maya: Any, page: str) -> None:
     assert client.head(page).status_code == 200
