@@ -143,7 +143,7 @@ class AccountAuth(AuthBase):
         require_destination(request.url or "")
         prepare(self.account)
         position = _position(request.body)
-        turn = budget.take(self.account, patience=conf.ONTRAPORT_RATE_WAIT)
+        turn = budget.take(self.account, patience=budget.longest_wait())
         self._attach(request)
         request.hooks["response"].append(lambda response, **kwargs: self._look(response, turn, position, **kwargs))
         return request
@@ -166,7 +166,7 @@ class AccountAuth(AuthBase):
         request.hooks["response"] = []
         if position is not None:
             body.seek(position)
-        turn = budget.take(self.account, patience=conf.ONTRAPORT_RATE_WAIT)
+        turn = budget.take(self.account, patience=budget.longest_wait())
         self._attach(request)
         again: requests.Response = response.connection.send(request, **kwargs)
         note(self.account, turn, again.status_code, again.headers)

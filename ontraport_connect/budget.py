@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -33,6 +34,23 @@ REDIS_PAUSE = 10.0
 """Seconds for which the database counts after Redis was away."""
 
 _redis_is_away_until = 0.0
+_patience: ContextVar[float | None] = ContextVar("patience", default=None)
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Within this block, calls wait for their turn, or out a 429, for so many seconds at most, and not for ``ONTRAPORT_RATE_WAIT``."""
+    token = _patience.set(seconds)
+    try:
+        yield
+    finally:
+        _patience.reset(token)
+
+
+def longest_wait() -> float:
+    """Return the seconds that a call may wait for its turn, or out a 429."""
+    chosen = _patience.get()
+    return conf.ONTRAPORT_RATE_WAIT if chosen is None else chosen
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -173,7 +173,7 @@ def hold() -> Iterator[Finding]:
             "Mend ONTRAPORT_CLIENT_ID and ONTRAPORT_CLIENT_SECRET, or ask Ontraport; refreshing then goes on by itself.",
         )
     else:
-        yield _finding("hold", Level.OK, "Ontraport accepts this site; nothing is held")
+        yield _finding("hold", Level.OK, "nothing is held back: Ontraport has not refused this site")
 
 
 def alive() -> Iterator[Finding]:
@@ -189,7 +189,8 @@ def alive() -> Iterator[Finding]:
             Level.ERROR if needed else Level.WARNING,
             f"{name}: {seen}",
             "Start Celery's beat and worker with ontraport_connect.schedule.BEAT_SCHEDULE, or run"
-            " `manage.py ontraport refresh --all` every minute from cron.",
+            " `manage.py ontraport refresh --all` every minute from cron. Beat is seen by what workers do for it: where both"
+            " are silent, look at the workers and the broker first.",
         )
 
 

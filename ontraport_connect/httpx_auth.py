@@ -11,7 +11,6 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from . import access, budget
-from .conf import conf
 from .exceptions import OntraportRejected
 from .mcp_client import Auth
 from .models import Method, OntraportAccount
@@ -69,7 +68,7 @@ class HttpxAuth(Auth):  # type: ignore[misc]  # its bases are what is installed
     def _send(self, request: Any) -> Generator[Any, Any, Any]:
         turn = None
         if self._takes_turns:
-            turn = yield lambda: budget.reserve(self.account, patience=conf.ONTRAPORT_RATE_WAIT)
+            turn = yield lambda: budget.reserve(self.account, patience=budget.longest_wait())
             while turn.wait:
                 yield turn.wait
                 turn = yield partial(budget.confirm, turn)

@@ -31,9 +31,9 @@ class Tool:
 def call(account: OntraportAccount, tool: str, arguments: Mapping[str, Any]) -> Any:
     """Call a tool of Ontraport's MCP server and return what it gave: its structured content, else its text, read as JSON if it is.
 
-    The call waits for its turn, and waits out a 429, for ``ONTRAPORT_RATE_WAIT`` seconds in all. Raises ``OntraportRejected`` for a tool
-    outside ``ONTRAPORT_MCP_TOOLS`` (before anything is sent) or one that reports an error, ``OntraportUnavailable``,
-    ``ReconnectRequired``, and ``OntraportMisconfigured`` without the extra ``mcp``.
+    The call waits for its turn, and waits out a 429, for ``ONTRAPORT_RATE_WAIT`` seconds in all, or less within ``budget.patience``.
+    Raises ``OntraportRejected`` for a tool outside ``ONTRAPORT_MCP_TOOLS`` (before anything is sent) or one that reports an error,
+    ``OntraportUnavailable``, ``ReconnectRequired``, and ``OntraportMisconfigured`` without the extra ``mcp``.
     """
     return async_to_sync(acall)(account, tool, arguments)
 
@@ -69,7 +69,7 @@ def _is_allowed(tool: str) -> bool:
 async def _run(account: OntraportAccount, use: Callable[[Any], Awaitable[T]]) -> T:
     mcp_client.require_installed()
     await sync_to_async(access.prepare)(account)
-    give_up = time.monotonic() + conf.ONTRAPORT_RATE_WAIT
+    give_up = time.monotonic() + budget.longest_wait()
     while True:
         turn = await sync_to_async(budget.reserve)(
             account, patience=max(0.0, give_up - time.monotonic()), requests=mcp_client.REQUESTS

@@ -43,7 +43,7 @@ def rest(
     url = urljoin(conf.ONTRAPORT_REST_URL, path.lstrip("/")) + (f"?{urlencode(params)}" if params else "")
     access.require_destination(url)
     access.prepare(account)
-    give_up = time.monotonic() + (conf.ONTRAPORT_RATE_WAIT if patience is None else patience)
+    give_up = time.monotonic() + (budget.longest_wait() if patience is None else patience)
     with service.new_transport() as transport:
         while True:
             with budget.turn(account, patience=max(0.0, give_up - time.monotonic())):

@@ -11,10 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import requests
 from asgiref.sync import async_to_sync
 from django.test import override_settings
 
-from ontraport_connect import mcp_client
+from ontraport_connect import budget, mcp_client
 from ontraport_connect.exceptions import OntraportError, OntraportRejected, OntraportUnavailable, ReconnectRequired
 from ontraport_connect.mcp_calls import Tool
 from ontraport_connect.models import OntraportAccount, Status
@@ -239,6 +240,17 @@ def test_a_429_is_not_waited_out_for_longer_than_the_site_says(sandbox: Sandbox,
     with pytest.raises(OntraportUnavailable) as raised:
         account.mcp("count_objects", objectID="0")
     assert raised.value.code == "rate_limited"
+    assert sandbox.state()["counts"]["mcp"] == 1
+
+
+def test_a_page_waits_for_less(sandbox: Sandbox, account: OntraportAccount) -> None:
+    sandbox.set(fault="429", fault_target="mcp", retry_after="30")
+    with budget.patience(2), pytest.raises(OntraportUnavailable) as raised:
+        account.mcp("count_objects", objectID="0")
+    assert raised.value.code == "rate_limited"
+    with budget.patience(2), pytest.raises(OntraportUnavailable, match="used up"):
+        requests.get(sandbox.url, auth=account.auth(), timeout=10)
+    assert budget.longest_wait() == 90
     assert sandbox.state()["counts"]["mcp"] == 1
 
 

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from ontraport_connect.budget import patience
 from ontraport_connect.models import OntraportAccount
 
 CONTACTS = "0"
 PAGE_SIZE = 50
+PATIENCE = 5.0
+"""Seconds that a page waits when Ontraport asks to slow down."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,5 +35,6 @@ class Contact:
 
 def first_contacts(account: OntraportAccount) -> list[Contact]:
     """The first fifty. Raises `ontraport_connect.exceptions.OntraportError`."""
-    result = account.mcp("get_objects", objectID=CONTACTS, range=PAGE_SIZE)
+    with patience(PATIENCE):
+        result = account.mcp("get_objects", objectID=CONTACTS, range=PAGE_SIZE)
     return [Contact.from_ontraport(row) for row in result["data"]]
