@@ -53,7 +53,7 @@ def _compare(before: OntraportAccount, now: OntraportAccount | None) -> tuple[st
     if now.status != Status.CONNECTED:
         return _("Ontraport does not accept it any more; its owner has to reconnect it."), False
     if now.method == Method.API_KEY:
-        return _("linked with an API key; whether Ontraport accepts it is looked up within a minute."), True
+        return _("linked with an API key; it is tried at Ontraport within a minute."), True
     if now.refreshed_at != before.refreshed_at:
         return _("refreshed."), True
     if now.failures > before.failures:

@@ -204,7 +204,7 @@ def test_refresh_reports_what_came_of_each(support: Client, maya: Any, linked: O
         "Ended (maya): Ontraport does not accept it any more; its owner has to reconnect it.",
         f"{linked} (maya): refreshed.",
         "Inactive (gone): not refreshed now: refreshing is held, or its owner is not active.",
-        "Pair (acme): linked with an API key; whether Ontraport accepts it is looked up within a minute.",
+        "Pair (acme): linked with an API key; it is tried at Ontraport within a minute.",
         "Revoked (maya): Ontraport does not accept it any more; its owner has to reconnect it.",
     ]
     assert LogEntry.objects.filter(object_id=str(linked.pk), change_message="Refresh: refreshed.").exists()

@@ -19,6 +19,7 @@ from django.http import HttpRequest
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import resolve, reverse
+from django.utils import timezone
 from django.utils.formats import localize
 
 from ontraport_connect import managing, service
@@ -330,6 +331,15 @@ def test_a_key_pair_is_reconnected_with_the_key_form(client: Client, maya: Any) 
     response = client.post(url("reconnect", account), {"next": "/a/?b=c&d"})
     assert response["Location"] == f"{KEY}?account={account.uid}&next=%2Fa%2F%3Fb%3Dc%26d"
     assert "A new key for" in text(client.get(response["Location"]))
+
+
+def test_a_key_is_said_to_be_tried_and_not_to_be_refreshed(client: Client, maya: Any) -> None:
+    account = linked(maya, method=Method.API_KEY, refreshed_at=timezone.now())
+    page = text(client.get(ACCOUNTS))
+    assert ("Last tried" in page, "Last refresh" in page) == (True, False)
+    OntraportAccount.objects.filter(pk=account.pk).update(method=Method.OAUTH)
+    page = text(client.get(ACCOUNTS))
+    assert ("Last tried" in page, "Last refresh" in page) == (False, True)
 
 
 def test_a_link_made_by_signing_in_cannot_be_turned_into_a_key(client: Client, maya: Any) -> None:
