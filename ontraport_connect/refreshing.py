@@ -204,7 +204,7 @@ def claim(rows: Any, pks: list[int], *, is_probe: bool, callers_transaction: boo
     A row that is locked by an open transaction is passed over: waiting for it could take any time.
     """
     owner = secrets.token_hex(15)
-    claimed_at = time.monotonic()
+    claimed_at = saving.seconds()
     duration = timedelta(seconds=SEND_WITHIN + longest_call() + SAVE_WITHIN)
     accounts = OntraportAccount.objects.using(alias()).filter(pk__in=pks)
     is_free = Q(lease_until=None) | Q(lease_until__lte=Now())

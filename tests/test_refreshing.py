@@ -112,7 +112,7 @@ def test_an_account_that_backs_off_is_left_alone_until_its_turn(strict: StrictSe
     assert raised.value.code == "http_500"
     assert 190 < (raised.value.retry_after or 0) <= 200
     assert strict.requests == 0
-    OntraportAccount.objects.update(refresh_at=timezone.now())
+    OntraportAccount.objects.update(refresh_at=timezone.now() - timedelta(seconds=1))
     refreshing.ensure_fresh(account)
     assert token_of(account) == "a.one.1"
 
