@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status
@@ -51,7 +53,10 @@ def test_support_refreshes_and_disconnects_a_link(open_page: OpenPage, staff: Us
 
 
 def test_the_admin_pages(open_page: OpenPage, staff: User, shots: Path | None) -> None:
-    well = OntraportAccount.objects.create(user=staff, label="Harbour Street Coffee", ontraport_id="187157")
+    soon = timezone.now() + timedelta(hours=2)
+    well = OntraportAccount.objects.create(
+        user=staff, label="Harbour Street Coffee", ontraport_id="187157", expires_at=soon
+    )
     ended = OntraportAccount.objects.create(
         user=staff, label="Northlight", status=Status.NEEDS_RECONNECT, last_error="invalid_grant"
     )
@@ -61,6 +66,10 @@ def test_the_admin_pages(open_page: OpenPage, staff: User, shots: Path | None) -
     for name, path in {"list": "", "glance": "glance/", "detail": f"{ended.pk}/change/"}.items():
         page.goto(f"{LIST}{path}")
         inspect(page, f"admin-{name}", shots, but=DJANGOS_OWN)
+    page.goto(f"{LIST}{ended.pk}/change/")
+    tools = [tool.bounding_box() for tool in page.locator(".object-tools :is(a, button)").all()]
+    assert len(tools) == 3
+    assert len({(box["y"], box["height"]) for box in tools if box}) == 1
     page.goto(LIST)
     choose(page, "disconnect")
     expect(page.get_by_role("main")).to_contain_text("will be disconnected")
