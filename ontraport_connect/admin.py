@@ -16,7 +16,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
-from . import bulk, glance, wording
+from . import bulk, glance
 from .actions import AccountActions
 from .addresses import uuid_or_none
 from .conf import conf
@@ -109,9 +109,8 @@ class OntraportAccountAdmin(AccountActions):
     @admin.display(description=_("last error"), ordering="last_error")
     def reason(self, account: OntraportAccount) -> str:
         if not account.last_error:
-            return ""
-        words = wording.reason_for(account.last_error)
-        return format_html("{} <code>{}</code>", words, account.last_error)
+            return str(self.get_empty_value_display())
+        return render_to_string(f"{TEMPLATES}/reason.html", {"code": account.last_error})
 
     @admin.display(description=_("history"))
     def timeline(self, account: OntraportAccount) -> str:

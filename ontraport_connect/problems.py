@@ -106,7 +106,7 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         turn=THEIRS,
     ),
     "misconfigured": Explanation(
-        title=_("This site is not set up for Ontraport yet"),
+        title=_("This site cannot connect to Ontraport at the moment"),
         text=_("The people who run this site have been told, and have to mend it first. Please try again later."),
         turn=OURS,
         way_on="accounts",

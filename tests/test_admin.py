@@ -98,7 +98,12 @@ def test_list_shows_states_and_no_secret(support: Client, maya: Any) -> None:
     assert '<span class="ontraport-badge ontraport-well">connected</span>' in page
     assert '<span class="ontraport-badge ontraport-failing">refresh failing</span>' in page
     assert '<span class="ontraport-badge ontraport-ended">needs reconnect</span>' in page
-    assert "Ontraport did not answer <code>timeout</code>" in page
+    reasons = re.findall(r'<td class="field-reason">(.*?)\s*</td>', page)
+    assert reasons == [
+        "Ontraport no longer accepts the permission (<code>invalid_grant</code>)",
+        "Ontraport did not answer (<code>timeout</code>)",
+        "-",
+    ]
     assert "ontraport_connect/admin.css" in page
     assert "to-find" not in page
 
@@ -172,8 +177,9 @@ def test_detail_shows_the_history_and_no_secret(support: Client, maya: Any) -> N
     OntraportEvent.record(account, EventKind.REFRESH_FAILING, "timeout")
     page = support.get(f"{LIST}{account.pk}/change/")
     text = text_of(page)
-    assert re.search(r"refresh failing Ontraport did not answer timeout [^|]+ linked Whose", text)
+    assert re.search(r"refresh failing Ontraport did not answer \( timeout \) [^|]+ linked Whose", text)
     assert str(account.uid) in text
+    assert "Last error: - " in text
     assert "to-find" not in page.content.decode()
     assert "Nothing yet." in text_of(support.get(f"{LIST}{make_account(maya).pk}/change/"))
 

@@ -128,9 +128,8 @@ def test_last_failures_are_shown_with_whose_they_are(maya: Any, support: Client)
     OntraportEvent.record(account, EventKind.NEEDS_RECONNECT, "invalid_grant")
     OntraportEvent.objects.create(kind=EventKind.MISCONFIGURED, detail="invalid_client")
     text = text_of(support)
-    assert (
-        "Harbour Street Coffee (maya) needs reconnect Ontraport no longer accepts the permission invalid_grant" in text
-    )
+    reason = "Ontraport no longer accepts the permission ( invalid_grant )"
+    assert f"Harbour Street Coffee (maya) needs reconnect {reason}" in text
     assert "this site was refused by Ontraport invalid_client" in text
     for _ in range(20):
         OntraportEvent.record(account, EventKind.REFRESH_FAILING, "timeout")
