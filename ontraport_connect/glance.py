@@ -60,7 +60,7 @@ def counts() -> Mapping[str, int]:
 
 
 def expiring() -> Sequence[Bar]:
-    """Return a bar for each of the next 24 hours, the one under way first."""
+    """Return a bar for each of the next 24 hours, the one under way first; none at all where no token ends in them."""
     first = timezone.now().replace(minute=0, second=0, microsecond=0)
     rows = (
         OntraportAccount.objects.using(alias())
@@ -71,8 +71,10 @@ def expiring() -> Sequence[Bar]:
         .annotate(count=Count("pk"))
     )
     found = {row["hour"]: row["count"] for row in rows}
+    if not found:
+        return []
     starts = [first + timedelta(hours=hour) for hour in range(HOURS)]
-    most = max(found.values(), default=1)
+    most = max(found.values())
     return [_bar(index, start, found.get(start, 0), most) for index, start in enumerate(starts)]
 
 

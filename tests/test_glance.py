@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from html import unescape
 from typing import Any
@@ -10,12 +11,16 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection
+from django.template.loader import render_to_string
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.translation import override
 
 from ontraport_connect import glance, heartbeat, notices, service
+from ontraport_connect.admin import TEMPLATES
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
+from ontraport_connect.heartbeat import Pulse
 from ontraport_connect.models import (
     EventKind,
     Method,
@@ -66,9 +71,13 @@ def test_counts_how_many_links_are_in_each_condition(maya: Any, support: Client)
         "all": 6, "well": 4, "failing": 1, "ended": 1, "expiring": 1, "expired": 1, "inactive": 1,
     }  # fmt: skip
     assert (
-        "6 links 4 connected 1 refresh failing 1 need reconnect 1 tokens end within the hour 1 tokens have ended"
+        "6 links 4 connected 1 refresh failing 1 to be reconnected 1 token ends within the hour 1 token has ended"
         in (text_of(support))
     )
+    OntraportAccount.objects.exclude(status=Status.NEEDS_RECONNECT).update(
+        expires_at=now - timedelta(hours=1), method=Method.OAUTH
+    )
+    assert "0 tokens end within the hour 5 tokens have ended" in text_of(support)
 
 
 def test_picture_has_a_bar_for_each_hour_in_which_tokens_end(maya: Any, support: Client) -> None:
@@ -81,6 +90,11 @@ def test_picture_has_a_bar_for_each_hour_in_which_tokens_end(maya: Any, support:
     assert [bars[2].height, bars[5].height] == [glance.Picture.height, glance.Picture.height // 2]
     assert {bar.y + bar.height for bar in bars} == {glance.Picture.bottom}
     assert len(re.findall(r"<rect ", html_of(support))) == 2
+
+
+def test_picture_of_nothing_is_a_word(support: Client) -> None:
+    assert "Tokens that end in the next 24 hours None. Last failures" in text_of(support)
+    assert 'class="ontraport-picture"' not in html_of(support)
 
 
 @override_settings(USE_THOUSAND_SEPARATOR=True, LANGUAGE_CODE="de")
@@ -99,7 +113,18 @@ def test_beat_and_workers_are_alive_silent_or_never_seen(support: Client) -> Non
     OntraportService.objects.update(beat_at=timezone.now() - timedelta(hours=2))
     text = text_of(support)
     assert re.search(r"Celery beat, or cron : not seen for 2\shours: start it", text)
-    assert re.search(r"Celery workers, or cron : alive, seen \d seconds ago", text)
+    assert re.search(r"Celery workers, or cron : alive, seen (1 second|(?!1 )\d+ seconds) ago", text)
+
+
+def test_one_second_is_not_said_to_be_many() -> None:
+    for age, words in ((1.4, "vor 1 Sekunde gesehen"), (7.9, "vor 7 Sekunden gesehen")):
+        health = replace(glance.health(), pulses={"beat": Pulse(seen_at=timezone.now(), age=age)})
+        with override("de"):
+            page = render_to_string(
+                f"{TEMPLATES}/glance.html",
+                {"opts": OntraportAccount._meta, "counts": glance.counts(), "health": health},
+            )
+        assert words in page
 
 
 def test_hold_is_the_first_thing_to_be_seen(support: Client) -> None:
@@ -109,6 +134,13 @@ def test_hold_is_the_first_thing_to_be_seen(support: Client) -> None:
     assert "slow down" not in text_of(support)
     service.hold(OntraportMisconfigured("refused", code="invalid_client"))
     assert "Ontraport refuses this site as a client (invalid_client)" in text_of(support)
+
+
+def test_no_refresh_is_promised_while_none_is_done(maya: Any, support: Client) -> None:
+    make_account(maya, expires_at=timezone.now() + timedelta(hours=2))
+    assert "Each is refreshed before it ends." in text_of(support)
+    service.hold(OntraportMisconfigured("refused", code="invalid_client"))
+    assert "Each is refreshed before it ends." not in text_of(support)
 
 
 def test_revocations_that_wait_are_counted(maya: Any, support: Client) -> None:
