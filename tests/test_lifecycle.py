@@ -266,7 +266,8 @@ class Lifecycle(RuleBasedStateMachine):
         if not isinstance(entered, bool):
             assert not asked_of
             return
-        stops = model.says_no() in (Outcome.BUSY, Outcome.REFUSED)
+        is_vague = model.ailment == Ailment.LOSING or model.says_no() is not None
+        stops = model.says_no() in (Outcome.BUSY, Outcome.REFUSED) or (entered and is_vague)
         assert asked_of or not must
         assert stops or must <= set(asked_of)
         for grant in asked_of:
@@ -316,9 +317,12 @@ class Lifecycle(RuleBasedStateMachine):
             self.site.send(self.under_way[claim])
             assert len(self.provider.endpoint.heard) - asked == (outcome != Outcome.LATE)
 
-    @rule(claim=consumes(claims))
-    def it_goes_on_to_its_end(self, claim: Claim) -> None:
+    @rule(claim=consumes(claims), is_relinked=st.booleans())
+    def it_goes_on_to_its_end(self, claim: Claim, is_relinked: bool) -> None:
+        """Maybe after the customer has reconnected."""
         self.send(claim)
+        if is_relinked:
+            self.a_customer_reconnects(claim.link, claim.link.number, is_same=True, at_once=True)
         refresh = self.under_way.pop(claim, None)
         if refresh is not None:
             self.model.settle(claim, deliver=True)
@@ -343,8 +347,14 @@ class Lifecycle(RuleBasedStateMachine):
         self.model.grants[link.grant].is_alive = False
         self.provider.run(lambda: self.provider.endpoint.revoke(f"r.{link.grant}.0"))
 
-    @rule(ailment=st.sampled_from([*Ailment, *[Ailment.NONE] * 8]))
-    def ontraport_falls_ill_or_gets_well(self, ailment: Ailment) -> None:
+    @rule(ailment=st.sampled_from([*Ailment, *[Ailment.NONE] * 4]), link=links, is_asked=st.booleans())
+    def ontraport_falls_ill_or_gets_well(self, ailment: Ailment, link: Link, is_asked: bool) -> None:
+        """And somebody notices at once, or later."""
+        self.ail(ailment)
+        if is_asked:
+            self.a_token_is_refreshed(link, is_old=False)
+
+    def ail(self, ailment: Ailment) -> None:
         self.model.ailment = ailment
         self.site.ail(ailment)
 
@@ -398,7 +408,7 @@ class Lifecycle(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Ontraport is well, the settings right, an hour later beat has run: every link is usable, or its customer is asked."""
         try:
-            self.ontraport_falls_ill_or_gets_well(Ailment.NONE)
+            self.ail(Ailment.NONE)
             self.the_client_secret_is_changed(is_right=True)
             self.an_hour_later_revocations_are_delivered()
             self.a_batch_is_refreshed()
