@@ -63,22 +63,13 @@ class _BoundedHTTPConnection(HTTPConnection):
     def connect(self) -> None:
         started = time.monotonic()
         super().connect()
-        _require_in_time(self, started)
+        if time.monotonic() - started > float(self.timeout or 0) + LONGEST_LOOKUP:
+            self.close()
+            raise ConnectTimeoutError(self, "the connection took too long to be made")
 
 
-class _BoundedHTTPSConnection(HTTPSConnection):
-    response_class = _BoundedResponse
-
-    def connect(self) -> None:
-        started = time.monotonic()
-        super().connect()
-        _require_in_time(self, started)
-
-
-def _require_in_time(connection: HTTPConnection, started: float) -> None:
-    if time.monotonic() - started > float(connection.timeout or 0) + LONGEST_LOOKUP:
-        connection.close()
-        raise ConnectTimeoutError(connection, "the connection took too long to be made")
+class _BoundedHTTPSConnection(_BoundedHTTPConnection, HTTPSConnection):
+    """The same, through TLS."""
 
 
 class _HTTPPool(HTTPConnectionPool):

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test import override_settings
 
 from ontraport_connect import budget, budget_store
@@ -171,6 +171,19 @@ def test_the_database_counts_while_redis_is_away(caplog: pytest.LogCaptureFixtur
         "Redis does not answer (ConnectionError); calls are counted in the database."
     ]
     budget._redis_is_away_until = 0
+
+
+def test_an_answer_is_not_lost_for_want_of_counting_it(caplog: pytest.LogCaptureFixture) -> None:
+    def away(*args: Any) -> None:
+        raise OperationalError("the database system is shutting down")
+
+    with connection.execute_wrapper(away):
+        budget.hold(account_of(), 5)
+        assert budget.one_more("keys:1", most=1, seconds=60) == 0
+        with pytest.raises(OntraportUnavailable) as raised:
+            budget.reserve(account_of(), patience=1)
+    assert raised.value.code == "database"
+    assert "could not be counted" in caplog.text
 
 
 REDIS_CACHE = {"BACKEND": "django.core.cache.backends.redis.RedisCache"}
