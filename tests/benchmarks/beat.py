@@ -40,6 +40,8 @@ def measure(sizes: tuple[int, ...]) -> list[dict[str, Any]]:
     for row in rows:
         row["times the first"] = round(row["median ms"] / first, 2)
     assert last
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE ontraport_connect_ontraportaccount CASCADE")
     return rows
 
 

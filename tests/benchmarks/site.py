@@ -59,11 +59,13 @@ class Site:
     @contextmanager
     def worker(self, *options: str, **settings: Any) -> Iterator[Process]:
         """A Celery worker of this site, ready for work, with these settings besides."""
+        environ = self.environ
+        environ["TEST_SETTINGS"] = json.dumps({**json.loads(environ["TEST_SETTINGS"]), **settings})
         quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING")
         process = Process(
             *(sys.executable, "-m", "celery", "-A", "tests.celery_app", "worker", *quiet, *options),
             log=self.log(),
-            environ=self.environ,
+            environ=environ,
         )
         try:
             process.wait_for_line(r"celery@\S+ v\d")
