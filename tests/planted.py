@@ -82,7 +82,7 @@ BUGS = [
         "bounded",
         '        self.reason = ""\n',
         "",
-        "test_canaries.py::test_no_flow_and_no_fault_leaves_a_secret_anywhere[500]",
+        "test_transport.py::test_the_reason_phrase_which_error_reporters_keep_is_dropped",
     ),
     Bug(
         "the proxy of the environment is used",

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
+from ontraport_connect.bounded import BoundedAdapter
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable, SecretUnreadable
 from ontraport_connect.fields import Sealed, StoredSecret
 from ontraport_connect.secret import Secret
@@ -199,6 +201,13 @@ def test_a_connection_is_used_again_and_each_answer_has_a_deadline_of_its_own(se
         for _ in range(20):
             assert transport.send("GET", server.url).json() == {"a": 1}
         assert server.connections == connections + 1
+
+
+def test_the_reason_phrase_which_error_reporters_keep_is_dropped(server: HostileServer) -> None:
+    server.behaviour = answer("{}", status="500 a-token-that-the-server-echoes")
+    response = BoundedAdapter().send(requests.Request("GET", server.url).prepare(), stream=True, timeout=TIMEOUT)
+    assert (response.status_code, response.reason, response.raw.reason) == (500, "", "")
+    response.close()
 
 
 def test_a_body_of_exactly_the_limit_is_read_and_one_byte_more_is_not(server: HostileServer) -> None:
