@@ -16,12 +16,11 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
-from . import bulk, glance
-from .actions import AccountActions
-from .addresses import uuid_or_none
+from . import staff
 from .conf import conf
-from .filters import ConditionFilter, TenantFilter
 from .models import SECRET_FIELDS, OntraportAccount, OntraportEvent, Status
+from .pages import uuid_or_none
+from .staff import AccountActions, ConditionFilter, TenantFilter
 
 if TYPE_CHECKING:
     EventModelAdmin = admin.ModelAdmin[OntraportEvent]
@@ -129,7 +128,7 @@ class OntraportAccountAdmin(AccountActions):
         }
 
     def delete_model(self, request: HttpRequest, obj: OntraportAccount) -> None:
-        bulk.disconnect([obj])
+        staff.disconnect_accounts([obj])
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         context["show_delete"] = False
@@ -166,11 +165,11 @@ class OntraportAccountAdmin(AccountActions):
             **self.admin_site.each_context(request),
             "title": _("Ontraport links at a glance"),
             "opts": self.model._meta,
-            "counts": glance.counts(),
-            "bars": glance.expiring(),
-            "picture": glance.Picture,
-            "failures": glance.failures(),
-            "health": glance.health(),
+            "counts": staff.link_counts(),
+            "bars": staff.expiring_tokens(),
+            "picture": staff.Picture,
+            "failures": staff.recent_failures(),
+            "health": staff.site_health(),
             "media": self.media,
         }
         return TemplateResponse(request, f"{TEMPLATES}/glance.html", context)

@@ -11,11 +11,11 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
-from . import mcp_client, service
+from . import protocol, refreshing
 from .conf import conf
+from .encryption import MINIMUM_KEY_LENGTH
 from .exceptions import OntraportMisconfigured
-from .fields import MINIMUM_KEY_LENGTH
-from .transport import require_secure
+from .protocol import require_secure
 
 MIDDLEWARE = "ontraport_connect.middleware.OntraportMiddleware"
 AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
@@ -53,7 +53,7 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 def _endpoints() -> Iterator[CheckMessage]:
     try:
-        found = service.endpoints()
+        found = refreshing.endpoints()
     except OntraportMisconfigured as error:
         yield Error(
             str(error), hint="Leave ONTRAPORT_ENDPOINTS out to use the published ones.", id="ontraport_connect.E001"
@@ -211,7 +211,7 @@ def _urls() -> Iterator[CheckMessage]:
 
 
 def _extras() -> Iterator[CheckMessage]:
-    if conf.ONTRAPORT_MCP_TOOLS and not mcp_client.is_installed():
+    if conf.ONTRAPORT_MCP_TOOLS and not protocol.is_mcp_installed():
         yield checks.Warning(
             "ONTRAPORT_MCP_TOOLS names tools, but the MCP SDK is not installed.",
             hint="pip install 'django-ontraport-connect[mcp]'",

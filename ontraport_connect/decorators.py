@@ -10,7 +10,7 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 
-from . import access, responses
+from . import pages, using
 from .exceptions import OntraportUnavailable, ReconnectRequired
 from .middleware import RequestAccounts
 from .models import OntraportAccount
@@ -25,19 +25,19 @@ def check_request(request: HttpRequest, uid: object = None) -> HttpResponseBase 
     """
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
-        return responses.not_signed_in(request)
+        return pages.not_signed_in(request)
     accounts: RequestAccounts = request.ontraport  # type: ignore[attr-defined]
     account: OntraportAccount | None = accounts.account if uid is None else accounts.get(str(uid))
     if uid is not None and account is None:
         raise Http404("No such Ontraport account.")
     if account is None:
-        return responses.not_usable(request, None)
+        return pages.not_usable(request, None)
     try:
-        access.prepare(account)
+        using.prepare(account)
     except ReconnectRequired:
-        return responses.not_usable(request, account)
+        return pages.not_usable(request, account)
     except OntraportUnavailable as error:
-        return responses.unavailable(request, error)
+        return pages.unavailable(request, error)
     return None
 
 

@@ -11,7 +11,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_asy
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from . import responses
+from . import pages
 from .exceptions import ReconnectRequired
 from .models import OntraportAccount
 
@@ -68,4 +68,4 @@ class OntraportMiddleware:
             return None
         accounts = RequestAccounts(request)
         account = accounts.account if exception.account_uid is None else accounts.get(exception.account_uid)
-        return None if account is None else responses.not_usable(request, account)
+        return None if account is None else pages.not_usable(request, account)

@@ -10,9 +10,9 @@ import pytest
 from django.db import connection
 from django.test import override_settings
 
-from tests.databases import WANTED, test_database
-from tests.servers import PostgreSQL, Sandbox, Unavailable, Valkey
-from tests.strict_server import StrictServer
+from tests.support.databases import WANTED, test_database
+from tests.support.servers import PostgreSQL, Sandbox, Unavailable, Valkey
+from tests.support.strict_server import StrictServer
 
 IN_CI = bool(os.environ.get("CI"))
 

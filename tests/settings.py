@@ -3,7 +3,7 @@
 import json
 import os
 
-from tests.databases import test_database
+from tests.support.databases import test_database
 
 SECRET_KEY = "a-key-of-the-tests-that-protects-nothing-and-is-long-enough"
 ALLOWED_HOSTS = ["*"]

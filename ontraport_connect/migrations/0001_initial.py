@@ -7,7 +7,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-import ontraport_connect.fields
+import ontraport_connect.encryption
 import ontraport_connect.models
 
 
@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
                 ("uid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ("account_uid", models.UUIDField(db_index=True)),
                 ("client_id", models.CharField(blank=True, default="", max_length=500)),
-                ("refresh_token", ontraport_connect.fields.EncryptedTextField(editable=False)),
+                ("refresh_token", ontraport_connect.encryption.EncryptedTextField(editable=False)),
                 ("attempts", models.PositiveIntegerField(default=0)),
                 ("try_at", models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
@@ -87,17 +87,19 @@ class Migration(migrations.Migration):
                 ("client_id", models.CharField(blank=True, default="", max_length=500, verbose_name="client id")),
                 (
                     "access_token",
-                    ontraport_connect.fields.EncryptedTextField(editable=False, null=True, verbose_name="access token"),
+                    ontraport_connect.encryption.EncryptedTextField(
+                        editable=False, null=True, verbose_name="access token"
+                    ),
                 ),
                 (
                     "refresh_token",
-                    ontraport_connect.fields.EncryptedTextField(
+                    ontraport_connect.encryption.EncryptedTextField(
                         editable=False, null=True, verbose_name="refresh token"
                     ),
                 ),
                 (
                     "app_id",
-                    ontraport_connect.fields.EncryptedTextField(editable=False, null=True, verbose_name="App ID"),
+                    ontraport_connect.encryption.EncryptedTextField(editable=False, null=True, verbose_name="App ID"),
                 ),
                 ("expires_at", models.DateTimeField(blank=True, null=True, verbose_name="expires")),
                 ("refresh_at", models.DateTimeField(blank=True, null=True, verbose_name="next refresh")),

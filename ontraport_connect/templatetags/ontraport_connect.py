@@ -8,7 +8,7 @@ from django import template
 from django.template.context import RequestContext
 from django.utils.functional import Promise
 
-from ontraport_connect import tenancy, wording
+from ontraport_connect import pages
 from ontraport_connect.models import OntraportAccount, OntraportEvent
 
 register = template.Library()
@@ -46,7 +46,7 @@ def connect_ontraport(
     account = accounts.account
     return {
         "account": account,
-        "may_link": not request.user.is_authenticated or tenancy.permissions(request)["link"],
+        "may_link": not request.user.is_authenticated or pages.permissions(request)["link"],
         "next": next or request.get_full_path(),
         "text": text,
         "size": size,
@@ -55,16 +55,16 @@ def connect_ontraport(
 
 
 @register.filter
-def ontraport_state(account: OntraportAccount) -> wording.State:
+def ontraport_state(account: OntraportAccount) -> pages.State:
     """Return how the link is doing: its ``name``, ``title`` and ``text``."""
-    return wording.state_of(account)
+    return pages.state_of(account)
 
 
 @register.filter
 def ontraport_happened(event: OntraportEvent) -> str | Promise:
-    return wording.happened(event)
+    return pages.happened(event)
 
 
 @register.filter
 def ontraport_reason(code: str) -> str | Promise:
-    return wording.reason_for(code)
+    return pages.reason_for(code)

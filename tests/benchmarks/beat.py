@@ -11,8 +11,8 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import connection
 
-from ontraport_connect import batches
 from ontraport_connect.models import Method, OntraportAccount
+from ontraport_connect.refreshing import batches
 
 DUE = 1_000
 ROUNDS = 15

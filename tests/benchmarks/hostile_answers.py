@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from tests.hostile_server import Behaviour, HostileServer, answer, black_hole, raw, reset
+from tests.support.hostile_server import Behaviour, HostileServer, answer, black_hole, raw, reset
 
 CLIENT_ID = "peer-client"
 CLIENT_SECRET = "canary-client-secret"

@@ -23,8 +23,8 @@ from django.test import override_settings
 from ontraport_connect import tasks
 from ontraport_connect.models import OntraportAccount, Status
 from tests.benchmarks.site import Site, due_accounts
-from tests.servers import Process, wait_until
-from tests.strict_server import Grant, StrictServer
+from tests.support.servers import Process, wait_until
+from tests.support.strict_server import Grant, StrictServer
 
 KILLS = """kill -9 at each point of a refresh, by turns alone and in a batch; beat looks each second, a worker refreshes what it finds.
 They agree when nobody holds the row and it says of the grant what Ontraport says."""
@@ -85,7 +85,7 @@ def strict_site(site: Site) -> Iterator[tuple[Site, StrictServer]]:
 
 
 def child(site: Site, *arguments: str) -> Process:
-    return Process(sys.executable, "-m", "tests.engine_child", *arguments, log=site.log(), environ=site.environ)
+    return Process(sys.executable, "-m", "tests.support.engine_child", *arguments, log=site.log(), environ=site.environ)
 
 
 def measure(site: Site, times: int) -> list[dict[str, Any]]:

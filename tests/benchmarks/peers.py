@@ -33,8 +33,8 @@ from tests.benchmarks.hostile_answers import (
     Verdict,
     secret_left_for_elsewhere,
 )
-from tests.hostile_server import HostileServer, hostile_server
-from tests.servers import PROJECT
+from tests.support.hostile_server import HostileServer, hostile_server
+from tests.support.servers import PROJECT
 
 DEADLINE = 12.0
 """Seconds, the start of the process among them; each library was told to wait for 3."""

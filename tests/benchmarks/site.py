@@ -21,8 +21,8 @@ from django.test.utils import setup_databases, teardown_databases
 from django.utils import timezone
 
 from ontraport_connect.models import OntraportAccount
-from tests.servers import Process, Valkey, wait_until
-from tests.strict_server import settings_for
+from tests.support.servers import Process, Valkey, wait_until
+from tests.support.strict_server import settings_for
 
 DELAY = 0.05
 """Seconds that the token endpoint takes for an answer."""
@@ -63,7 +63,7 @@ class Site:
         environ["TEST_SETTINGS"] = json.dumps({**json.loads(environ["TEST_SETTINGS"]), **settings})
         quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING")
         process = Process(
-            *(sys.executable, "-m", "celery", "-A", "tests.celery_app", "worker", *quiet, *options),
+            *(sys.executable, "-m", "celery", "-A", "tests.support.celery_app", "worker", *quiet, *options),
             log=self.log(),
             environ=environ,
         )
@@ -78,7 +78,7 @@ class Site:
 def open_site() -> Iterator[Site]:
     directory = Path(tempfile.mkdtemp(prefix="benchmark-"))
     server = Process(
-        *(sys.executable, "-m", "tests.strict_server", "--delay", str(DELAY)), log=directory / "server.log"
+        *(sys.executable, "-m", "tests.support.strict_server", "--delay", str(DELAY)), log=directory / "server.log"
     )
     databases = setup_databases(verbosity=0, interactive=False)
     try:

@@ -13,7 +13,7 @@ import requests
 from celery import Celery
 from requests.adapters import HTTPAdapter
 
-from ontraport_connect import batches
+from ontraport_connect.refreshing import batches
 from tests.benchmarks.site import Site, due_accounts, seconds_until_all_are_refreshed
 
 CONCURRENCY = 32

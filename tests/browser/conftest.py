@@ -22,7 +22,7 @@ from pytest_django.live_server_helper import LiveServer
 from tests.browser.look import Look
 from tests.browser.site import StrictPolicy
 from tests.conftest import unavailable
-from tests.servers import Sandbox
+from tests.support.servers import Sandbox
 
 PATIENCE = 15_000
 """Milliseconds that a page may take on a busy machine."""

@@ -10,9 +10,9 @@ from django.template import engines
 from django.urls import include, path
 from django.utils.translation import override
 
-from ontraport_connect import responses
 from ontraport_connect.decorators import ontraport_required
 from ontraport_connect.exceptions import OntraportUnavailable
+from ontraport_connect.pages import responses
 
 POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"

@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status
 from tests.browser import person
 from tests.browser.look import inspect
-from tests.servers import Sandbox
+from tests.support.servers import Sandbox
 
 OpenPage = Callable[..., Page]
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from ontraport_connect.models import Method, OntraportAccount, Status
 from tests.browser import person
-from tests.servers import Sandbox
+from tests.support.servers import Sandbox
 
 OpenPage = Callable[..., Page]
 

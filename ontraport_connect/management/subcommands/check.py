@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ontraport_connect import diagnosis
-from ontraport_connect.diagnosis import Finding, Level
+from ontraport_connect import staff
 from ontraport_connect.management.reports import Progress, Report
+from ontraport_connect.staff import Finding, Level
 
 HELP = "Look at the configuration, the endpoints, every stored secret, holds, and whether beat and workers are alive."
 
@@ -22,11 +22,11 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(options: Mapping[str, Any], progress: Progress) -> Report:
     findings = []
-    for subject in diagnosis.SUBJECTS:
-        if subject is diagnosis.reachable and options["offline"]:
+    for subject, look in staff.SUBJECTS.items():
+        if subject == "endpoints" and options["offline"]:
             continue
-        progress(f"Looking at {subject.__name__} …")
-        findings += list(subject())
+        progress(f"Checking {subject} …")
+        findings += list(look())
     errors = sum(finding.level == Level.ERROR for finding in findings)
     warnings = sum(finding.level == Level.WARNING for finding in findings)
     return Report(

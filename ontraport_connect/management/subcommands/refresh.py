@@ -8,13 +8,13 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ontraport_connect import batches, diagnosis, heartbeat, keys, notices, refreshing, revoking, state
+from ontraport_connect import linking, refreshing, staff
 from ontraport_connect.conf import conf
-from ontraport_connect.diagnosis import Level
 from ontraport_connect.management.reports import FAILED, TRY_LATER, Progress, Report
 from ontraport_connect.management.subcommands import choosing
 from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.schedule import INTERVAL
+from ontraport_connect.staff import Level
 from ontraport_connect.tasks import MOST_KEYS, MOST_REVOCATIONS
 
 HELP = (
@@ -45,7 +45,7 @@ def _one(account: OntraportAccount) -> Report:
 
 
 def _check_key(account: OntraportAccount) -> Report:
-    error = keys.check(account)
+    error = linking.check_key_pair(account)
     if error is not None:
         raise error
     return Report(
@@ -58,17 +58,17 @@ def _check_key(account: OntraportAccount) -> Report:
 
 def _all(progress: Progress) -> Report:
     """Do one round of the beat task and of the workers. What Ontraport asked to wait for waits: the rows know."""
-    heartbeat.beat()
-    heartbeat.worker()
-    state.forget_used()
+    refreshing.record_beat()
+    refreshing.record_worker()
+    linking.forget_used_states()
     outcomes: Counter[str] = Counter()
-    for pks in batches.due_batches(int(conf.ONTRAPORT_REFRESH_RATE * INTERVAL)):
-        outcomes.update(batches.refresh_batch(pks))
+    for pks in refreshing.due_batches(int(conf.ONTRAPORT_REFRESH_RATE * INTERVAL)):
+        outcomes.update(refreshing.refresh_batch(pks))
         progress(f"{outcomes.total()} accounts: {_counted(outcomes)} …")
-    checked = keys.check_due(MOST_KEYS)
-    revoked = revoking.deliver_due(MOST_REVOCATIONS)
-    told = notices.send_due()
-    (standing,) = diagnosis.hold()
+    checked = linking.check_key_pairs(MOST_KEYS)
+    revoked = refreshing.deliver_revocations(MOST_REVOCATIONS)
+    told = staff.send_due_notices()
+    (standing,) = staff.check_standing()
     return Report(
         lines=[
             f"{outcomes.total()} accounts were due" + (f": {_counted(outcomes)}." if outcomes else "."),

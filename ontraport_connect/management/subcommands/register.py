@@ -8,13 +8,12 @@ from urllib.parse import urljoin, urlsplit
 
 from django.core.management.base import CommandError, CommandParser
 
-from ontraport_connect import service
+from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
+from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.management.reports import USAGE, Progress, Report
-from ontraport_connect.provider import Client
-from ontraport_connect.secret import Secret
-from ontraport_connect.transport import is_loopback, require_secure, reveal
+from ontraport_connect.protocol import Client, is_loopback, require_secure, reveal
 
 HELP = "Register this site with Ontraport as an OAuth client, and print the lines for its environment. The secret is shown this once."
 
@@ -34,8 +33,8 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
         )
     metadata = client_metadata(_redirect_uri(options), options["name"] or "", is_public=options["public"])
     progress("Asking Ontraport …")
-    client = Client(client_id="", client_secret=None, endpoints=service.endpoints(), scopes=(), resource=None)
-    with service.new_transport() as transport:
+    client = Client(client_id="", client_secret=None, endpoints=refreshing.endpoints(), scopes=(), resource=None)
+    with refreshing.new_transport() as transport:
         registration = client.register(transport, metadata)
     secret = registration.get("client_secret")
     environment = {"ONTRAPORT_CLIENT_ID": registration["client_id"]} | (

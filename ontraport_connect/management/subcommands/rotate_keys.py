@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ontraport_connect import rotation
+from ontraport_connect import staff
 from ontraport_connect.management.reports import Progress, Report
 
 HELP = (
@@ -26,8 +26,8 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(options: Mapping[str, Any], progress: Progress) -> Report:
-    total = rotation.total()
-    summary = rotation.rotate(lambda seen: progress(f"{seen} of {total} rows"))
+    total = staff.count_stored_rows()
+    summary = staff.rotate_keys(lambda seen: progress(f"{seen} of {total} rows"))
     left = len(summary.unreadable) + summary.changed
     return Report(
         lines=[
@@ -45,7 +45,7 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
     )
 
 
-def _problem(summary: rotation.Summary) -> str:
+def _problem(summary: staff.Summary) -> str:
     if summary.unreadable:
         return "Some secrets cannot be decrypted: put their key back into the settings and run this again; keep all keys until then."
     if summary.changed:

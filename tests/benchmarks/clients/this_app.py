@@ -11,10 +11,10 @@ from django.test import override_settings
 from django.test.utils import setup_databases
 from django.urls import reverse
 
+from ontraport_connect.encryption.secret import Secret
 from ontraport_connect.exceptions import OntraportError
-from ontraport_connect.provider import Client, Endpoints
-from ontraport_connect.secret import Secret
-from ontraport_connect.transport import Transport
+from ontraport_connect.protocol.http import Transport
+from ontraport_connect.protocol.oauth import Client, Endpoints
 from tests.benchmarks.clients.attempt import TIMEOUT, main
 from tests.benchmarks.hostile_answers import CLIENT_ID, CLIENT_SECRET, CODE, REDIRECT_URI, SCOPE, VERIFIER
 

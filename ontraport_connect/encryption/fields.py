@@ -1,0 +1,125 @@
+"""The encrypted column: text under AES-256-GCM (see ``keys``), bound to its row and column, so that a ciphertext that was copied to
+another row or column is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import uuid
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.query_utils import DeferredAttribute
+from django_cryptography.fields import EncryptedMixin
+
+from ontraport_connect.exceptions import SecretUnreadable
+
+from .keys import Sealed, seal, unseal
+from .secret import Secret
+
+DUMP_PREFIX = "ontraport-sealed:"
+
+
+class StoredSecret(Secret):
+    """A secret read from its row: decrypted at each ``reveal()``, pickled as its ciphertext."""
+
+    __slots__ = ("context", "sealed")
+
+    def __init__(self, sealed: Sealed, context: str) -> None:
+        super().__init__(lambda: unseal(sealed, context))
+        self.sealed = sealed
+        self.context = context
+
+    def __reduce__(self) -> Any:
+        return StoredSecret, (self.sealed, self.context)
+
+
+class _SecretAttribute(DeferredAttribute):
+    """Takes a ``str``, a ``Secret`` or ``None``; reads as a ``Secret`` or ``None``. Nothing is decrypted on the way."""
+
+    field: EncryptedTextField
+
+    def __get__(self, instance: models.Model | None, owner: Any = None) -> Any:
+        value = super().__get__(instance, owner)
+        if isinstance(value, Sealed) and instance is not None:
+            return StoredSecret(value, self.field.context(instance))
+        return value
+
+    def __set__(self, instance: models.Model, value: object) -> None:
+        if isinstance(value, str):
+            value = Secret(value) if value else None
+        elif isinstance(value, StoredSecret) and value.context == self.field.context(instance):
+            value = value.sealed
+        if value is not None and not isinstance(value, (Secret, Sealed)):
+            raise TypeError(f"{self.field.attname} takes a str, a Secret or None.")
+        instance.__dict__[self.field.attname] = value
+
+
+if TYPE_CHECKING:
+    TextField = models.TextField[str | Secret | None, Any]
+else:  # Django's classes take no parameters when they run
+    TextField = models.TextField
+
+
+class EncryptedTextField(EncryptedMixin, TextField):
+    """Text encrypted in the column and hidden in memory. The model must have a ``uid``. It has no lookup but ``isnull``."""
+
+    descriptor_class = _SecretAttribute
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("editable", False)
+        super().__init__(*args, **kwargs)
+
+    def context(self, instance: Any) -> str:
+        """Return what a ciphertext of this column is bound to."""
+        return self.context_of(instance.uid)
+
+    def context_of(self, uid: uuid.UUID) -> str:
+        return f"{self.model._meta.label_lower}.{self.column}:{uid}"
+
+    def seal_for(self, uid: uuid.UUID, secret: Secret) -> Sealed:
+        """Return the value to give to ``QuerySet.update``, which knows no row."""
+        return seal(secret, self.context_of(uid))
+
+    def clone(self) -> Any:
+        return models.Field.clone(self)
+
+    def deconstruct(self) -> Any:
+        return models.TextField.deconstruct(self)
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        value = model_instance.__dict__.get(self.attname)
+        if isinstance(value, Secret):
+            value = seal(value, self.context(model_instance))
+            model_instance.__dict__[self.attname] = value
+        return value
+
+    def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, StoredSecret):
+            value = value.sealed
+        if not isinstance(value, Sealed):
+            raise TypeError(f"{self.name} is encrypted for its row: assign it to an instance and call save().")
+        return connection.Database.Binary(bytes(value))  # type: ignore[attr-defined]
+
+    def from_db_value(self, value: Any, *args: Any, **kwargs: Any) -> Sealed | None:
+        return None if value is None else Sealed(value)
+
+    def value_to_string(self, obj: models.Model) -> str:
+        """Return the ciphertext for ``dumpdata``: a backup that only this site's keys can read."""
+        return DUMP_PREFIX + base64.b64encode(self.pre_save(obj, add=False)).decode()
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, str) and value.startswith(DUMP_PREFIX):
+            try:
+                return Sealed(base64.b64decode(value.removeprefix(DUMP_PREFIX), validate=True))
+            except binascii.Error:
+                _refuse_dump()
+        return value
+
+
+def _refuse_dump() -> NoReturn:
+    raise SecretUnreadable("A dumped secret is not valid base64; the file was altered.")

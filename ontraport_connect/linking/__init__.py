@@ -1,0 +1,18 @@
+"""Make a link and let it go: the consent round trip, key pairs, and the rows that come of them."""
+
+from .attempts import Attempt, find_attempt, forget_used_states
+from .key_pairs import check_key_pair, check_key_pairs, link_key_pair
+from .oauth_links import Owner, begin, complete, unlink
+
+__all__ = [
+    "Attempt",
+    "Owner",
+    "begin",
+    "check_key_pair",
+    "check_key_pairs",
+    "complete",
+    "find_attempt",
+    "forget_used_states",
+    "link_key_pair",
+    "unlink",
+]

@@ -1,0 +1,33 @@
+"""What a customer is told when Ontraport sends them back without a code (RFC 6749, 4.1.2.1)."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+from oauthlib.oauth2.rfc6749 import errors
+
+from ontraport_connect.exceptions import LinkingFailed
+from ontraport_connect.protocol import AuthorizationResponse
+
+LONGEST_SAID = 200
+TEMPORARY_ERRORS = {errors.ServerError.error, errors.TemporarilyUnavailableError.error}
+
+
+def require_success(response: AuthorizationResponse) -> None:
+    if response.error == errors.AccessDeniedError.error:
+        raise LinkingFailed(_("Access was not allowed at Ontraport. Nothing was connected."), code="denied")
+    if response.error in TEMPORARY_ERRORS:
+        raise LinkingFailed(
+            _("Ontraport could not be reached. Nothing was changed; please try again in a moment."), code="unavailable"
+        )
+    if response.error:
+        raise ProviderRefused(_("Ontraport did not complete the connection."), code="refused", said=response.said)
+    if not response.has_code:
+        raise LinkingFailed(_("Ontraport's answer was incomplete."), code="incomplete")
+
+
+class ProviderRefused(LinkingFailed):
+    """``said`` is Ontraport's own explanation, at most 200 characters, to be shown as text and never as markup."""
+
+    def __init__(self, message: str, *, code: str, said: str) -> None:
+        super().__init__(message, code=code)
+        self.said = "".join(character for character in said if character.isprintable())[:LONGEST_SAID]

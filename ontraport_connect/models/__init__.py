@@ -1,0 +1,35 @@
+"""What is stored: accounts, their history, grants to revoke, and what the site remembers of itself.
+
+One module a table. Nothing here calls the network: ``calls`` looks the wing ``using`` up when an account is used.
+"""
+
+from .account import (
+    SECRET_FIELDS,
+    Method,
+    OntraportAccount,
+    OntraportAccountQuerySet,
+    Status,
+    forget_user,
+    refresh_delay,
+)
+from .budget import OntraportBudget
+from .event import EventKind, OntraportEvent
+from .revocation import OntraportRevocation
+from .standing import OntraportService
+from .used_state import OntraportUsedState
+
+__all__ = [
+    "SECRET_FIELDS",
+    "EventKind",
+    "Method",
+    "OntraportAccount",
+    "OntraportAccountQuerySet",
+    "OntraportBudget",
+    "OntraportEvent",
+    "OntraportRevocation",
+    "OntraportService",
+    "OntraportUsedState",
+    "Status",
+    "forget_user",
+    "refresh_delay",
+]

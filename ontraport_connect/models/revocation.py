@@ -1,0 +1,30 @@
+"""Grants that Ontraport still has to be told about."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from ontraport_connect.encryption import EncryptedTextField
+
+
+class OntraportRevocation(models.Model):
+    """A grant that this site has let go of and that Ontraport still has to be told about (RFC 7009)."""
+
+    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    account_uid = models.UUIDField(db_index=True)
+    client_id = models.CharField(max_length=500, blank=True, default="")
+    refresh_token = EncryptedTextField()
+    attempts = models.PositiveIntegerField(default=0)
+    try_at = models.DateTimeField(default=timezone.now, db_index=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = _("revocation to deliver")
+        verbose_name_plural = _("revocations to deliver")
+
+    def __str__(self) -> str:
+        return f"{self.account_uid} ({self.attempts})"

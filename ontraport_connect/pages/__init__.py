@@ -1,0 +1,40 @@
+"""What customers meet: the views, what they show, and where they lead."""
+
+from .addresses import uuid_or_none
+from .responses import not_signed_in, not_usable, unavailable
+from .state_texts import State, happened, reason_for, state_of
+from .tenancy import permissions
+from .views import (
+    accounts,
+    callback,
+    client_metadata,
+    connect,
+    connect_key,
+    disconnect,
+    make_default,
+    problem,
+    reconnect,
+    rename,
+)
+
+__all__ = [
+    "State",
+    "accounts",
+    "callback",
+    "client_metadata",
+    "connect",
+    "connect_key",
+    "disconnect",
+    "happened",
+    "make_default",
+    "not_signed_in",
+    "not_usable",
+    "permissions",
+    "problem",
+    "reason_for",
+    "reconnect",
+    "rename",
+    "state_of",
+    "unavailable",
+    "uuid_or_none",
+]

@@ -1,0 +1,72 @@
+"""What is answered instead of a view that needs a usable account: a way on for a browser, JSON for a client that wants JSON."""
+
+from __future__ import annotations
+
+import math
+from urllib.parse import urlencode
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.cache import patch_vary_headers
+
+from ontraport_connect.exceptions import OntraportUnavailable
+from ontraport_connect.models import OntraportAccount
+
+from . import addresses
+
+
+def wants_json(request: HttpRequest) -> bool:
+    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+
+
+def not_signed_in(request: HttpRequest) -> HttpResponse:
+    if wants_json(request):
+        return _private(JsonResponse({"error": "login_required"}, status=401))
+    return _private(redirect_to_login(_after_signing_in(request)))
+
+
+def _after_signing_in(request: HttpRequest) -> str:
+    """Return this page's address when it can be got; else that of the page whose button is to be pressed again."""
+    if request.method in {"GET", "HEAD"}:
+        return request.get_full_path()
+    if request.path not in {reverse("ontraport_connect:connect"), reverse("ontraport_connect:connect_key")}:
+        return reverse("ontraport_connect:accounts")
+    back = addresses.local_path(request.POST.get("next", ""))
+    query = {**request.GET.dict(), **({"next": back} if back else {})}
+    return request.path + (f"?{urlencode(query)}" if query else "")
+
+
+def not_usable(request: HttpRequest, account: OntraportAccount | None) -> HttpResponse:
+    """Send a browser to connect, or reconnect ``account``, and back."""
+    url = connect_url(request, account)
+    if wants_json(request):
+        error = "ontraport_not_connected" if account is None else "ontraport_reconnect_required"
+        return _private(JsonResponse({"error": error, "connect_url": request.build_absolute_uri(url)}, status=401))
+    return _private(HttpResponseRedirect(url))
+
+
+def connect_url(request: HttpRequest, account: OntraportAccount | None) -> str:
+    """Return the connect page's address, which comes back to this page when it can be got."""
+    back = request.get_full_path() if request.method in {"GET", "HEAD"} else ""
+    query = {**({"next": back} if back else {}), **({"account": str(account.uid)} if account else {})}
+    return reverse("ontraport_connect:connect") + (f"?{urlencode(query)}" if query else "")
+
+
+def unavailable(request: HttpRequest, error: OntraportUnavailable) -> HttpResponse:
+    """Answer 503: the link is well, Ontraport is away."""
+    if wants_json(request):
+        response: HttpResponse = JsonResponse({"error": "ontraport_unavailable"}, status=503)
+    else:
+        response = render(request, "ontraport_connect/unavailable.html", status=503)
+    if error.retry_after is not None:
+        response["Retry-After"] = str(math.ceil(error.retry_after))
+    return _private(response)
+
+
+def _private(response: HttpResponse) -> HttpResponse:
+    """Let nobody keep what depends on the person, on the moment, and on what the client prefers."""
+    patch_vary_headers(response, ["Accept", "Cookie"])
+    response["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,72 @@
+"""What this site may do at Ontraport, in words for the person who is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from django.db.models import TextChoices
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from ontraport_connect.conf import conf
+
+
+class Reach(TextChoices):
+    """How far a tool reaches, the mildest first."""
+
+    READS = "reads", _("reads")
+    CHANGES = "changes", _("changes")
+    DELETES = "deletes", _("deletes")
+    CHARGES = "charges", _("moves money")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Use:
+    """One thing that this site may do."""
+
+    reach: Reach | None
+    words: str | Promise
+    name: str = ""
+
+
+TOOLS: Mapping[str, tuple[Reach, Promise]] = {
+    "get_account_info": (Reach.READS, _("See the name, number and time zone of your Ontraport account")),
+    "list_allowed_object_types": (Reach.READS, _("See which kinds of records you have")),
+    "get_object_meta": (Reach.READS, _("See which fields your records have")),
+    "get_objects": (Reach.READS, _("Read your contacts and other records")),
+    "count_objects": (Reach.READS, _("Count your contacts and other records")),
+    "create_object": (Reach.CHANGES, _("Add contacts and other records")),
+    "update_object": (Reach.CHANGES, _("Change contacts and other records")),
+    "saveorupdate_object": (Reach.CHANGES, _("Add contacts and other records, or change those that are there")),
+    "manage_tags": (Reach.CHANGES, _("Add tags to contacts, and remove them")),
+    "delete_object": (Reach.DELETES, _("Delete a contact or another record")),
+    "delete_objects": (Reach.DELETES, _("Delete contacts and other records")),
+    "create_invoice": (Reach.CHARGES, _("Write invoices")),
+    "pay_invoice": (Reach.CHARGES, _("Charge a customer's card for an invoice")),
+    "process_transaction": (Reach.CHARGES, _("Charge your customers' cards")),
+    "refund_transaction": (Reach.CHARGES, _("Refund payments")),
+    "cancel_subscription": (Reach.CHARGES, _("Cancel your customers' subscriptions")),
+}
+
+EVERYTHING = (
+    (Reach.READS, _("Read your contacts and other records")),
+    (Reach.CHANGES, _("Add and change contacts and other records")),
+    (Reach.DELETES, _("Delete contacts and other records")),
+    (Reach.CHARGES, _("Write invoices, charge cards and refund payments")),
+)
+
+
+def uses() -> Sequence[Use]:
+    """Return what the settings let this site do, the mildest first."""
+    if conf.ONTRAPORT_MCP_TOOLS is None:
+        return [Use(reach=reach, words=words) for reach, words in EVERYTHING]
+    return sorted(
+        _described(conf.ONTRAPORT_MCP_TOOLS), key=lambda use: list(Reach).index(use.reach) if use.reach else 9
+    )
+
+
+def _described(names: Iterable[str]) -> Iterable[Use]:
+    for name in names:
+        reach, words = TOOLS.get(name, (None, ""))
+        yield Use(reach=reach, words=words, name=name)

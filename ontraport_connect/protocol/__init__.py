@@ -1,0 +1,46 @@
+"""Ontraport over HTTP: messages, transport, errors. Values in, values out; nothing here knows Django.
+
+``http`` sends, ``oauth`` speaks to the authorization server, ``mcp`` to the MCP server.
+"""
+
+from .authorization_response import AuthorizationResponse
+from .http import FAILURES, Answer, Transport, is_loopback, require_secure, reveal
+from .mcp import (
+    REQUESTS_PER_CALL,
+    HttpxAuthBase,
+    call_mcp_tool,
+    is_mcp_installed,
+    list_mcp_tools,
+    require_mcp,
+    run_mcp,
+    tool_value,
+)
+from .oauth import OPERATOR_ERRORS, PRESETS, Client, Endpoints, Grant, challenge_of, new_verifier
+from .retry_after import LONGEST_PAUSE, pause_of
+
+__all__ = [
+    "FAILURES",
+    "LONGEST_PAUSE",
+    "OPERATOR_ERRORS",
+    "PRESETS",
+    "REQUESTS_PER_CALL",
+    "Answer",
+    "AuthorizationResponse",
+    "Client",
+    "Endpoints",
+    "Grant",
+    "HttpxAuthBase",
+    "Transport",
+    "call_mcp_tool",
+    "challenge_of",
+    "is_loopback",
+    "is_mcp_installed",
+    "list_mcp_tools",
+    "new_verifier",
+    "pause_of",
+    "require_mcp",
+    "require_secure",
+    "reveal",
+    "run_mcp",
+    "tool_value",
+]

@@ -1,0 +1,216 @@
+"""Ontraport's MCP server through the official SDK (extra ``mcp``): one call a connection, bounded in time and size."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, TypeVar
+
+from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportRejected, OntraportUnavailable
+
+from .http import FAILURES, USER_AGENT, require_secure
+from .retry_after import pause_of
+
+try:
+    import anyio
+    import httpx2
+except ImportError:  # the extra is not installed
+    httpx2 = None  # type: ignore[assignment]
+
+T = TypeVar("T")
+
+ANSWER_LIMIT = 16 * 1024 * 1024
+
+REQUESTS_PER_CALL = 3
+"""What one call costs of the account's requests: two to open the session, and the call."""
+
+NO_ANSWER = {-32700, -32603, -32600, -32000}
+"""Codes of JSON-RPC errors that the SDK makes up when it cannot read an answer, or the server has failed."""
+
+MOST_PAGES = 20
+"""Pages of the list of tools that are read."""
+
+
+def _auth_classes() -> Iterator[type]:
+    """Yield the classes by which the installed ones of httpx2 (the SDK's client) and httpx know an auth."""
+    for name in ("httpx2", "httpx"):
+        try:
+            yield import_module(name).Auth
+        except ImportError:
+            continue
+
+
+HttpxAuthBase: Any = type("Auth", tuple(_auth_classes()), {})
+"""The base of whatever authenticates requests of either."""
+
+
+def is_mcp_installed() -> bool:
+    return find_spec("httpx2") is not None and find_spec("mcp") is not None
+
+
+def require_mcp() -> None:
+    if not is_mcp_installed():
+        raise OntraportMisconfigured(
+            "Calling Ontraport's MCP server needs the MCP SDK: pip install 'django-ontraport-connect[mcp]'.",
+            code="no_mcp",
+        )
+
+
+def _sdk(module: str) -> Any:
+    """Return a module of the SDK, which takes half a second to import: a site that starts does not wait for that."""
+    return import_module(f"mcp{module}")
+
+
+@dataclass(kw_only=True, slots=True)
+class Exchange:
+    """What HTTP said last, for the SDK tells of errors in its own words only."""
+
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    failure: OntraportError | None = None
+
+
+async def run_mcp(url: str, auth: Any, deadlines: tuple[float, float], use: Callable[[Any], Awaitable[T]]) -> T:
+    """Connect, let ``use`` call the server, and close; all of it within the sum of ``deadlines`` (to connect, to answer), in seconds.
+
+    Raises ``OntraportUnavailable``, ``OntraportRejected`` or ``OntraportMisconfigured``, and what ``auth`` raises.
+    """
+    require_mcp()
+    require_secure(url)
+    exchange = Exchange()
+    outcome = await _attempt(url, auth, deadlines, use, exchange)
+    if isinstance(outcome, OntraportError):
+        raise outcome
+    return outcome
+
+
+async def _attempt(
+    url: str, auth: Any, deadlines: tuple[float, float], use: Callable[[Any], Awaitable[T]], exchange: Exchange
+) -> T | OntraportError:
+    """Return the result or the error: plain secrets are in sight of the frames below this one."""
+    try:
+        with anyio.fail_after(sum(deadlines)):
+            async with (
+                httpx2.AsyncClient(
+                    auth=auth,
+                    transport=_bounded_transport(exchange),
+                    timeout=httpx2.Timeout(deadlines[1], connect=deadlines[0]),
+                    headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+                    follow_redirects=False,
+                    trust_env=False,
+                ) as http,
+                _sdk("").Client(
+                    _sdk(".client.streamable_http").streamable_http_client(
+                        url, http_client=http, terminate_on_close=False
+                    ),
+                    mode="legacy",
+                ) as client,
+            ):
+                return await use(client)
+    except Exception as error:  # noqa: BLE001  # mapped by _failure, closed by default
+        return _failure(error, exchange)
+
+
+def _failure(error: Exception, exchange: Exchange) -> OntraportError:
+    known = exchange.failure or _find(error, OntraportError)
+    if known is not None:
+        return known
+    if isinstance(error, TimeoutError) or _find(error, httpx2.TimeoutException) is not None:
+        return OntraportUnavailable(FAILURES["timeout"], code="timeout")
+    if exchange.status is None:
+        return OntraportUnavailable(FAILURES["connection"], code="connection")
+    if exchange.status >= 300:
+        return _refusal(exchange.status, httpx2.Headers(exchange.headers))
+    rpc = _find(error, _sdk("").MCPError)
+    if rpc is not None and rpc.error.code not in NO_ANSWER:
+        return OntraportRejected(f"Ontraport's MCP server refused the call (code {rpc.error.code}).", code="mcp_error")
+    return OntraportUnavailable(FAILURES["nonsense"], code="nonsense")
+
+
+def _refusal(status: int, headers: Mapping[str, str]) -> OntraportError:
+    if status == 429:
+        return OntraportUnavailable("Ontraport asks to slow down.", code="rate_limited", retry_after=pause_of(headers))
+    text, code = f"Ontraport's MCP server answered with status {status}.", f"http_{status}"
+    if status < 500:
+        return OntraportRejected(text, code=code, status=status)
+    return OntraportUnavailable(text, code=code)
+
+
+def _find(error: BaseException, kind: type[T]) -> T | None:
+    """Look for an error of a kind in a group of errors."""
+    if isinstance(error, kind):
+        return error
+    inner = [_find(each, kind) for each in error.exceptions] if isinstance(error, BaseExceptionGroup) else []
+    return next((each for each in inner if each is not None), None)
+
+
+def _bounded_transport(exchange: Exchange) -> Any:
+    class BoundedTransport(httpx2.AsyncHTTPTransport):
+        """Refuses what is encoded or too large, and remembers the last status."""
+
+        async def handle_async_request(self, request: Any) -> Any:
+            exchange.status = None
+            response = await super().handle_async_request(request)
+            exchange.status, exchange.headers = response.status_code, dict(response.headers)
+            if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+                await response.aclose()
+                exchange.failure = OntraportUnavailable(FAILURES["nonsense"], code="nonsense")
+                raise httpx2.ReadError("encoded")
+            response.stream = BoundedStream(response.stream)
+            return response
+
+    class BoundedStream(httpx2.AsyncByteStream):
+        def __init__(self, stream: Any) -> None:
+            self._stream = stream
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            left = ANSWER_LIMIT
+            async for chunk in self._stream:
+                left -= len(chunk)
+                if left < 0:
+                    exchange.failure = OntraportUnavailable(FAILURES["too_large"], code="too_large")
+                    raise httpx2.ReadError("too large")
+                yield chunk
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    return BoundedTransport(trust_env=False, retries=0)
+
+
+async def call_mcp_tool(client: Any, tool: str, arguments: Mapping[str, Any]) -> Any:
+    """Call a tool without having its result checked against its schema, for which the SDK would fetch the list of all tools."""
+    types = _sdk(".types")
+    request = types.CallToolRequest(params=types.CallToolRequestParams(name=tool, arguments=dict(arguments)))
+    return await client.session.send_request(request, types.CallToolResult)
+
+
+async def list_mcp_tools(client: Any) -> Sequence[Any]:
+    """Return every tool that the server lists."""
+    tools: list[Any] = []
+    cursor = None
+    for _ in range(MOST_PAGES):
+        page = await client.list_tools(cursor=cursor)
+        tools += page.tools
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    return tools
+
+
+def tool_value(result: Any) -> Any:
+    """Return what a tool gave: its structured content, or else its text, parsed when it is JSON. Raises ``OntraportRejected``."""
+    text = "\n".join(part.text for part in result.content if getattr(part, "type", "") == "text")
+    if result.is_error:
+        error = OntraportRejected("The tool reported an error.", code="tool_error")
+        error.said = text[:200]
+        raise error
+    if result.structured_content is not None:
+        return result.structured_content
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

@@ -1,0 +1,36 @@
+"""Keep tokens fresh: claim a row, spend its refresh token once, save the answer, whatever else happens.
+
+Also the site's standing with Ontraport (may it call the token endpoint now?) and the revocation of grants.
+"""
+
+from .batches import BATCH_SIZE, due_batches, refresh_batch
+from .heartbeat import Pulse, pulses, record_beat, record_worker
+from .one_account import ensure_fresh, refresh
+from .outcomes import from_now, grant_columns
+from .revoking import deliver_revocation, deliver_revocations, queue_revocation, revoke_grant
+from .standing import RATE_LIMITED, endpoints, is_site_refused, may_refresh, new_transport, oauth_client, site_standing
+
+__all__ = [
+    "BATCH_SIZE",
+    "RATE_LIMITED",
+    "Pulse",
+    "deliver_revocation",
+    "deliver_revocations",
+    "due_batches",
+    "endpoints",
+    "ensure_fresh",
+    "from_now",
+    "grant_columns",
+    "is_site_refused",
+    "may_refresh",
+    "new_transport",
+    "oauth_client",
+    "pulses",
+    "queue_revocation",
+    "record_beat",
+    "record_worker",
+    "refresh",
+    "refresh_batch",
+    "revoke_grant",
+    "site_standing",
+]

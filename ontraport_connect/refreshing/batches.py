@@ -1,0 +1,175 @@
+"""Many accounts at once: find what is due, oldest first, and refresh it with bounded concurrency over kept-alive connections."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any
+
+from django.db.models import Q
+
+from ontraport_connect.conf import conf
+from ontraport_connect.database import alias, in_transaction
+from ontraport_connect.exceptions import OntraportError, OntraportUnavailable
+from ontraport_connect.models import Method, OntraportAccount
+from ontraport_connect.protocol import Grant, Transport
+
+from . import one_account, outcomes, standing
+from .outcomes import Lease, Outcome
+
+logger = logging.getLogger("ontraport_connect")
+
+BATCH_SIZE = 320
+"""Ten rounds of calls at the concurrency that is the default: the last round, which is never full, costs little of the whole."""
+
+LONGEST_BATCH = 20.0
+"""Seconds after which a batch takes no more accounts on, so that a worker which is told to stop can do so; the rest stays due."""
+
+
+def due_batches(limit: int, size: int = BATCH_SIZE) -> Iterator[list[int]]:
+    """Yield the ids of at most ``limit`` due accounts in batches, oldest first, a keyset page at a time."""
+    after: Any = None
+    while limit > 0:
+        rows = OntraportAccount.objects.using(alias()).due().usable().filter(method=Method.OAUTH)
+        if after is not None:
+            rows = rows.filter(Q(refresh_at__gt=after[0]) | Q(pk__gt=after[1]), refresh_at__gte=after[0])
+        page = list(rows.order_by("refresh_at", "pk").values_list("refresh_at", "pk")[: min(size, limit)])
+        if not page:
+            return
+        yield [pk for _, pk in page]
+        after = page[-1]
+        limit -= len(page)
+
+
+def refresh_batch(pks: Sequence[int], seconds: float = LONGEST_BATCH) -> dict[str, int]:
+    """Refresh those of the accounts that are due still, and return how often what came out (``refreshed``, or the code of an error).
+
+    After ``seconds`` no more of them are taken on.
+    """
+    if in_transaction():
+        return _refresh_one_by_one(pks)
+    try:
+        is_probe = standing.enter()
+    except OntraportError as error:
+        return {error.code: len(pks)}
+    # The one that probes is any, lest the site wait for one account that nobody can refresh.
+    ordered = random.sample(pks, len(pks)) if is_probe else list(pks)
+    return _Batch(ordered, is_probe=is_probe, seconds=seconds).refresh()
+
+
+def _due(pks: Sequence[int]) -> Any:
+    """Return those of the accounts that are to be refreshed now."""
+    rows = OntraportAccount.objects.using(alias())
+    return rows.due().filter(method=Method.OAUTH, pk__in=rows.usable().filter(pk__in=pks).order_by().values("pk"))
+
+
+def _refresh_one_by_one(pks: Sequence[int]) -> dict[str, int]:
+    """Refresh in the caller's transaction, whose one connection knows no other threads."""
+    counts: Counter[str] = Counter()
+    for account in _due(pks).order_by("refresh_at", "pk"):
+        try:
+            one_account.refresh(account)
+        except OntraportError as error:
+            counts[error.code] += 1
+            if outcomes.concerns_all(error, account):
+                break
+        else:
+            counts["refreshed"] += 1
+    return dict(counts)
+
+
+class _Batch:
+    """Claims and saves in this thread, on its one connection; the calls run in others. A slow account holds up no other."""
+
+    def __init__(self, pks: list[int], *, is_probe: bool, seconds: float) -> None:
+        self.concurrency = max(1, min(conf.ONTRAPORT_REFRESH_CONCURRENCY, len(pks)))
+        # Half as many again wait for a thread, so that none is idle while this one claims and saves.
+        self.most = self.concurrency + self.concurrency // 2
+        self.room = 1 if is_probe else self.most
+        self.is_probe = is_probe
+        self.end = time.monotonic() + seconds
+        self.is_stopped = False
+        self.pks = deque(pks)
+        self.claimed: deque[Lease] = deque()
+        self.started: dict[Future[Outcome | None], Lease] = {}
+        self.done: SimpleQueue[Future[Outcome | None]] = SimpleQueue()
+        self.counts: Counter[str] = Counter()
+
+    def refresh(self) -> dict[str, int]:
+        """Whatever ends this, an error or a signal: what was sent is waited for and saved, what was not is given back."""
+        with (
+            standing.new_transport(pool_size=self.concurrency) as transport,
+            ThreadPoolExecutor(self.concurrency, thread_name_prefix="ontraport-refresh") as threads,
+        ):
+            try:
+                while True:
+                    while len(self.started) < self.room and (lease := self.next_lease()) is not None:
+                        future: Future[Outcome | None] = Future()
+                        future.add_done_callback(self.done.put)
+                        self.started[future] = lease
+                        threads.submit(self.run, future, transport)
+                    if not self.started:
+                        return dict(self.counts)
+                    self.finish(self.done.get())
+            finally:
+                self.is_stopped = True
+                for future in [future for future in self.started if future.cancel()]:
+                    self.claimed.append(self.started.pop(future))
+                for future in list(self.started):
+                    self.finish(future)
+                for lease in self.claimed:
+                    outcomes.let_go(lease)
+
+    def next_lease(self) -> Lease | None:
+        """Claim as many at once as there are threads."""
+        if self.is_over():
+            return None
+        while not self.claimed and self.pks:
+            pks = [self.pks.popleft() for _ in range(min(self.room, self.concurrency, len(self.pks)))]
+            self.claimed.extend(one_account.claim(_due(pks), pks, is_probe=self.is_probe))
+        return self.claimed.popleft() if self.claimed else None
+
+    def is_over(self) -> bool:
+        return self.is_stopped or time.monotonic() > self.end
+
+    def run(self, future: Future[Outcome | None], transport: Transport) -> None:
+        """Runs in a thread. The future is ours, and known before: what ``submit`` raises for may run all the same."""
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(self.call(self.started[future], transport))
+        except BaseException as error:  # noqa: BLE001  # who waits for it learns of it
+            future.set_exception(error)
+
+    def call(self, lease: Lease, transport: Transport) -> Outcome | None:
+        """Return what came of the call. ``None``: the batch is over, and nothing was sent."""
+        if self.is_over():
+            return None
+        outcome = one_account.call(lease, transport)
+        if isinstance(outcome, OntraportError) and outcomes.concerns_all(outcome, lease.account):
+            self.is_stopped = True
+        return outcome
+
+    def finish(self, future: Future[Outcome | None]) -> None:
+        """Save one outcome; what goes wrong with one account must not keep the answers of the others from being saved."""
+        lease, outcome = self.started[future], None
+        try:
+            outcome = future.result()
+            if outcome is None:
+                outcomes.let_go(lease)
+            else:
+                outcomes.settle(lease, outcome, read=False)
+        except Exception:
+            logger.exception("The outcome of refreshing account %s could not be saved.", lease.account.uid)
+        del self.started[future]
+        if outcome is not None:
+            self.counts[outcome.code if isinstance(outcome, OntraportError) else "refreshed"] += 1
+        if not self.is_probe or isinstance(outcome, Grant):
+            self.room = self.most
+        elif isinstance(outcome, OntraportUnavailable) and outcome.code != outcomes.LATE:
+            self.is_stopped = True  # the probe was sent, and does not tell whether this site is accepted

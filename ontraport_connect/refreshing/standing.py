@@ -1,0 +1,180 @@
+"""Ontraport as this site is configured for it, and whether the site may knock at its token endpoint now.
+
+A hold stops every refresh of the site: after a 429 until the time that Ontraport named, and after a refusal of the client (wrong
+secret) until it is mended. It is found mended by the changed configuration itself, or by a probe: one refresh every ``PROBE_AFTER``
+seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q, Value
+from django.db.models.functions import Now
+from django.utils.crypto import salted_hmac
+
+from ontraport_connect.conf import conf
+from ontraport_connect.database import alias
+from ontraport_connect.encryption import Secret
+from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable
+from ontraport_connect.models import EventKind, OntraportEvent, OntraportService
+from ontraport_connect.protocol import LONGEST_PAUSE, OPERATOR_ERRORS, PRESETS, Client, Endpoints, Transport
+
+logger = logging.getLogger("ontraport_connect")
+
+PROBE_AFTER = 60.0
+RATE_LIMITED = "rate_limited"
+NO_CLIENT = "client_id"
+"""The code of an account that cannot be refreshed since neither it nor the site names a client."""
+
+
+def endpoints() -> Endpoints:
+    """Return the configured endpoints. Raises ``OntraportMisconfigured``."""
+    configured = conf.ONTRAPORT_ENDPOINTS
+    if isinstance(configured, str):
+        if configured not in PRESETS:
+            raise OntraportMisconfigured(
+                f"ONTRAPORT_ENDPOINTS is neither a dict nor one of {', '.join(sorted(PRESETS))}.", code="endpoints"
+            )
+        return PRESETS[configured]
+    known = {field.name for field in fields(Endpoints)}
+    unknown, missing = set(configured) - known, {"authorization_endpoint", "token_endpoint"} - set(configured)
+    if unknown or missing or not all(value is None or isinstance(value, str) for value in configured.values()):
+        raise OntraportMisconfigured(
+            "ONTRAPORT_ENDPOINTS needs authorization_endpoint and token_endpoint, and may have issuer, revocation_endpoint and"
+            f" registration_endpoint, each a URL; unknown: {sorted(unknown)}, missing: {sorted(missing)}.",
+            code="endpoints",
+        )
+    return Endpoints(**_without_none(configured))
+
+
+def _without_none(configured: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in configured.items() if value is not None}
+
+
+def oauth_client(client_id: str = "") -> Client:
+    """Return this site as OAuth client; ``client_id`` is that of the grant, where it is not ``ONTRAPORT_CLIENT_ID``: a grant stays with the
+    client that it was made for (RFC 6749, 6), also when the site has been registered since.
+
+    Raises ``OntraportMisconfigured`` when there is no client id at all.
+    """
+    secret = Secret(conf.ONTRAPORT_CLIENT_SECRET or "")
+    chosen = client_id or conf.ONTRAPORT_CLIENT_ID
+    if not chosen:
+        raise OntraportMisconfigured("ONTRAPORT_CLIENT_ID is not set, and the account names no client.", code=NO_CLIENT)
+    return Client(
+        client_id=chosen,
+        client_secret=secret if chosen == conf.ONTRAPORT_CLIENT_ID and conf.ONTRAPORT_CLIENT_SECRET else None,
+        endpoints=endpoints(),
+        scopes=tuple(conf.ONTRAPORT_SCOPES),
+        resource=conf.ONTRAPORT_RESOURCE,
+    )
+
+
+def new_transport(pool_size: int = 1) -> Transport:
+    return Transport(timeout=conf.ONTRAPORT_TIMEOUT, pool_size=pool_size)
+
+
+def fingerprint() -> str:
+    """Return what tells one configuration of the client from another, without telling the secret."""
+    parts = (conf.ONTRAPORT_CLIENT_ID, conf.ONTRAPORT_CLIENT_SECRET, conf.ONTRAPORT_ENDPOINTS)
+    return salted_hmac("ontraport_connect.client", repr(parts), algorithm="sha256").hexdigest()
+
+
+def site_standing() -> OntraportService:
+    """Return the row; there is one, made when first needed."""
+    row = OntraportService.objects.using(alias()).filter(pk=1).first()
+    if row is None:
+        try:
+            with transaction.atomic(using=alias()):
+                row = OntraportService.objects.using(alias()).create(pk=1)
+        except IntegrityError:
+            row = OntraportService.objects.using(alias()).get(pk=1)
+    return row
+
+
+def enter() -> bool:
+    """Return when the token endpoint may be called; else raise what says until when it may not.
+
+    True means: the last answer was a refusal of this site, and this call finds out whether that has been mended. Raises
+    ``OntraportUnavailable`` (rate limited) or ``OntraportMisconfigured`` (the client is refused).
+    """
+    row, remaining = _hold()
+    if row is None:
+        return False
+    if row.hold_code == RATE_LIMITED:
+        if remaining > 0:
+            raise OntraportUnavailable(
+                "Ontraport asked this site to slow down.", code=RATE_LIMITED, retry_after=min(remaining, LONGEST_PAUSE)
+            )
+        return False
+    if row.hold_client == fingerprint() and not _is_probe():
+        raise OntraportMisconfigured(
+            f"Ontraport refuses this site as a client ({row.hold_code}); nothing is sent until ONTRAPORT_CLIENT_ID and"
+            " ONTRAPORT_CLIENT_SECRET are mended, but for one probe a minute.",
+            code=row.hold_code,
+        )
+    return True
+
+
+def may_refresh() -> bool:
+    """Tell whether somebody who enters now would be let in, without using up the probe."""
+    row, remaining = _hold()
+    return row is None or remaining <= 0 or (row.hold_code != RATE_LIMITED and row.hold_client != fingerprint())
+
+
+def is_site_refused() -> bool:
+    """Tell whether Ontraport refuses this site as a client, as it is configured now."""
+    row, _ = _hold()
+    return row is not None and row.hold_code != RATE_LIMITED and row.hold_client == fingerprint()
+
+
+def _hold() -> tuple[OntraportService | None, float]:
+    """Return the row when there is a hold, and the seconds that it lasts still by the clock of the database."""
+    row = OntraportService.objects.using(alias()).annotate(now=Now()).filter(pk=1).exclude(hold_code="").first()
+    if row is None:
+        return None, 0.0
+    return row, (row.held_until - row.now).total_seconds() if row.held_until else 0.0
+
+
+def _is_probe() -> bool:
+    """Win the right to try once whether the configuration has been mended at Ontraport's side."""
+    return bool(
+        OntraportService.objects.using(alias())
+        .filter(pk=1, held_until__lte=Now())
+        .update(held_until=Now() + Value(timedelta(seconds=PROBE_AFTER)))
+    )
+
+
+def hold(error: OntraportError) -> None:
+    """Stop every refresh of the site for what ``error`` says; the first to notice a refused client says so, loudly and once."""
+    site_standing()
+    row = OntraportService.objects.using(alias()).filter(pk=1)
+    if isinstance(error, OntraportUnavailable):
+        until = Now() + Value(timedelta(seconds=error.retry_after or PROBE_AFTER))
+        is_longer = Q(hold_code=RATE_LIMITED) & (Q(held_until=None) | Q(held_until__lt=until))
+        row.filter(Q(hold_code="") | is_longer).update(hold_code=RATE_LIMITED, held_until=until)
+        return
+    mark = fingerprint()
+    first = row.exclude(hold_code=error.code, hold_client=mark).update(
+        hold_code=error.code, hold_client=mark, held_until=Now() + Value(timedelta(seconds=PROBE_AFTER))
+    )
+    if first:
+        logger.critical("%s No account was touched; refreshing goes on by itself once this is mended.", error)
+        OntraportEvent.objects.using(alias()).create(kind=EventKind.MISCONFIGURED, detail=error.code)
+
+
+def release(client_id: str = "") -> None:
+    """Take back the hold on a refused client, since Ontraport has just served it; that it served another, the ``client_id`` of some
+    accounts, says nothing of the one that is configured.
+    """
+    refused = OntraportService.objects.using(alias()).filter(pk=1).exclude(hold_code__in=["", RATE_LIMITED])
+    if client_id and client_id != conf.ONTRAPORT_CLIENT_ID:
+        refused = refused.exclude(hold_code__in=OPERATOR_ERRORS, hold_client=fingerprint())
+    if refused.update(hold_code="", hold_client="", held_until=None):
+        logger.warning("Ontraport accepts this site as a client again; refreshing goes on.")
+        OntraportEvent.objects.using(alias()).create(kind=EventKind.MENDED)

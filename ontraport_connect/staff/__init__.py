@@ -1,0 +1,30 @@
+"""What support staff and the operator meet: the admin's actions, the dashboard, diagnosis, notices, key rotation."""
+
+from .admin_actions import AccountActions
+from .admin_filters import ConditionFilter, TenantFilter
+from .bulk_operations import disconnect_accounts
+from .dashboard import Picture, expiring_tokens, link_counts, recent_failures, site_health
+from .diagnosis import SUBJECTS, Finding, Level, check_endpoints, check_standing
+from .key_rotation import Summary, count_stored_rows, rotate_keys
+from .notices import send_due_notices
+
+__all__ = [
+    "SUBJECTS",
+    "AccountActions",
+    "ConditionFilter",
+    "Finding",
+    "Level",
+    "Picture",
+    "Summary",
+    "TenantFilter",
+    "check_endpoints",
+    "check_standing",
+    "count_stored_rows",
+    "disconnect_accounts",
+    "expiring_tokens",
+    "link_counts",
+    "recent_failures",
+    "rotate_keys",
+    "send_due_notices",
+    "site_health",
+]

@@ -1,0 +1,92 @@
+"""What support can do in the admin to the accounts that it has selected; each is reported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import admin, messages
+from django.contrib.admin import helpers
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from ontraport_connect.models import OntraportAccount
+
+from . import bulk_operations
+
+if TYPE_CHECKING:
+    AccountModelAdmin = admin.ModelAdmin[OntraportAccount]
+else:  # Django's classes take no parameters when they run
+    AccountModelAdmin = admin.ModelAdmin
+
+MOST_DISCONNECTED = 500
+"""As many accounts can be disconnected at once: their names are shown, and travel with the confirmation."""
+
+
+class AccountActions(AccountModelAdmin):
+    """The actions ``refresh_now`` and ``disconnect``."""
+
+    delete_confirmation_template = "admin/ontraport_connect/ontraportaccount/disconnect.html"
+
+    @admin.action(description=_("Refresh now"), permissions=["change"])
+    def refresh_now(self, request: HttpRequest, queryset: QuerySet[OntraportAccount]) -> None:
+        accounts = list(queryset.select_related("user"))
+        if len(accounts) > bulk_operations.FEW:
+            count = bulk_operations.make_due([account.pk for account in accounts])
+            text = ngettext(
+                "%(count)d account is refreshed in the background by the next round of the beat task.",
+                "%(count)d accounts are refreshed in the background by the next round of the beat task.",
+                count,
+            )
+            self.message_user(request, text % {"count": count}, messages.SUCCESS)
+            return
+        for outcome in bulk_operations.refresh(accounts):
+            self.log_change(request, outcome.account, f"Refresh: {outcome.text}")
+            level = messages.SUCCESS if outcome.is_well else messages.WARNING
+            self.message_user(request, f"{bulk_operations.described(outcome.account)}: {outcome.text}", level)
+
+    @admin.action(description=_("Disconnect …"), permissions=["delete"])
+    def disconnect(self, request: HttpRequest, queryset: QuerySet[OntraportAccount]) -> HttpResponse | None:
+        accounts = list(queryset.select_related("user")[: MOST_DISCONNECTED + 1])
+        if len(accounts) > MOST_DISCONNECTED:
+            text = _("At most %(most)d accounts can be disconnected at once. Narrow the list first.")
+            self.message_user(request, text % {"most": MOST_DISCONNECTED}, messages.ERROR)
+            return None
+        if "post" not in request.POST:
+            return self._ask(request, accounts)
+        self._disconnect(request, queryset, accounts)
+        return None
+
+    def _ask(self, request: HttpRequest, accounts: list[OntraportAccount]) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Disconnect Ontraport accounts"),
+            "opts": self.model._meta,
+            "accounts": accounts,
+            "is_action": True,
+            "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
+            "media": self.media,
+        }
+        return TemplateResponse(request, self.delete_confirmation_template, context)
+
+    def _disconnect(
+        self, request: HttpRequest, queryset: QuerySet[OntraportAccount], accounts: list[OntraportAccount]
+    ) -> None:
+        names = [str(bulk_operations.described(account)) for account in accounts]
+        self.log_deletions(request, queryset)
+        waiting = bulk_operations.disconnect_accounts(accounts)
+        if len(names) > bulk_operations.FEW:
+            text = ngettext("%(count)d account is disconnected.", "%(count)d accounts are disconnected.", len(names))
+            self.message_user(request, text % {"count": len(names)}, messages.SUCCESS)
+        else:
+            for name in names:
+                self.message_user(request, _("%(account)s: disconnected.") % {"account": name}, messages.SUCCESS)
+        if waiting:
+            text = ngettext(
+                "Ontraport has still to be told of %(count)d of them; the beat task does that.",
+                "Ontraport has still to be told of %(count)d of them; the beat task does that.",
+                waiting,
+            )
+            self.message_user(request, text % {"count": waiting}, messages.WARNING)

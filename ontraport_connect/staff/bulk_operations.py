@@ -1,0 +1,89 @@
+"""What support does to many accounts at once. Rows tell the beat task what is left to do, so that no request waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils.formats import date_format
+from django.utils.functional import Promise
+from django.utils.timezone import localtime
+from django.utils.translation import gettext as _
+
+from ontraport_connect import refreshing
+from ontraport_connect.database import alias
+from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, Status
+
+FEW = 20
+"""As many accounts are seen to while the person waits; more are left to the beat task and the workers."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What came of one account, in words."""
+
+    account: OntraportAccount
+    text: str
+    is_well: bool
+
+
+def make_due(pks: Sequence[int]) -> int:
+    """Leave accounts to the beat task, as if their tokens ended now, and return how many there are to refresh or check."""
+    rows = OntraportAccount.objects.using(alias()).filter(pk__in=pks, status=Status.CONNECTED)
+    return int(rows.update(refresh_at=Now()))
+
+
+def refresh(accounts: Sequence[OntraportAccount]) -> Iterator[Outcome]:
+    """Refresh a few accounts now, side by side, and say what came of each."""
+    before = {account.pk: account for account in accounts}
+    make_due(list(before))
+    refreshing.refresh_batch(list(before))
+    now = OntraportAccount.objects.using(alias()).in_bulk(before)
+    for pk, account in before.items():
+        text, is_well = _compare(account, now.get(pk))
+        yield Outcome(account=account, text=text, is_well=is_well)
+
+
+def _compare(before: OntraportAccount, now: OntraportAccount | None) -> tuple[str, bool]:
+    if now is None:
+        return _("was disconnected meanwhile."), False
+    if now.status != Status.CONNECTED:
+        return _("Ontraport does not accept it any more; its owner has to reconnect it."), False
+    if now.method == Method.API_KEY:
+        return _("linked with an API key; it is tried at Ontraport within a minute."), True
+    if now.refreshed_at != before.refreshed_at:
+        return _("refreshed."), True
+    if now.failures > before.failures:
+        return _("could not be refreshed (%(error)s); it is tried again at %(time)s.") % {
+            "error": now.last_error,
+            "time": _time(now.refresh_at),
+        }, False
+    return _("not refreshed now: refreshing is held, or its owner is not active."), False
+
+
+def _time(moment: Any) -> str:
+    return date_format(localtime(moment), "TIME_FORMAT")
+
+
+def disconnect_accounts(accounts: Sequence[OntraportAccount]) -> int:
+    """Let accounts go, and return how many grants Ontraport has still to be told of, which the beat task does.
+
+    Of a few it is told now, up to the first that it does not hear of.
+    """
+    uids = [account.uid for account in accounts]
+    for account in accounts:
+        with transaction.atomic(using=alias()):
+            account.delete(using=alias())
+    waiting = OntraportRevocation.objects.using(alias()).filter(account_uid__in=uids)
+    if len(uids) <= FEW:
+        all(refreshing.deliver_revocation(revocation) for revocation in waiting)
+    return waiting.all().count()
+
+
+def described(account: OntraportAccount) -> str | Promise:
+    """Return a name by which support tells an account from others of the same label."""
+    owner = account.tenant or (account.user.get_username() if account.user else "")
+    return f"{account} ({owner})" if owner else str(account)

@@ -1,0 +1,149 @@
+"""Encrypt every stored secret under the newest key, while the site runs; killed and run again, it goes on where it stopped.
+
+What is to do is read from the rows themselves: each ciphertext names its key. A row is written only while its version is the one that was
+read, so that a refresh in between keeps its new tokens; the version stays, so that a refresh in flight may save.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+from uuid import UUID
+
+from django.db import models, transaction
+
+from ontraport_connect.database import alias
+from ontraport_connect.encryption import EncryptedTextField, Sealed, StoredSecret, current_key_id, unseal
+from ontraport_connect.exceptions import SecretUnreadable
+from ontraport_connect.models import OntraportAccount, OntraportRevocation
+
+PAGE = 100
+"""Rows that are read, and then written in one transaction: a few milliseconds in which another writer waits."""
+
+MOST_PASSES = 10
+"""How often rows that were changed in between are read again, before they are left to the next run."""
+
+MODELS: Sequence[type[models.Model]] = (OntraportAccount, OntraportRevocation)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """The secrets of one row, by column, as they stood there when it was read."""
+
+    model: type[models.Model]
+    pk: int
+    uid: UUID
+    secrets: Mapping[str, Sealed]
+    guard: Mapping[str, Any]
+
+    def read(self, name: str) -> None:
+        """Decrypt one secret, and keep nothing of it. Raises ``SecretUnreadable``."""
+        unseal(self.secrets[name], _field(self.model, name).context_of(self.uid))
+
+    def unreadable(self) -> list[str]:
+        """Return the columns that cannot be decrypted."""
+        return [name for name in self.secrets if not self._is_readable(name)]
+
+    def _is_readable(self, name: str) -> bool:
+        try:
+            self.read(name)
+        except SecretUnreadable:
+            return False
+        return True
+
+    def old(self) -> list[str]:
+        """Return the columns that another key than the newest encrypted."""
+        newest = current_key_id()
+        return [name for name, sealed in self.secrets.items() if sealed.key_id != newest]
+
+
+@dataclass(kw_only=True, slots=True)
+class Summary:
+    """What a run did. ``unreadable`` names rows and columns that no configured key opens; they are left as they are."""
+
+    rewritten: int = 0
+    current: int = 0
+    changed: int = 0
+    unreadable: list[tuple[UUID, str]] = field(default_factory=list)
+
+
+def pages(model: type[models.Model]) -> Iterator[list[Row]]:
+    """Yield all rows of a model that holds secrets, a keyset page at a time."""
+    names = [each.name for each in model._meta.concrete_fields if isinstance(each, EncryptedTextField)]
+    guards = [each.name for each in model._meta.concrete_fields if each.name == "version"]
+    rows = model._base_manager.using(alias()).order_by("pk").values("pk", "uid", *names, *guards)
+    after = 0
+    while page := list(rows.filter(pk__gt=after)[:PAGE]):
+        yield [
+            Row(
+                model=model,
+                pk=values["pk"],
+                uid=values["uid"],
+                secrets={name: values[name] for name in names if values[name] is not None},
+                guard={name: values[name] for name in ("pk", *guards)},
+            )
+            for values in page
+        ]
+        after = page[-1]["pk"]
+
+
+def count_stored_rows() -> int:
+    return sum(model._base_manager.using(alias()).count() for model in MODELS)
+
+
+def rewrite(row: Row) -> bool:
+    """Encrypt the secrets of a row anew. Returns whether the row was still as it was read. Raises ``SecretUnreadable``."""
+    values = {name: _sealed_anew(row, name) for name in row.old()}
+    return bool(row.model._base_manager.using(alias()).filter(**row.guard).update(**values))
+
+
+def rotate_keys(progress: Callable[[int], object]) -> Summary:
+    """Encrypt whatever is stored under the newest key. ``progress`` is told how many rows have been looked at.
+
+    Raises ``OntraportMisconfigured`` when the newest key is unfit; nothing was written then.
+    """
+    current_key_id()
+    summary = Summary()
+    for _ in range(MOST_PASSES):
+        rewritten, summary = summary.rewritten, _go_through(progress)
+        summary.rewritten += rewritten
+        if not summary.changed:
+            break
+    return summary
+
+
+def _go_through(progress: Callable[[int], object]) -> Summary:
+    summary, seen = Summary(), 0
+    for model in MODELS:
+        for page in pages(model):
+            _rewrite_page(page, summary)
+            seen += len(page)
+            progress(seen)
+    return summary
+
+
+def _rewrite_page(page: Sequence[Row], summary: Summary) -> None:
+    old = [row for row in page if row.old()]
+    summary.current += len(page) - len(old)
+    if not old:
+        return
+    with transaction.atomic(using=alias()):
+        for row in old:
+            unreadable = row.unreadable()
+            summary.unreadable += [(row.uid, name) for name in unreadable]
+            if unreadable:
+                continue
+            if rewrite(row):
+                summary.rewritten += 1
+            else:
+                summary.changed += 1
+
+
+def _sealed_anew(row: Row, name: str) -> Sealed:
+    column = _field(row.model, name)
+    return column.seal_for(row.uid, StoredSecret(row.secrets[name], column.context_of(row.uid)))
+
+
+def _field(model: type[models.Model], name: str) -> EncryptedTextField:
+    return cast("EncryptedTextField", model._meta.get_field(name))

@@ -1,0 +1,76 @@
+"""A ``requests`` auth for an account, and what every call that took a turn reports to the rate limiter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+from requests.auth import AuthBase
+
+from ontraport_connect.exceptions import OntraportRejected
+from ontraport_connect.models import Method, OntraportAccount
+from ontraport_connect.protocol import reveal
+
+from . import rate_limiter
+from .credentials import credentials, prepare, renew, require_destination
+from .rate_limiter import Turn
+
+
+class AccountAuth(AuthBase):
+    """A ``requests`` auth: takes its turn, attaches the account's credentials, refreshes ahead of expiry, refreshes and retries once
+    on a 401, and follows no redirect.
+    """
+
+    def __init__(self, account: OntraportAccount) -> None:
+        self.account = account
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        require_destination(request.url or "")
+        prepare(self.account)
+        position = _position(request.body)
+        turn = rate_limiter.take(self.account, patience=rate_limiter.longest_wait())
+        self._attach(request)
+        request.hooks["response"].append(lambda response, **kwargs: self._look(response, turn, position, **kwargs))
+        return request
+
+    def _attach(self, request: requests.PreparedRequest) -> None:
+        request.headers.update(
+            {name: reveal(value) for name, value in credentials(self.account, request.url or "").items()}
+        )
+
+    def _look(self, response: requests.Response, turn: Turn, position: int | None, **kwargs: Any) -> requests.Response:
+        rate_limiter.note_answer(self.account, turn, response.status_code, response.headers)
+        _refuse_redirect(response)
+        body: Any = response.request.body
+        can_repeat = position is not None or isinstance(body, (str, bytes, type(None)))
+        if response.status_code != 401 or self.account.method != Method.OAUTH or not can_repeat:
+            return response
+        response.close()
+        renew(self.account)
+        request = response.request.copy()
+        request.hooks["response"] = []
+        if position is not None:
+            body.seek(position)
+        turn = rate_limiter.take(self.account, patience=rate_limiter.longest_wait())
+        self._attach(request)
+        again: requests.Response = response.connection.send(request, **kwargs)
+        rate_limiter.note_answer(self.account, turn, again.status_code, again.headers)
+        _refuse_redirect(again)
+        again.history.append(response)
+        again.request = request
+        return again
+
+
+def _position(body: Any) -> int | None:
+    """Return where a file begins that is to be sent, to send it again from there; ``None`` where that cannot be done."""
+    try:
+        position: int = body.tell()
+    except (AttributeError, OSError):
+        return None
+    return position
+
+
+def _refuse_redirect(response: requests.Response) -> None:
+    if response.is_redirect:
+        response.close()
+        raise OntraportRejected("Ontraport answered with a redirect; credentials do not follow it.", code="redirect")

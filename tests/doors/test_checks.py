@@ -1,0 +1,111 @@
+"""A missing or wrong setting is a system check with a hint; a default install is clean."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import override_settings
+
+from ontraport_connect.checks import AUTHENTICATION, MIDDLEWARE, check_deployment, check_settings
+
+OTHERS = [name for name in settings.MIDDLEWARE if name not in {MIDDLEWARE, AUTHENTICATION}]
+WRONG: list[tuple[str, Any]] = [
+    ("E001", {"ONTRAPORT_ENDPOINTS": "nowhere"}),
+    ("E001", {"ONTRAPORT_ENDPOINTS": {"issuer": "https://auth.example"}}),
+    (
+        "E001",
+        {
+            "ONTRAPORT_ENDPOINTS": {
+                "authorization_endpoint": "https://a",
+                "token_endpoint": "https://b",
+                "tokens": "https://c",
+            }
+        },
+    ),
+    ("E001", {"ONTRAPORT_ENDPOINTS": {"authorization_endpoint": "https://a", "token_endpoint": 7}}),
+    ("E002", {"ONTRAPORT_ENDPOINTS": {"authorization_endpoint": "http://a.example", "token_endpoint": "https://b"}}),
+    ("E002", {"ONTRAPORT_REST_URL": "http://api.ontraport.com/1/"}),
+    ("E002", {"ONTRAPORT_MCP_URL": "mcp.ontraport.com"}),
+    ("E002", {"ONTRAPORT_REDIRECT_URI": "http://shop.example/ontraport/callback/"}),
+    ("E002", {"ONTRAPORT_RESOURCE": 7}),
+    ("E002", {"ONTRAPORT_REST_URL": "https://[broken/"}),
+    ("E003", {"ONTRAPORT_CLIENT_SECRET": "secret"}),
+    ("E003", {"ONTRAPORT_CLIENT_ID": 7}),
+    ("E003", {"ONTRAPORT_ENDPOINTS": "guide"}),
+    ("E004", {"ONTRAPORT_ENCRYPTION_KEYS": "k" * 40}),
+    ("E004", {"ONTRAPORT_ENCRYPTION_KEYS": ["short"]}),
+    ("E004", {"ONTRAPORT_ENCRYPTION_KEYS": [b"k" * 40]}),
+    ("E005", {"ONTRAPORT_TENANT": "no.such.function"}),
+    ("E005", {"ONTRAPORT_TENANT": "tests.doors.test_checks.WRONG"}),
+    ("E005", {"ONTRAPORT_TENANT": 7}),
+    ("E006", {"ONTRAPORT_TIMEOUT": 10}),
+    ("E006", {"ONTRAPORT_TIMEOUT": (3, 0)}),
+    ("E006", {"ONTRAPORT_RATE_LIMIT": 180}),
+    ("E006", {"ONTRAPORT_RATE_LIMIT": (0.5, 60)}),
+    ("E006", {"ONTRAPORT_LEEWAY": "60"}),
+    ("E006", {"ONTRAPORT_REFRESH_CONCURRENCY": 0}),
+    ("E007", {"ONTRAPORT_SCOPES": "mcp:tools"}),
+    ("E007", {"ONTRAPORT_MCP_TOOLS": [7]}),
+    ("E008", {"MIDDLEWARE": [MIDDLEWARE, *OTHERS, AUTHENTICATION]}),
+    ("W001", {"MIDDLEWARE": [AUTHENTICATION]}),
+    ("W006", {"ONTRAPORT_NOTIFY": True}),
+    ("W002", {"ROOT_URLCONF": "django.contrib.auth.urls"}),
+]
+
+
+@pytest.mark.parametrize(("check_id", "changes"), WRONG)
+def test_a_wrong_setting_is_said_once_with_a_hint(check_id: str, changes: dict[str, Any]) -> None:
+    with override_settings(**changes):
+        (message,) = check_settings(None)
+    assert message.id == f"ontraport_connect.{check_id}"
+    assert message.hint
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"ONTRAPORT_CLIENT_ID": "id", "ONTRAPORT_CLIENT_SECRET": "secret", "ONTRAPORT_ENDPOINTS": "guide"},
+        {"ONTRAPORT_MCP_TOOLS": ["get_objects"], "ONTRAPORT_RESOURCE": None},
+        {"ONTRAPORT_REDIRECT_URI": "http://localhost:8000/ontraport/callback/"},
+        {"ONTRAPORT_REST_URL": "http://[::1]:8001/1/", "ONTRAPORT_MCP_URL": "http://shop.localhost:8001/"},
+        {"ONTRAPORT_ENCRYPTION_KEYS": ["k" * 32], "ONTRAPORT_TENANT": "tests.doors.test_conf.number"},
+        {"MIDDLEWARE": [MIDDLEWARE]},
+    ],
+)
+def test_a_right_configuration_is_clean(changes: dict[str, Any]) -> None:
+    with override_settings(**changes):
+        assert check_settings(None) == []
+
+
+def test_no_check_shows_a_secret() -> None:
+    with override_settings(ONTRAPORT_CLIENT_SECRET="hush-hush", ONTRAPORT_ENCRYPTION_KEYS=["tooshort-key"]):
+        said = "".join(f"{message.msg}{message.hint}" for message in check_settings(None))
+    assert "hush" not in said
+    assert "tooshort" not in said
+
+
+def test_deployment_wants_a_key_and_an_address_of_its_own() -> None:
+    assert [message.id for message in check_deployment(None)] == ["ontraport_connect.W003", "ontraport_connect.W004"]
+    with override_settings(
+        ONTRAPORT_ENCRYPTION_KEYS=["k" * 32], ONTRAPORT_REDIRECT_URI="https://shop.example/callback/"
+    ):
+        assert check_deployment(None) == []
+
+
+def test_tools_without_the_sdk_are_said() -> None:
+    """In a Python that has no MCP SDK: a fresh process that hides it."""
+    script = (
+        "import sys; sys.modules['mcp'] = sys.modules['httpx2'] = None\n"
+        "import django; django.setup()\n"
+        "from django.test import override_settings\n"
+        "from ontraport_connect.checks import check_settings\n"
+        "with override_settings(ONTRAPORT_MCP_TOOLS=['get_objects']):\n"
+        "    print([message.id for message in check_settings(None)])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['ontraport_connect.W005']"

@@ -1,0 +1,392 @@
+"""``manage.py ontraport`` as an operator runs it, against the sandbox."""
+
+from __future__ import annotations
+
+import http.server
+import io
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import CommandError, call_command
+from django.test import Client, override_settings
+from django.utils import timezone
+
+from ontraport_connect.encryption.secret import Secret
+from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
+from ontraport_connect.linking import key_pairs
+from ontraport_connect.linking.oauth_links import Owner
+from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, OntraportService, Status
+from ontraport_connect.refreshing import heartbeat, standing
+from tests.support import ontraport
+from tests.support.servers import PROJECT, Sandbox, free_port
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NEW_KEY, OLD_KEY = "a-new-key-of-at-least-32-characters!", "an-old-key-of-at-least-32-characters"
+
+
+@pytest.fixture(autouse=True)
+def configured(sandbox: Sandbox) -> Iterator[None]:
+    with override_settings(**ontraport.settings_for(sandbox.url)):
+        yield
+
+
+@pytest.fixture
+def maya() -> Any:
+    return get_user_model().objects.create_user("maya", password="demo")
+
+
+@pytest.fixture
+def account(client: Client, maya: Any, sandbox: Sandbox) -> OntraportAccount:
+    """An account that was linked at the sandbox."""
+    client.force_login(maya)
+    ontraport.link(client, sandbox)
+    return OntraportAccount.objects.get()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Run:
+    """What the command wrote, and how it ended."""
+
+    def __init__(self, *arguments: str, stderr: io.StringIO | None = None) -> None:
+        out, self.errors = io.StringIO(), stderr or io.StringIO()
+        self.problem, self.status = "", 0
+        try:
+            call_command("ontraport", *arguments, stdout=out, stderr=self.errors, no_color=True)
+        except CommandError as error:
+            self.problem, self.status = str(error), error.returncode
+        self.output, self.progress = out.getvalue(), self.errors.getvalue()
+
+    @property
+    def data(self) -> Any:
+        return json.loads(self.output)
+
+
+def make_account(user: Any, **values: Any) -> OntraportAccount:
+    account: OntraportAccount = OntraportAccount.objects.create(
+        user=user, **{"access_token": "an-access-token", "refresh_token": "a-refresh-token", **values}
+    )
+    return account
+
+
+def make_due(account: OntraportAccount) -> None:
+    OntraportAccount.objects.filter(pk=account.pk).update(refresh_at=timezone.now())
+
+
+def living_grants(sandbox: Sandbox) -> int:
+    return sum(grant["alive"] for grant in sandbox.state()["grants"])
+
+
+def findings(run: Run, subject: str) -> list[tuple[str, str]]:
+    return [(found["level"], found["text"]) for found in run.data["findings"] if found["subject"] == subject]
+
+
+def test_check_of_a_healthy_site_ends_with_status_0(account: OntraportAccount) -> None:
+    heartbeat.record_beat()
+    heartbeat.record_worker()
+    run = Run("check")
+    assert (run.problem, run.status) == ("", 0)
+    assert "FAIL" not in run.output
+    assert "ok    secrets: all of 1 rows can be decrypted" in run.output
+    assert "ok    endpoints: the endpoints are those that the issuer publishes" in run.output
+    assert "ok    heartbeat: beat: seen 0 s ago" in run.output
+    assert "Looking at secrets …" in run.progress
+
+
+@override_settings(ONTRAPORT_TIMEOUT=(0, 0), DEBUG=True)
+def test_check_reports_wrong_settings_with_their_hint() -> None:
+    run = Run("check", "--offline")
+    assert run.status == 1
+    assert "FAIL  configuration: ONTRAPORT_TIMEOUT is not a pair" in run.output
+    assert "such as (3.05, 10)" in run.output
+    assert "endpoints" not in run.output
+
+
+@override_settings(DEBUG=True)
+def test_check_of_well_set_settings_says_so() -> None:
+    assert findings(Run("check", "--offline", "--json"), "configuration") == [("ok", "every setting is well")]
+
+
+@override_settings(ONTRAPORT_ENDPOINTS="nowhere")
+def test_check_calls_no_server_when_the_endpoints_are_wrong() -> None:
+    ((level, text),) = findings(Run("check", "--json"), "endpoints")
+    assert level == "error"
+    assert "ONTRAPORT_ENDPOINTS" in text
+
+
+def test_check_says_which_server_cannot_be_reached() -> None:
+    with override_settings(ONTRAPORT_REST_URL=f"http://127.0.0.1:{free_port()}/1/"):
+        found = findings(Run("check", "--json"), "endpoints")
+    (said,) = (text for level, text in found if level == "error")
+    assert said.startswith("REST: Ontraport ")
+
+
+def test_check_says_which_server_is_ill(sandbox: Sandbox) -> None:
+    sandbox.set(fault="500", fault_target="rest")
+    found = findings(Run("check", "--json"), "endpoints")
+    assert [text for level, text in found if level == "error"] == ["REST: answers with status 500"]
+
+
+def test_check_warns_when_the_issuer_publishes_other_endpoints(sandbox: Sandbox) -> None:
+    endpoints = {**sandbox.endpoints, "token_endpoint": f"{sandbox.url}/oauth/other"}
+    with override_settings(ONTRAPORT_ENDPOINTS=endpoints):
+        found = findings(Run("check", "--json"), "endpoints")
+    assert ("warning", "the issuer publishes another token_endpoint than the configured one") in found
+
+
+@pytest.mark.parametrize("path", ["/oauth/elsewhere", "/1/"])
+def test_check_warns_when_the_issuer_publishes_nothing(sandbox: Sandbox, path: str) -> None:
+    with override_settings(ONTRAPORT_ENDPOINTS={**sandbox.endpoints, "issuer": f"{sandbox.url}{path}"}):
+        found = findings(Run("check", "--json"), "endpoints")
+    assert ("warning", "the issuer publishes no metadata that can be read") in found
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    """A web page, whatever is asked for."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<!doctype html>")
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+def test_check_warns_when_the_issuer_publishes_a_web_page(sandbox: Sandbox) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        issuer = f"http://127.0.0.1:{server.server_port}"
+        with override_settings(ONTRAPORT_ENDPOINTS={**sandbox.endpoints, "issuer": issuer}):
+            found = findings(Run("check", "--json"), "endpoints")
+        server.shutdown()
+    assert ("warning", "the issuer publishes no metadata that can be read") in found
+
+
+def test_check_of_endpoints_without_an_issuer_compares_nothing(sandbox: Sandbox) -> None:
+    endpoints = {name: sandbox.endpoints[name] for name in ("authorization_endpoint", "token_endpoint")}
+    with override_settings(ONTRAPORT_ENDPOINTS=endpoints):
+        found = findings(Run("check", "--json"), "endpoints")
+    assert [text.split(":")[0] for _, text in found] == ["authorization endpoint", "token endpoint", "REST", "MCP"]
+
+
+def test_check_warns_when_the_issuer_cannot_be_asked(sandbox: Sandbox) -> None:
+    issuer = f"http://127.0.0.1:{free_port()}"
+    with override_settings(ONTRAPORT_ENDPOINTS={**sandbox.endpoints, "issuer": issuer}):
+        found = findings(Run("check", "--json"), "endpoints")
+    (said,) = (text for level, text in found if level == "warning")
+    assert said.startswith("metadata of the issuer: Ontraport ")
+
+
+def test_check_names_every_secret_that_cannot_be_decrypted(maya: Any) -> None:
+    with override_settings(ONTRAPORT_ENCRYPTION_KEYS=[OLD_KEY]):
+        account = make_account(maya)
+    with override_settings(ONTRAPORT_ENCRYPTION_KEYS=[NEW_KEY]):
+        run = Run("check", "--offline")
+    assert run.status == 1
+    for column in ("access_token", "refresh_token"):
+        assert f"FAIL  secrets: Ontraport account {account.uid}: the {column} cannot be decrypted" in run.output
+
+
+def test_check_counts_the_rows_that_need_an_old_key(maya: Any) -> None:
+    with override_settings(ONTRAPORT_ENCRYPTION_KEYS=[OLD_KEY]):
+        make_account(maya)
+    with override_settings(ONTRAPORT_ENCRYPTION_KEYS=[NEW_KEY, OLD_KEY]):
+        found = findings(Run("check", "--offline", "--json"), "secrets")
+    assert found == [("warning", "1 of 1 rows need an old key"), ("ok", "all of 1 rows can be decrypted")]
+
+
+def test_check_tells_of_a_hold() -> None:
+    standing.hold(OntraportUnavailable("slow down", code=standing.RATE_LIMITED, retry_after=60))
+    ((level, text),) = findings(Run("check", "--offline", "--json"), "hold")
+    assert (level, text.split(";")[0]) == ("warning", "Ontraport asked this site to slow down")
+    standing.hold(OntraportMisconfigured("refused", code="invalid_client"))
+    ((level, text),) = findings(Run("check", "--offline", "--json"), "hold")
+    assert (level, text.split(";")[0]) == ("error", "Ontraport refuses this site as a client (invalid_client)")
+
+
+def test_check_takes_missing_beat_and_workers_for_an_error_once_there_is_a_token_to_refresh(maya: Any) -> None:
+    never = [("warning", "beat: never seen"), ("warning", "worker: never seen")]
+    assert findings(Run("check", "--offline", "--json"), "heartbeat") == never
+    make_account(maya)
+    heartbeat.record_worker()
+    OntraportService.objects.update(beat_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
+    assert findings(Run("check", "--offline", "--json"), "heartbeat") == [
+        ("error", "beat: last seen 2026-01-02 03:04 UTC"),
+        ("ok", "worker: seen 0 s ago"),
+    ]
+
+
+def test_accounts_lists_links_and_no_secret(account: OntraportAccount) -> None:
+    run = Run("accounts")
+    head, line = run.output.splitlines()
+    assert head.split()[:5] == ["UID", "STATE", "METHOD", "ONTRAPORT", "OWNER"]
+    assert line.split()[:5] == [str(account.uid), "connected", "oauth", "187157", "maya"]
+    (listed,) = Run("accounts", "--json").data
+    assert (listed["uid"], listed["state"], listed["failures"]) == (str(account.uid), "connected", 0)
+    assert account.access_token.reveal() not in run.output + json.dumps(listed)
+
+
+def test_accounts_can_be_narrowed_to_a_state(account: OntraportAccount, maya: Any) -> None:
+    broken = make_account(maya, status=Status.NEEDS_RECONNECT, tenant="acme")
+    ownerless = make_account(None, status=Status.NEEDS_RECONNECT)
+    listed = Run("accounts", "--state", "needs_reconnect", "--json").data
+    assert [(row["uid"], row["owner"]) for row in listed] == [(str(broken.uid), "acme"), (str(ownerless.uid), "")]
+    OntraportAccount.objects.all().delete()
+    assert Run("accounts").output == "There are no accounts.\n"
+
+
+def test_refresh_of_one_account_spends_its_token(account: OntraportAccount, sandbox: Sandbox) -> None:
+    before = account.access_token.reveal()
+    run = Run("refresh", str(account.uid))
+    account.refresh_from_db()
+    assert account.access_token.reveal() != before
+    assert run.output.startswith(f"{account} ({account.uid}) is refreshed; its token is good until ")
+    assert Run("refresh", str(account.uid), "--json").data["refreshed"] is True
+
+
+def test_refresh_of_a_key_pair_tries_it(maya: Any, sandbox: Sandbox) -> None:
+    app_id, api_key = Secret("2_187157_sandbox"), Secret("sandbox-key-owner")
+    account = key_pairs.link_key_pair(Owner(user=maya, tenant=None), app_id=app_id, api_key=api_key)
+    run = Run("refresh", str(account.uid))
+    assert (run.status, "which Ontraport accepts" in run.output) == (0, True)
+    refused = make_account(maya, method=Method.API_KEY, app_id="unknown")
+    run = Run("refresh", str(refused.uid), "--json")
+    assert (run.status, run.data["error"]) == (1, "key_refused")
+
+
+def test_refresh_all_checks_the_key_pairs_that_are_due(maya: Any) -> None:
+    make_due(make_account(maya, method=Method.API_KEY, app_id="unknown"))
+    assert "1 API keys were checked: 1 key_refused.\n" in Run("refresh", "--all").output
+
+
+def test_refresh_that_fails_says_what_to_do(account: OntraportAccount, sandbox: Sandbox) -> None:
+    sandbox.set(fault="500", fault_target="token", fault_count=1)
+    run = Run("refresh", str(account.uid))
+    assert (run.problem, run.status, run.output) == ("Ontraport answered with status 500.", 75, "")
+    sandbox.revoke()
+    run = Run("refresh", str(account.uid), "--json")
+    assert (run.status, run.data["error"]) == (1, "invalid_grant")
+
+
+def test_unknown_account_is_wrong_usage() -> None:
+    run = Run("refresh", "6f0b1a52-9f5d-4a3b-9d8e-1f1f2f3f4f5f")
+    assert (run.status, "`manage.py ontraport accounts` lists them" in run.problem) == (2, True)
+
+
+def test_refresh_all_does_a_round_of_beat_and_workers(account: OntraportAccount, sandbox: Sandbox) -> None:
+    make_due(account)
+    OntraportRevocation.objects.create(account_uid=account.uid, refresh_token="forgotten")
+    before = account.access_token.reveal()
+    run = Run("refresh", "--all")
+    account.refresh_from_db()
+    assert account.access_token.reveal() != before
+    assert run.output == "1 accounts were due: 1 refreshed.\n1 ended grants were told to Ontraport.\n"
+    assert run.progress == "1 accounts: 1 refreshed …\n"
+    assert not OntraportRevocation.objects.exists()
+    assert all(pulse.is_alive for pulse in heartbeat.pulses().values())
+    assert Run("refresh", "--all", "--json").data == {"due": 0, "outcomes": {}, "keys": {}, "revoked": 0, "told": 0}
+
+
+def test_progress_on_a_terminal_stays_on_one_line(account: OntraportAccount) -> None:
+    make_due(account)
+    assert Run("refresh", "--all", stderr=Terminal()).progress == "\r1 accounts: 1 refreshed …\x1b[K"
+
+
+def test_refresh_all_of_a_refused_site_is_an_error(account: OntraportAccount) -> None:
+    make_due(account)
+    with override_settings(ONTRAPORT_CLIENT_SECRET="wrong"):
+        run = Run("refresh", "--all")
+    assert (run.status, run.output) == (1, "1 accounts were due: 1 invalid_client.\n")
+    assert "Mend ONTRAPORT_CLIENT_ID and ONTRAPORT_CLIENT_SECRET" in run.problem
+
+
+def test_refresh_all_of_a_site_told_to_slow_down_is_tried_later(account: OntraportAccount, sandbox: Sandbox) -> None:
+    make_due(account)
+    sandbox.set(fault="429", fault_target="token")
+    run = Run("refresh", "--all")
+    assert (run.status, run.output) == (75, "1 accounts were due: 1 rate_limited.\n")
+
+
+def test_disconnect_ends_the_grant_at_ontraport(account: OntraportAccount, sandbox: Sandbox) -> None:
+    before = living_grants(sandbox)
+    run = Run("disconnect", str(account.uid))
+    assert run.output == f"{account} ({account.uid}) is disconnected.\n"
+    assert not OntraportAccount.objects.exists()
+    assert living_grants(sandbox) == before - 1
+
+
+def test_disconnect_while_ontraport_is_away_says_that_it_will_be_told(
+    account: OntraportAccount, sandbox: Sandbox
+) -> None:
+    sandbox.set(fault="500", fault_target="revoke")
+    assert Run("disconnect", str(account.uid), "--json").data == {
+        "uid": str(account.uid),
+        "disconnected": True,
+        "revocation_pending": True,
+    }
+
+
+def test_register_makes_a_client_that_ontraport_knows(client: Client, maya: Any, sandbox: Sandbox) -> None:
+    with override_settings(ONTRAPORT_CLIENT_ID=None, ONTRAPORT_CLIENT_SECRET=None):
+        run = Run("register", "--name", "Harbour Street Coffee")
+    said, *lines = run.output.splitlines()
+    environment = dict(line.split("=", 1) for line in lines)
+    assert said.startswith("# Harbour Street Coffee is registered with Ontraport.")
+    assert environment.keys() == {"ONTRAPORT_CLIENT_ID", "ONTRAPORT_CLIENT_SECRET", "ONTRAPORT_REDIRECT_URI"}
+    with override_settings(**environment):
+        client.force_login(maya)
+        ontraport.link(client, sandbox)
+    assert OntraportAccount.objects.get().is_connected
+
+
+def test_register_of_a_public_client_has_no_secret() -> None:
+    with override_settings(ONTRAPORT_CLIENT_ID=None, ONTRAPORT_CLIENT_SECRET=None):
+        data = Run("register", "--public", "--json").data
+    assert "ONTRAPORT_CLIENT_SECRET" not in data
+    assert data["metadata"]["token_endpoint_auth_method"] == "none"
+    assert data["metadata"]["application_type"] == "native"
+
+
+def test_register_of_a_site_on_the_web_says_so() -> None:
+    run = Run("register", "--again", "--public", "--json", "--redirect-uri", "https://shop.example.com/callback/")
+    assert run.data["metadata"]["application_type"] == "web"
+    assert run.data["metadata"]["client_name"] == "shop.example.com"
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "said"),
+    [
+        ({}, [], "Add --again to register anew"),
+        ({"ONTRAPORT_REDIRECT_URI": None}, ["--again"], "set ONTRAPORT_REDIRECT_URI, or give --redirect-uri"),
+        ({}, ["--again", "--redirect-uri", "http://shop.example.com/"], "is not an https URL"),
+    ],
+)
+def test_register_in_the_wrong_way_is_told_how(settings: dict[str, Any], arguments: list[str], said: str) -> None:
+    with override_settings(**settings):
+        run = Run("register", *arguments)
+    assert (run.status, said in run.problem) == (2, True)
+
+
+def test_command_line_ends_with_the_exit_status(child_environ: Callable[..., dict[str, str]], sandbox: Sandbox) -> None:
+    def status(*arguments: str) -> int:
+        return subprocess.run(
+            [sys.executable, "-m", "django", "ontraport", *arguments],
+            check=False,
+            cwd=PROJECT,
+            capture_output=True,
+            env=child_environ(**ontraport.settings_for(sandbox.url)),
+        ).returncode
+
+    assert [status("accounts"), status("refresh", "not-a-uid")] == [0, 2]

@@ -1,0 +1,120 @@
+"""Beat finds what is due and hands it out, oldest first and no faster than the operator said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from celery import Celery
+from django.test import override_settings
+from django.utils import timezone
+
+from ontraport_connect import tasks
+from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
+from ontraport_connect.models import OntraportRevocation
+from ontraport_connect.refreshing import standing
+from ontraport_connect.schedule import BEAT_SCHEDULE
+from tests.refreshing.test_batches import many
+from tests.refreshing.test_standing import let_time_pass
+from tests.support.accounts import linked, token_of
+from tests.support.strict_server import StrictServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def app() -> Iterator[Celery]:
+    """A Celery with a broker in memory, whose messages can be read."""
+    app = Celery("tests", broker="memory://", set_as_current=True)
+    yield app
+    app.control.purge()
+    app.close()
+
+
+def sent(app: Celery) -> list[tuple[str, Any, float]]:
+    """What was sent: the task's last name, its first argument, and in how many seconds it is due."""
+    found = []
+    with app.connection_for_read() as connection, connection.SimpleQueue("celery") as queue:
+        while len(queue):
+            message = queue.get_nowait()
+            message.ack()
+            eta: str | None = message.headers["eta"]
+            wait = 0.0 if eta is None else (datetime.fromisoformat(eta) - timezone.now()).total_seconds()
+            arguments: list[Any] = message.payload[0]
+            found.append((message.headers["task"].rsplit(".")[-1], next(iter(arguments), None), wait))
+            assert message.headers["expires"] is None
+    return found
+
+
+def batches_of(app: Celery) -> list[tuple[Any, float]]:
+    return [(pks, wait) for name, pks, wait in sent(app) if name == "refresh_accounts"]
+
+
+def test_beat_hands_out_what_is_due_spread_by_the_rate(strict: StrictServer, app: Celery) -> None:
+    pks = many(25)
+    with override_settings(ONTRAPORT_REFRESH_RATE=10):
+        assert tasks.refresh_expiring_tokens() == 25
+    batches = batches_of(app)
+    assert [batch for batch, _ in batches] == [pks[:10], pks[10:20], pks[20:]]
+    assert [round(wait) for _, wait in batches] == [0, 1, 2]
+    assert strict.requests == 0
+
+
+def test_a_backlog_is_handed_out_an_interval_at_a_time_oldest_first(strict: StrictServer, app: Celery) -> None:
+    pks = many(8)
+    with override_settings(ONTRAPORT_REFRESH_RATE=0.1):
+        assert tasks.refresh_expiring_tokens() == 6
+    batches = batches_of(app)
+    assert [batch for batch, _ in batches] == [[pk] for pk in pks[:6]]
+    assert [round(wait, -1) for _, wait in batches] == [0, 10, 20, 30, 40, 50]
+
+
+def test_however_low_the_rate_one_is_handed_out(strict: StrictServer, app: Celery) -> None:
+    pks = many(2)
+    with override_settings(ONTRAPORT_REFRESH_RATE=0.001):
+        assert tasks.refresh_expiring_tokens() == 1
+    assert [batch for batch, _ in batches_of(app)] == [pks[:1]]
+
+
+def test_while_ontraport_asks_to_slow_down_beat_hands_out_nothing(strict: StrictServer, app: Celery) -> None:
+    many(2)
+    standing.hold(OntraportUnavailable("slow down", code=standing.RATE_LIMITED, retry_after=60.0))
+    assert tasks.refresh_expiring_tokens() == 0
+    assert batches_of(app) == []
+
+
+def test_beat_leaves_the_probe_to_a_worker(strict: StrictServer, app: Celery) -> None:
+    """What it handed out heals the site; a beat that used the probe up would stop it for good."""
+    account = linked("one")
+    standing.hold(OntraportMisconfigured("Ontraport refuses this site.", code="invalid_client"))
+    assert tasks.refresh_expiring_tokens() == 0
+    let_time_pass()
+    assert tasks.refresh_expiring_tokens() == 1
+    [(pks, _)] = batches_of(app)
+    assert tasks.refresh_accounts(pks) == {"refreshed": 1}
+    assert (token_of(account), standing.site_standing().hold_code) == ("a.one.1", "")
+
+
+def test_revocations_are_delivered_when_ontraport_is_back(strict: StrictServer) -> None:
+    linked("one").delete()
+    linked("two").delete()
+    OntraportRevocation.objects.filter(pk=OntraportRevocation.objects.latest("pk").pk).update(
+        try_at=timezone.now() + timedelta(hours=1)
+    )
+    assert tasks.deliver_revocations() == 1
+    assert strict.dead == ["one"]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_people_are_written_to_only_where_the_site_wants_it(strict: StrictServer, app: Celery, wanted: bool) -> None:
+    with override_settings(ONTRAPORT_NOTIFY=wanted):
+        tasks.refresh_expiring_tokens()
+    names = [name for name, _, _ in sent(app)]
+    assert names == ["deliver_revocations", "check_keys", *(["send_notices"] if wanted else [])]
+
+
+def test_the_ready_schedule_names_the_beat_task() -> None:
+    [entry] = BEAT_SCHEDULE.values()
+    assert entry == {"task": tasks.refresh_expiring_tokens.name, "schedule": 60.0}

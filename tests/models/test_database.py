@@ -1,0 +1,186 @@
+"""Writes that stay, whatever becomes of the transaction that the caller is in."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import requests
+from django.db import connection, connections, transaction
+from django.http import HttpRequest, HttpResponse
+from django.test import Client, override_settings
+from django.urls import path
+
+from ontraport_connect import database
+from ontraport_connect.conf import conf
+from ontraport_connect.models import OntraportAccount
+from ontraport_connect.refreshing import one_account
+from tests.refreshing.test_one_account import Undone, rolled_back
+from tests.support.accounts import linked, read, token_of
+from tests.support.strict_server import StrictServer
+
+
+def failing_view(request: HttpRequest) -> HttpResponse:
+    OntraportAccount.objects.get().auth()(requests.Request("GET", conf.ONTRAPORT_MCP_URL).prepare())
+    raise Undone
+
+
+urlpatterns = [path("", failing_view)]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_outside_a_transaction_the_callers_own_connection_writes() -> None:
+    assert database.on_own_connection(threading.get_ident) == threading.get_ident()
+
+
+def test_nothing_is_asked_of_a_database_that_is_away() -> None:
+    connection.close()
+    assert not database.in_transaction()
+    assert connections[database.alias()].connection is None
+
+
+POOLED = """
+import django; django.setup()
+from concurrent.futures import ThreadPoolExecutor
+from django.db import connection, transaction
+from ontraport_connect import database
+
+def lock_timeout():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('lock_timeout')")
+        return cursor.fetchone()[0]
+
+def elsewhere():
+    try:
+        return lock_timeout()
+    finally:
+        connection.close()
+
+with transaction.atomic():
+    print(lock_timeout(), database.on_own_connection(lock_timeout), end=" ")
+    with ThreadPoolExecutor(1) as thread:
+        print(thread.submit(elsewhere).result())
+connection.close()
+connection.close_pool()
+"""
+
+
+@pytest.mark.postgresql
+def test_a_connection_goes_back_to_its_pool_as_it_came(child_environ: Any) -> None:
+    entry = {name: value for name, value in connection.settings_dict.items() if name != "TEST"}
+    pooled = {**entry, "CONN_MAX_AGE": 0, "OPTIONS": {**entry["OPTIONS"], "pool": {"min_size": 2, "max_size": 2}}}
+    done = subprocess.run(
+        [sys.executable, "-c", POOLED],
+        env=child_environ(DATABASES={"default": pooled}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["0", "1s", "0"]
+
+
+@pytest.mark.postgresql
+def test_inside_one_another_connection_writes_and_is_closed() -> None:
+    def pid() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid(), current_setting('lock_timeout')")
+            number, timeout = cursor.fetchone()
+            assert timeout == "1s"
+            return int(number)
+
+    with transaction.atomic():
+        theirs = database.on_own_connection(pid)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid(), (SELECT count(*) FROM pg_stat_activity WHERE pid = %s)", [theirs])
+            ours, alive = cursor.fetchone()
+    assert (theirs != ours, alive) == (True, 0)
+
+
+@pytest.mark.sqlite
+def test_another_thread_has_another_connection_on_sqlite_too() -> None:
+    with transaction.atomic():
+        assert database.on_own_connection(threading.get_ident) != threading.get_ident()
+
+
+def test_what_is_left_for_the_end_runs_once_after_a_commit_and_after_a_rollback() -> None:
+    ran: list[bool] = []
+
+    def step() -> None:
+        ran.append(connection.in_atomic_block)
+
+    with transaction.atomic():
+        with transaction.atomic():
+            database.when_transaction_ends(step)
+            database.when_transaction_ends(step)
+        assert ran == []
+    assert ran == [False, False]
+    with rolled_back():
+        database.when_transaction_ends(step)
+    assert ran == [False, False, False]
+    with transaction.atomic():
+        pass
+    assert len(ran) == 3
+
+
+def test_it_runs_although_a_hook_of_the_commit_raises() -> None:
+    ran: list[int] = []
+
+    def fail() -> None:
+        raise ValueError("a hook of the site")
+
+    with suppress(ValueError), transaction.atomic():
+        transaction.on_commit(fail)
+        database.when_transaction_ends(lambda: ran.append(1))
+    assert ran == [1]
+
+
+def test_a_replacement_that_was_there_before_is_there_afterwards() -> None:
+    wrapper = connections[database.alias()]
+    original = wrapper.set_autocommit
+    seen: list[bool] = []
+
+    def theirs(autocommit: bool, *args: Any, **kwargs: Any) -> None:
+        seen.append(autocommit)
+        original(autocommit, *args, **kwargs)
+
+    vars(wrapper)["set_autocommit"] = theirs
+    try:
+        with transaction.atomic():
+            database.when_transaction_ends(lambda: None)
+        assert (seen[-2:], vars(wrapper)["set_autocommit"]) == ([False, True], theirs)
+    finally:
+        del vars(wrapper)["set_autocommit"]
+
+
+def test_a_transaction_without_atomic_is_one_too() -> None:
+    ran: list[int] = []
+    transaction.set_autocommit(False)
+    try:
+        assert database.in_transaction()
+        database.when_transaction_ends(lambda: ran.append(1))
+        transaction.set_autocommit(False)
+        assert ran == []
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+    assert ran == [1]
+
+
+@override_settings(ROOT_URLCONF=__name__)
+def test_a_view_that_fails_under_atomic_requests_loses_no_token(strict: StrictServer, client: Client) -> None:
+    account = linked("one")
+    client.raise_request_exception = False
+    options = connections[database.alias()].settings_dict
+    try:
+        options["ATOMIC_REQUESTS"] = True
+        assert client.get("/").status_code == 500
+    finally:
+        options["ATOMIC_REQUESTS"] = False
+    assert (token_of(account), strict.requests) == ("a.one.1", 1)
+    one_account.refresh(read(account))
+    assert strict.dead == []

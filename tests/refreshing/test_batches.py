@@ -1,0 +1,286 @@
+"""Many accounts at once: oldest first, each for itself, and nothing lost when it is stopped."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection, transaction
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
+from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, Status
+from ontraport_connect.refreshing import batches, standing
+from tests.refreshing.test_one_account import in_thread
+from tests.refreshing.test_standing import let_time_pass
+from tests.support.accounts import linked, read, token_of, user_named
+from tests.support.servers import wait_until
+from tests.support.strict_server import StrictServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def many(count: int, **values: Any) -> list[int]:
+    """Due accounts, the oldest first."""
+    now = timezone.now()
+    return [
+        linked(f"g{number}", refresh_at=now - timedelta(seconds=1000 - number), **values).pk for number in range(count)
+    ]
+
+
+def tokens(pks: list[int]) -> list[str]:
+    return [OntraportAccount.objects.get(pk=pk).access_token.reveal() for pk in pks]
+
+
+def test_what_is_due_is_found_oldest_first_in_pages_and_only_once() -> None:
+    now = timezone.now()
+    late = linked("late", refresh_at=now - timedelta(seconds=1)).pk
+    same = [linked(f"s{number}", refresh_at=now - timedelta(seconds=60)).pk for number in range(5)]
+    linked("not yet", refresh_at=now + timedelta(seconds=60))
+    never = linked("never")
+    OntraportAccount.objects.filter(pk=never.pk).update(refresh_at=None)
+    linked("gone", status=Status.NEEDS_RECONNECT)
+    linked("key", method=Method.API_KEY)
+    leaver = user_named("leaver")
+    leaver.is_active = False
+    leaver.save()
+    linked("inactive", user=leaver)
+    tenants = linked("tenant", user=leaver, tenant="acme", refresh_at=now - timedelta(seconds=90)).pk
+    assert list(batches.due_batches(100, 2)) == [[tenants, same[0]], same[1:3], same[3:5], [late]]
+    assert list(batches.due_batches(3, 2)) == [[tenants, same[0]], [same[1]]]
+    assert list(batches.due_batches(0)) == []
+
+
+def test_a_batch_refreshes_what_is_due_still_at_bounded_concurrency(strict: StrictServer) -> None:
+    strict.behave(delay=0.02)
+    pks = many(12)
+    done = linked("done", refresh_at=timezone.now() + timedelta(hours=1)).pk
+    with override_settings(ONTRAPORT_REFRESH_CONCURRENCY=4):
+        assert batches.refresh_batch([*pks, done, 10**6]) == {"refreshed": 12}
+    assert strict.endpoint.most_at_once == 4
+    assert (strict.requests, strict.dead) == (12, [])
+    assert tokens(pks) == [f"a.g{number}.1" for number in range(12)]
+    assert batches.refresh_batch(pks) == {}
+
+
+def test_a_batch_of_nothing_is_nothing() -> None:
+    assert batches.refresh_batch([]) == {}
+
+
+def test_a_refreshed_account_costs_at_most_two_statements(strict: StrictServer) -> None:
+    pks = many(64)
+    with CaptureQueriesContext(connection) as captured:
+        assert batches.refresh_batch(pks) == {"refreshed": 64}
+    assert len(captured) / 64 <= 2.1
+
+
+@pytest.mark.postgresql
+def test_no_transaction_is_open_while_a_batch_waits(strict: StrictServer) -> None:
+    strict.behave(hold="before")
+    pks = many(5)
+    with in_thread(lambda: batches.refresh_batch(pks)) as refreshed:
+        strict.wait_for_held(5)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            assert {state for (state,) in cursor.fetchall()} == {"idle"}
+        strict.release()
+        assert refreshed.result(10) == {"refreshed": 5}
+
+
+def test_one_that_hangs_one_that_is_unreadable_and_one_that_is_gone_hold_up_no_other(strict: StrictServer) -> None:
+    pks = many(20)
+    OntraportAccount.objects.filter(pk=pks[1]).update(uid="00000000-0000-4000-8000-000000000000")  # a row copied
+    strict.behave("g0", hold="before")
+    strict.behave("g2", status=400, members={"error": "invalid_grant"})
+    strict.behave("g3", status=500)
+    with (
+        override_settings(ONTRAPORT_REFRESH_CONCURRENCY=4),
+        in_thread(lambda: batches.refresh_batch(pks)) as refreshed,
+    ):
+        strict.wait_for_held()
+        wait_until(lambda: tokens(pks[4:]) == [f"a.g{number}.1" for number in range(4, 20)], "the others")
+        assert not refreshed.done()
+        strict.release()
+        assert refreshed.result(10) == {"refreshed": 17, "secret_unreadable": 1, "invalid_grant": 1, "http_500": 1}
+    assert strict.dead == []
+    assert read(OntraportAccount(pk=pks[1])).status == Status.CONNECTED
+
+
+@pytest.mark.postgresql
+def test_a_row_that_another_transaction_holds_is_passed_over(strict: StrictServer) -> None:
+    pks = many(3)
+    locked, done = threading.Event(), threading.Event()
+
+    def hold_row() -> None:
+        with transaction.atomic():
+            OntraportAccount.objects.select_for_update().get(pk=pks[0])
+            locked.set()
+            assert done.wait(20)
+
+    with in_thread(hold_row):
+        assert locked.wait(10)
+        assert batches.refresh_batch(pks) == {"refreshed": 2}
+        done.set()
+    assert batches.refresh_batch(pks) == {"refreshed": 1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ({"status": 429, "headers": {"Retry-After": "30"}}, "rate_limited"),
+        ({"status": 401, "members": {"error": "invalid_client"}}, "invalid_client"),
+    ],
+)
+def test_an_answer_that_concerns_all_stops_the_batch_and_gives_the_rest_back(
+    strict: StrictServer, answer: dict[str, Any], code: str
+) -> None:
+    strict.behave(**answer, delay=0.2)
+    strict.behave("g1", delay=0.4)
+    pks = many(10)
+    with override_settings(ONTRAPORT_REFRESH_CONCURRENCY=2):
+        assert batches.refresh_batch(pks) == {code: 1, "refreshed": 1}
+        assert strict.requests == 2
+        assert batches.refresh_batch(pks) == {code: 10}
+    rows = OntraportAccount.objects.all()
+    assert {(row.lease_until, row.failures, row.last_error) for row in rows} == {(None, 0, "")}
+
+
+def test_a_batch_probes_with_one_request_and_goes_on_when_that_succeeds(strict: StrictServer) -> None:
+    pks = many(6)
+    standing.hold(OntraportMisconfigured("Ontraport refuses this site.", code="invalid_client"))
+    let_time_pass()
+    strict.behave(status=401, members={"error": "invalid_client"})
+    assert batches.refresh_batch(pks) == {"invalid_client": 1}
+    let_time_pass()
+    strict.behave()
+    assert batches.refresh_batch(pks) == {"refreshed": 6}
+    assert standing.site_standing().hold_code == ""
+    assert strict.requests == 7
+
+
+def test_a_probe_that_finds_nothing_due_leaves_the_hold(strict: StrictServer) -> None:
+    standing.hold(OntraportMisconfigured("Ontraport refuses this site.", code="invalid_client"))
+    let_time_pass()
+    pk = linked("one", refresh_at=timezone.now() + timedelta(hours=1)).pk
+    assert batches.refresh_batch([pk]) == {}
+    assert standing.site_standing().hold_code == "invalid_client"
+
+
+def test_in_a_callers_transaction_a_batch_goes_one_by_one(strict: StrictServer) -> None:
+    strict.behave("g1", status=500)
+    pks = many(3)
+    with transaction.atomic():
+        assert batches.refresh_batch(pks) == {"refreshed": 2, "http_500": 1}
+    assert tokens(pks) == ["a.g0.1", "a.g1.0", "a.g2.1"]
+
+
+def test_in_a_callers_transaction_too_an_answer_that_concerns_all_stops_the_batch(strict: StrictServer) -> None:
+    strict.behave(status=429)
+    pks = many(3)
+    with transaction.atomic():
+        assert batches.refresh_batch(pks) == {"rate_limited": 1}
+    assert strict.requests == 1
+
+
+@pytest.mark.django_db(transaction=False)
+def test_a_batch_works_in_a_test_case_of_an_adopter(strict: StrictServer) -> None:
+    pks = many(3)
+    assert batches.refresh_batch(pks) == {"refreshed": 3}
+    assert tokens(pks) == ["a.g0.1", "a.g1.1", "a.g2.1"]
+
+
+def test_a_batch_that_takes_long_leaves_the_rest_due(strict: StrictServer) -> None:
+    strict.behave(delay=0.1)
+    pks = many(6)
+    with override_settings(ONTRAPORT_REFRESH_CONCURRENCY=2):
+        assert batches.refresh_batch(pks, seconds=0.05) == {"refreshed": 2}
+    assert list(batches.due_batches(10)) == [pks[2:]]
+    assert not OntraportAccount.objects.exclude(lease_until=None).exists()
+
+
+class Told(BaseException):
+    """What a signal handler raises in the middle of a batch, as Celery and billiard do to end a worker."""
+
+
+@contextmanager
+def alarm(seconds: float) -> Iterator[None]:
+    def tell(*args: object) -> None:
+        raise Told
+
+    before = signal.signal(signal.SIGALRM, tell)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_worker_that_is_told_to_stop_saves_what_it_has_asked_for_and_gives_back_the_rest(
+    strict: StrictServer,
+) -> None:
+    strict.behave(delay=0.5)
+    strict.behave("g0", delay=0.05)
+    pks = many(6)
+    with override_settings(ONTRAPORT_REFRESH_CONCURRENCY=2), alarm(0.25), pytest.raises(Told):
+        batches.refresh_batch(pks)
+    refreshed = [token for token in tokens(pks) if token.endswith(".1")]
+    assert len(refreshed) == strict.requests == 3
+    assert not OntraportAccount.objects.exclude(lease_until=None).exists()
+
+
+def test_a_database_that_goes_away_in_the_middle_loses_no_answer(strict: StrictServer) -> None:
+    pks = many(6)
+    claims = iter(range(2))
+
+    def fail_second_claim(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("UPDATE") and "FROM" in sql and next(claims, None) is None:
+            raise OperationalError("terminating connection due to administrator command")
+        return execute(sql, *args)
+
+    with (
+        override_settings(ONTRAPORT_REFRESH_CONCURRENCY=2),
+        connection.execute_wrapper(fail_second_claim),
+        pytest.raises(OperationalError),
+    ):
+        batches.refresh_batch(pks)
+    assert sum(token.endswith(".1") for token in tokens(pks)) == strict.requests >= 2
+    assert not OntraportAccount.objects.exclude(lease_until=None).exists()
+
+
+def test_an_answer_that_cannot_be_saved_does_not_keep_the_others_from_it(
+    strict: StrictServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    pks = many(4)
+    first = iter([True, True])
+
+    def fail_twice(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("UPDATE") and "refreshed_at" in sql and next(first, False):
+            raise ValueError("a driver's fault")
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(fail_twice):
+        assert batches.refresh_batch(pks) == {"refreshed": 4}
+    assert sum(token.endswith(".1") for token in tokens(pks)) == 3
+    assert "could not be saved" in caplog.text
+    assert "a.g" not in caplog.text
+
+
+def test_while_the_site_is_held_a_batch_sends_nothing_and_says_why(strict: StrictServer) -> None:
+    standing.hold(OntraportUnavailable("slow down", code=standing.RATE_LIMITED, retry_after=60.0))
+    pks = many(2)
+    assert batches.refresh_batch(pks) == {"rate_limited": 2}
+    assert (strict.requests, OntraportEvent.objects.count(), token_of(read(OntraportAccount(pk=pks[0])))) == (
+        0,
+        0,
+        "a.g0.0",
+    )

@@ -1,0 +1,206 @@
+"""What ends a call, a save or a thread at a bad moment loses no token, and shows none."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from celery.exceptions import SoftTimeLimitExceeded
+from django.db import OperationalError, connection
+from django.test import Client, override_settings
+from django.urls import reverse
+from django.utils import timezone
+
+from ontraport_connect.encryption.secret import Secret
+from ontraport_connect.exceptions import OntraportUnavailable
+from ontraport_connect.linking import key_pairs
+from ontraport_connect.models import OntraportAccount
+from ontraport_connect.protocol import deadline
+from ontraport_connect.refreshing import batches, one_account, standing
+from tests.refreshing.test_batches import many, tokens
+from tests.refreshing.test_one_account import in_thread, rolled_back
+from tests.refreshing.test_standing import REFUSED, let_time_pass
+from tests.support.accounts import linked, read, token_of
+from tests.support.answering import Answering, Reply
+from tests.support.linked import person
+from tests.support.strict_server import StrictServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def fails(error: type[BaseException], number: int = 1) -> Callable[..., Any]:
+    """Let the save of this number fail."""
+    saves = iter(range(1, number + 1))
+
+    def wrapper(execute: Any, sql: str, *args: Any) -> Any:
+        is_save = sql.startswith("UPDATE") and '"refreshed_at"' in sql.split("WHERE", maxsplit=1)[0]
+        if is_save and next(saves, None) == number:
+            raise error
+        return execute(sql, *args)
+
+    return wrapper
+
+
+def test_a_token_is_not_sent_when_the_lookup_of_the_name_outlasts_its_lease(
+    strict: StrictServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, copy = linked("one"), OntraportAccount.objects.get()
+    look_up, first_time = socket.getaddrinfo, iter([True])
+
+    def slowly_at_first(*args: Any, **kwargs: Any) -> Any:
+        if next(first_time, False):
+            time.sleep(2)
+        return look_up(*args, **kwargs)
+
+    monkeypatch.setattr(one_account, "SEND_WITHIN", 0.3)
+    monkeypatch.setattr(one_account, "SAVE_WITHIN", 0.3)
+    monkeypatch.setattr(deadline, "LONGEST_LOOKUP", 0.2)
+    monkeypatch.setattr(socket, "getaddrinfo", slowly_at_first)
+    with (
+        override_settings(ONTRAPORT_TIMEOUT=(0.2, 0.5)),
+        in_thread(lambda: one_account.refresh(account)) as first,
+    ):
+        time.sleep(1.5)  # the lease ends after 1.3 seconds
+        one_account.refresh(copy)
+        first.result(10)
+    assert (strict.requests, strict.dead) == (1, [])
+    assert account.access_token.reveal() == copy.access_token.reveal() == "a.one.1"
+
+
+@pytest.mark.parametrize("interruption", [SoftTimeLimitExceeded, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("how", ["alone", "batch"])
+def test_who_is_interrupted_while_saving_saves_first(
+    strict: StrictServer, interruption: type[BaseException], how: str
+) -> None:
+    account = linked("one")
+    with connection.execute_wrapper(fails(interruption)), suppress(interruption):
+        if how == "batch":
+            batches.refresh_batch([account.pk])
+        else:
+            one_account.refresh(account)
+    assert token_of(account) == "a.one.1"
+
+
+@pytest.mark.sqlite
+def test_after_a_rollback_a_save_outwaits_another_writer(strict: StrictServer) -> None:
+    account = linked("one")
+    with connection.execute_wrapper(fails(OperationalError, number=2)), rolled_back():
+        one_account.refresh(account)
+    assert token_of(account) == "a.one.1"
+
+
+@pytest.mark.parametrize("others", ["unreadable", "away"])
+def test_a_probe_that_tells_nothing_lets_nobody_follow(strict: StrictServer, others: str) -> None:
+    """The probe is any of the accounts: one that cannot be read is passed over, one that gets no clear answer ends the batch."""
+    pks = many(40)
+    if others == "unreadable":
+        strict.behave(status=400, members={"error": "invalid_client"}, delay=0.05)
+        for pk in pks[::2]:
+            OntraportAccount.objects.filter(pk=pk).update(refresh_token=None)
+    else:
+        strict.behave(status=500, delay=0.05)
+    standing.hold(REFUSED)
+    let_time_pass()
+    batches.refresh_batch(pks)
+    assert strict.requests == 1
+
+
+def test_that_another_client_is_served_does_not_end_the_hold_on_the_configured_one(strict: StrictServer) -> None:
+    other = linked("other", client_id="https://site.example/client.json")
+    standing.hold(REFUSED)
+    let_time_pass()
+    assert batches.refresh_batch([other.pk]) == {"refreshed": 1}
+    assert standing.is_site_refused()
+
+
+def test_who_read_the_account_long_ago_does_not_take_an_expired_token_for_a_fresh_one(strict: StrictServer) -> None:
+    account, stale = linked("one"), OntraportAccount.objects.get()
+    one_account.refresh(account)
+    now = timezone.now()
+    OntraportAccount.objects.update(expires_at=now - timedelta(seconds=5), refresh_at=now)
+    one_account.ensure_fresh(stale)
+    assert stale.is_valid_for(60)
+    assert stale.access_token.reveal() == "a.one.2"
+
+
+def no_thread(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """From the one of this number on, the machine has no thread left for us."""
+    start, started = threading.Thread.start, []
+
+    def start_some(thread: threading.Thread) -> None:
+        if thread.name.startswith("ontraport-"):
+            started.append(thread)
+            if len(started) >= number:
+                raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_some)
+
+
+def test_without_a_thread_to_be_had_the_lease_is_given_back(
+    strict: StrictServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = linked("one")
+    no_thread(monkeypatch, 1)
+    with pytest.raises(OntraportUnavailable) as raised:
+        one_account.refresh(account)
+    assert (raised.value.code, read(account).lease_until, strict.requests) == ("no_thread", None, 0)
+
+
+def test_a_batch_that_finds_no_more_threads_loses_nothing(
+    strict: StrictServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict.behave(delay=0.1)
+    pks = many(4)
+    no_thread(monkeypatch, 2)
+    with pytest.raises(RuntimeError):
+        batches.refresh_batch(pks)
+    assert not OntraportAccount.objects.exclude(lease_until=None).exists()
+    assert sum(token.endswith(".1") for token in tokens(pks)) == strict.requests
+
+
+def test_a_call_that_fails_as_nobody_thought_ends_no_batch(
+    strict: StrictServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    pks = many(6)
+    with override_settings(ONTRAPORT_SCOPES=5):
+        assert batches.refresh_batch(pks) == {}
+    assert caplog.text.count("could not be saved") == 6
+    assert strict.requests == 0
+
+
+class Timeout(BaseException):
+    """As gevent's is."""
+
+
+@pytest.mark.parametrize("interruption", [SoftTimeLimitExceeded, Timeout])
+def test_an_interruption_goes_on_and_takes_no_frame_with_secrets_along(
+    strict: StrictServer, monkeypatch: pytest.MonkeyPatch, interruption: type[BaseException]
+) -> None:
+    def interrupted(*args: Any) -> None:
+        raise interruption
+
+    monkeypatch.setattr(socket.socket, "recv_into", interrupted)
+    with standing.new_transport() as sender, pytest.raises(interruption) as raised:
+        sender.send("GET", f"{strict.url}/token", headers={"Api-Key": Secret("canary-of-a-key")})
+    assert "_attempt" not in [entry.name for entry in raised.traceback]
+    assert raised.value.__context__ is None
+
+
+def test_a_person_tries_so_many_keys_in_ten_minutes(client: Client) -> None:
+    """Each is a call from this site's address, and says whether somebody's key is right."""
+    client.force_login(person("mallory"))
+    with Answering(lambda asked: Reply(status=401)) as server, override_settings(ONTRAPORT_REST_URL=f"{server.url}/1/"):
+        pairs = [
+            {"app_id": f"an-app-id-{number}", "api_key": f"an-api-key-{number}"}
+            for number in range(key_pairs.MOST_TRIES + 5)
+        ]
+        last = [client.post(reverse("ontraport_connect:connect_key"), pair) for pair in pairs][-1]
+    assert (len(server.asked), last.status_code) == (key_pairs.MOST_TRIES, 422)
+    assert "many keys" in last.content.decode()

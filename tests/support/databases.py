@@ -1,0 +1,57 @@
+"""Which database the tests run on, as TEST_DATABASE says: SQLite in a file, or a PostgreSQL of this run.
+
+Django must know it before the first test, so the settings ask here, and PostgreSQL is running when they have an answer.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.support.servers import PostgreSQL, Unavailable
+
+WANTED = os.environ.get("TEST_DATABASE", "sqlite")
+
+
+class TestDatabase:
+    """One of this process; `missing` says why it is not the wanted one."""
+
+    __test__ = False
+    server: PostgreSQL | None = None
+    missing = ""
+
+    def entry(self) -> dict[str, Any]:
+        """The entry of Django's DATABASES."""
+        if WANTED == "postgresql":
+            try:
+                return self.start_postgresql()
+            except Unavailable as error:
+                self.missing = f"PostgreSQL cannot run here: {error}"
+        directory = tempfile.mkdtemp(prefix="sqlite-")
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+        return sqlite(Path(directory) / "test.sqlite3")
+
+    def start_postgresql(self) -> dict[str, Any]:
+        self.server = PostgreSQL()
+        atexit.register(self.server.remove)
+        self.server.start()
+        return self.server.database()
+
+
+def sqlite(file: Path) -> dict[str, Any]:
+    """SQLite as a site should run it: writers wait for each other instead of failing, and readers never wait."""
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(file),
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+        },
+        "TEST": {"NAME": str(file)},
+    }
+
+
+test_database = TestDatabase()

@@ -1,0 +1,172 @@
+"""The real site that the model is compared with: its buttons, its database, and time that passes by moving every time in it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import requests
+from django.apps import apps
+from django.contrib.sessions.models import Session
+from django.core.management import call_command
+from django.db.models import DateTimeField, F
+from django.db.models.functions import Now
+from django.test import Client, override_settings
+from django.urls import reverse
+
+from ontraport_connect.linking import attempts
+from ontraport_connect.models import (
+    OntraportAccount,
+    OntraportBudget,
+    OntraportEvent,
+    OntraportRevocation,
+    OntraportService,
+    OntraportUsedState,
+)
+from ontraport_connect.refreshing import one_account, outcomes, standing
+from tests.support.accounts import user_named
+from tests.support.lifecycle import Ailment, Seen
+from tests.support.strict_provider import StrictProvider
+
+AILMENTS: dict[Ailment, dict[str, Any]] = {
+    Ailment.NONE: {},
+    Ailment.BROKEN: {"status": 500},
+    Ailment.AWAY: {"status": 503, "headers": {"Retry-After": "90"}},
+    Ailment.NONSENSE: {"status": 200, "members": {"access_token": 7}},
+    Ailment.SILENT: {"hold": "before"},
+    Ailment.LOSING: {"cut": True},
+    Ailment.BUSY: {"status": 429, "headers": {"Retry-After": "120"}},
+    Ailment.REFUSING: {"status": 401, "members": {"error": "invalid_client"}},
+}
+TABLES: tuple[Any, ...] = (
+    *(OntraportEvent, OntraportRevocation, OntraportUsedState, OntraportBudget, OntraportService, OntraportAccount),
+    Session,
+)
+
+
+@dataclass(kw_only=True, eq=False)
+class InMemory:
+    """An account that some process has read, beside what the model knows of that."""
+
+    account: Any
+    seen: Seen
+
+
+@dataclass(kw_only=True, eq=False)
+class UnderWay:
+    """A refresh of a process that may go on, or was killed."""
+
+    lease: Any
+    outcome: Any = None
+
+
+@dataclass(kw_only=True, eq=False)
+class Started:
+    """An attempt in a browser: the address that it is sent to, and, once the person has answered, the one that it comes back with."""
+
+    authorization_url: str
+    callback: dict[str, str] = field(default_factory=dict)
+
+
+class Site:
+    def __init__(self, provider: StrictProvider, owners: list[str], key: str) -> None:
+        for table in TABLES:
+            table._base_manager.all()._raw_delete("default")
+        self.provider = provider
+        self.settings = ExitStack()
+        self.configure(**provider.settings, ONTRAPORT_ENCRYPTION_KEYS=[key])
+        self.browsers = {name: Client() for name in owners}
+        for name, browser in self.browsers.items():
+            browser.force_login(user_named(name))
+        self.in_memory: list[InMemory] = []
+        self.under_way: list[UnderWay] = []
+
+    def configure(self, **values: Any) -> None:
+        self.settings.enter_context(override_settings(**values))
+
+    def ail(self, ailment: Ailment) -> None:
+        """Only a server that never answers is not waited for; with it any pause is a timeout, however slow the machine."""
+        self.provider.behave(**AILMENTS[ailment])
+        self.configure(ONTRAPORT_TIMEOUT=(0.05, 0.1) if ailment == Ailment.SILENT else (5, 10))
+
+    def press(self, owner: str, uid: Any) -> Started:
+        address = reverse("ontraport_connect:reconnect", args=[uid]) if uid else reverse("ontraport_connect:connect")
+        response = self.browsers[owner].post(address)
+        assert response.status_code == 302
+        return Started(authorization_url=response["Location"])
+
+    def consent(self, started: Started, number: str) -> dict[str, str]:
+        """Let the person answer at Ontraport, and return the parameters that the browser is sent back with."""
+        url = f"{started.authorization_url}&{urlencode({'number': number})}"
+        response = requests.get(url, allow_redirects=False, timeout=10)
+        return dict(parse_qsl(urlsplit(response.headers["Location"]).query))
+
+    def come_back(self, owner: str, parameters: dict[str, str]) -> str:
+        """Return the code of the problem page, empty when the account is linked."""
+        response = self.browsers[owner].get(reverse("ontraport_connect:callback"), parameters)
+        assert response.status_code == 302
+        return str(response["Location"]).partition("/problem/")[2].strip("/")
+
+    def read(self, seen: Seen, uid: Any) -> InMemory:
+        self.in_memory.append(InMemory(account=OntraportAccount.objects.get(uid=uid), seen=seen))
+        return self.in_memory[-1]
+
+    def claim(self, uid: Any) -> UnderWay:
+        rows = OntraportAccount.objects.all()
+        (lease,) = one_account.claim(rows, [rows.get(uid=uid).pk], is_probe=standing.enter())
+        self.under_way.append(UnderWay(lease=lease))
+        return self.under_way[-1]
+
+    def send(self, refresh: UnderWay) -> None:
+        with standing.new_transport() as transport:
+            refresh.outcome = one_account.call(refresh.lease, transport)
+
+    def settle(self, refresh: UnderWay) -> None:
+        outcomes.settle(refresh.lease, refresh.outcome)
+
+    def is_leased(self, uid: Any) -> bool:
+        return OntraportAccount.objects.filter(uid=uid, lease_until__gt=Now()).exists()
+
+    def restart(self) -> None:
+        """All processes end, and new ones know what they read."""
+        self.in_memory.clear()
+        self.under_way.clear()
+
+    def rotate_keys(self) -> None:
+        call_command("ontraport", "rotate-keys", stdout=StringIO(), stderr=StringIO())
+
+    def pass_time(self, seconds: float) -> None:
+        """Every time in the database, in a session and in the memory of a process is so much longer ago."""
+        for model in apps.get_app_config("ontraport_connect").get_models():
+            if names := times_of(model):
+                model._base_manager.update(**{name: F(name) - timedelta(seconds=seconds) for name in names})
+        for held in self.in_memory:
+            age(held.account, seconds)
+        for refresh in self.under_way:
+            age(refresh.lease.account, seconds)
+            refresh.lease.account.now -= timedelta(seconds=seconds)
+            refresh.lease = replace(refresh.lease, claimed_at=refresh.lease.claimed_at - seconds)
+        for browser in self.browsers.values():
+            session = browser.session
+            for attempt in session.get(attempts.SESSION_KEY, {}).values():
+                attempt["started"] -= seconds
+            session.save()
+        self.provider.endpoint.clock += seconds
+
+    def close(self) -> None:
+        self.settings.close()
+
+
+def times_of(model: Any) -> list[str]:
+    return [each.name for each in model._meta.concrete_fields if isinstance(each, DateTimeField)]
+
+
+def age(account: Any, seconds: float) -> None:
+    names = [name for name in times_of(OntraportAccount) if getattr(account, name) is not None]
+    for name in names:
+        setattr(account, name, getattr(account, name) - timedelta(seconds=seconds))
+    account.remember(names)

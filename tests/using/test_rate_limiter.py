@@ -1,0 +1,269 @@
+"""No Ontraport account is called more often than it allows, whoever calls and from wherever."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection, transaction
+from django.test import override_settings
+
+from ontraport_connect.conf import conf
+from ontraport_connect.exceptions import OntraportUnavailable
+from ontraport_connect.models import OntraportAccount, OntraportBudget
+from ontraport_connect.using import rate_limiter, rate_store
+from tests.support import ontraport
+from tests.support.linked import key_account, person
+from tests.support.servers import Sandbox, free_port
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(params=["database", "redis"])
+def store(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Both places where calls are counted."""
+    if request.param == "database":
+        yield "database"
+        return
+    valkey = request.getfixturevalue("valkey")
+    with override_settings(ONTRAPORT_REDIS_URL=valkey.url):
+        yield "redis"
+    rate_store._redis_store.cache_clear()
+
+
+def account_of(ontraport_id: str = "187157") -> OntraportAccount:
+    return OntraportAccount(ontraport_id=ontraport_id)
+
+
+def waits(account: OntraportAccount, times: int) -> list[float]:
+    return [rate_limiter.reserve(account, patience=1000).wait for _ in range(times)]
+
+
+@override_settings(ONTRAPORT_RATE_LIMIT=(3, 60))
+def test_calls_wait_in_line_once_the_window_is_full(store: str) -> None:
+    first, second = waits(account_of(), 6), waits(account_of("204211"), 1)
+    assert first[:3] == [0, 0, 0]
+    assert all(60 < wait <= 61 for wait in first[3:])
+    assert second == [0]
+    assert 121 < waits(account_of(), 1)[0] <= 122
+
+
+@override_settings(ONTRAPORT_RATE_LIMIT=(3, 60))
+def test_links_to_one_ontraport_account_share_what_it_allows() -> None:
+    waits(account_of(), 3)
+    assert waits(OntraportAccount(ontraport_id="187157", label="linked by somebody else"), 1)[0] > 60
+
+
+def test_an_account_of_unknown_number_is_counted_by_itself() -> None:
+    with override_settings(ONTRAPORT_RATE_LIMIT=(1, 60)):
+        assert waits(account_of(""), 1) == waits(account_of(""), 1) == [0]
+
+
+@override_settings(ONTRAPORT_RATE_LIMIT=(3, 60))
+def test_who_cannot_wait_is_told_when_to_come_back_and_takes_no_turn(store: str) -> None:
+    waits(account_of(), 3)
+    for _ in range(5):
+        with pytest.raises(OntraportUnavailable) as raised:
+            rate_limiter.reserve(account_of(), patience=5)
+        assert raised.value.code == "rate_limited"
+        assert 60 < (raised.value.retry_after or 0) <= 61
+    assert waits(account_of(), 1)[0] <= 61
+
+
+@override_settings(ONTRAPORT_RATE_LIMIT=(4, 60))
+def test_several_requests_are_taken_at_once() -> None:
+    assert rate_limiter.reserve(account_of(), patience=0, requests=3).wait == 0
+    assert 60 < rate_limiter.reserve(account_of(), patience=100, requests=3).wait <= 61
+    assert rate_limiter.reserve(account_of("204211"), patience=0, requests=9).wait == 0
+
+
+@override_settings(ONTRAPORT_RATE_LIMIT=(1, 0.3))
+def test_a_turn_is_waited_for_and_what_lies_back_is_forgotten() -> None:
+    started = time.monotonic()
+    for _ in range(3):
+        with rate_limiter.turn(account_of(), patience=5):
+            pass
+    assert time.monotonic() - started >= 0.6
+    assert len(rate_limiter.State.read(OntraportBudget.objects.get().state).calls) <= 2
+
+
+@override_settings(ONTRAPORT_RATE_LIMIT=(1, 0.2))
+def test_a_call_that_took_long_counts_from_its_end(store: str) -> None:
+    """Ontraport may have counted it at any moment until it answered."""
+    account = account_of()
+    with rate_limiter.turn(account, patience=1):
+        deadline = threading.Event()
+        deadline.wait(0.25)
+    assert rate_limiter.reserve(account, patience=1).wait > 0.15
+
+
+@override_settings(ONTRAPORT_RATE_LIMIT=(1, 0.2))
+def test_who_stood_in_line_behind_a_late_call_waits_for_as_much_longer(store: str) -> None:
+    late = rate_limiter.reserve(account_of(), patience=1)
+    behind = rate_limiter.reserve(account_of(), patience=1)
+    threading.Event().wait(behind.wait)
+    rate_limiter.settle(late)
+    assert 0.15 < rate_limiter.confirm(behind).wait <= 0.21
+
+
+@override_settings(ONTRAPORT_RATE_LIMIT=(1, 60))
+def test_a_turn_that_is_put_off_for_too_long_is_given_back(store: str) -> None:
+    """Somebody was told to stop for a quarter of an hour: nobody sleeps through it."""
+    rate_limiter.reserve(account_of(), patience=0)
+    turn = rate_limiter.reserve(account_of(), patience=100)
+    rate_limiter.hold(account_of(), 900)
+    with pytest.raises(OntraportUnavailable) as raised:
+        rate_limiter.confirm(turn)
+    assert (raised.value.code, 890 < (raised.value.retry_after or 0) <= 900) == ("rate_limited", True)
+    assert waits(account_of(), 1)[0] <= 900
+
+
+@override_settings(ONTRAPORT_RATE_LIMIT=(1, 0.05))
+def test_a_turn_that_was_forgotten_meanwhile_is_settled_without_a_trace(store: str) -> None:
+    turn = rate_limiter.reserve(account_of(), patience=1)
+    threading.Event().wait(0.1)
+    rate_limiter.reserve(account_of(), patience=1)
+    rate_limiter.settle(turn)
+    assert rate_limiter.reserve(account_of(), patience=1).wait <= 0.06
+
+
+def test_nobody_calls_before_ontraport_said_so(store: str) -> None:
+    rate_limiter.hold(account_of(), 30)
+    rate_limiter.hold(account_of(), 10)
+    assert 29 < waits(account_of(), 1)[0] <= 30
+
+
+@override_settings(ONTRAPORT_RATE_LIMIT=(50, 60))
+def test_two_who_come_at_once_do_not_take_the_same_turn(store: str) -> None:
+    def take(_: int) -> float:
+        try:
+            return rate_limiter.reserve(account_of(), patience=1000).wait
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as threads:
+        waited = sorted(threads.map(take, range(60)))
+    assert waited[49] == 0
+    assert waited[50] > 50
+
+
+@pytest.mark.parametrize("rolls_back", [True, False])
+def test_a_page_that_rolls_back_has_called_all_the_same(rolls_back: bool) -> None:
+    with override_settings(ONTRAPORT_RATE_LIMIT=(1, 60)), transaction.atomic():
+        waits(account_of(), 1)
+        transaction.set_rollback(rolls_back)
+    counted = OntraportBudget.objects.count()
+    assert counted == (0 if rolls_back and connection.vendor == "sqlite" else 1)
+
+
+def test_the_database_counts_while_redis_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    rate_limiter._redis_is_away_until = 0
+    with override_settings(ONTRAPORT_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0", ONTRAPORT_RATE_LIMIT=(1, 60)):
+        assert waits(account_of(), 1) == [0]
+        assert waits(account_of(), 1)[0] > 30
+    assert [record.message for record in caplog.records] == [
+        "Redis does not answer (ConnectionError); calls are counted in the database."
+    ]
+    rate_limiter._redis_is_away_until = 0
+
+
+def test_an_answer_is_not_lost_for_want_of_counting_it(caplog: pytest.LogCaptureFixture) -> None:
+    def away(*args: Any) -> None:
+        raise OperationalError("the database system is shutting down")
+
+    with connection.execute_wrapper(away):
+        rate_limiter.hold(account_of(), 5)
+        assert rate_limiter.throttle("keys:1", most=1, seconds=60) == 0
+        with pytest.raises(OntraportUnavailable) as raised:
+            rate_limiter.reserve(account_of(), patience=1)
+    assert raised.value.code == "database"
+    assert "could not be counted" in caplog.text
+
+
+REDIS_CACHE = {"BACKEND": "django.core.cache.backends.redis.RedisCache"}
+
+
+@pytest.mark.parametrize(
+    ("url", "settings"),
+    [
+        ("", {}),
+        ("redis://a/0", {"ONTRAPORT_REDIS_URL": "redis://a/0", "CELERY_BROKER_URL": "redis://b/0"}),
+        ("redis://b/0", {"CACHES": {"default": {**REDIS_CACHE, "LOCATION": "redis://b/0"}}}),
+        ("rediss://b/0", {"CACHES": {"default": {**REDIS_CACHE, "LOCATION": ["rediss://b/0", "redis://c/0"]}}}),
+        ("redis://b/0", {"CACHES": {"default": {**REDIS_CACHE, "LOCATION": "redis://b/0,redis://c/0"}}}),
+        ("redis://d/0", {"CELERY_BROKER_URL": "redis://d/0"}),
+        ("", {"CELERY_BROKER_URL": "amqp://guest@broker//"}),
+        ("", {"CELERY_BROKER_URL": None}),
+    ],
+)
+def test_the_redis_that_the_site_has_is_found(url: str, settings: dict[str, Any]) -> None:
+    with override_settings(**settings):
+        assert rate_store.redis_url() == url
+
+
+def test_without_the_extra_the_database_counts(child_environ: Any) -> None:
+    """In a Python that has no redis: a fresh process that hides it."""
+    script = (
+        "import sys, importlib, django; django.setup()\n"
+        "from django.test import override_settings\n"
+        "from ontraport_connect import budget_store\n"
+        "sys.modules['redis'] = None; importlib.reload(budget_store)\n"
+        "with override_settings(ONTRAPORT_REDIS_URL='redis://127.0.0.1/0'):\n"
+        "    print(budget_store.redis_store(), budget_store.RedisErrors)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=child_environ(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "None ()"
+
+
+def test_the_row_is_known_by_its_account() -> None:
+    waits(account_of(), 1)
+    assert str(OntraportBudget.objects.get()) == "187157"
+
+
+READER = """
+import django, itertools, os, sys
+django.setup()
+from ontraport_connect.models import OntraportAccount
+account = OntraportAccount.objects.get()
+start = int(sys.argv[1])
+pages = account.rest_pages("objects", objectID=0, start=start)
+print(*[contact["id"] for contact in itertools.islice(pages, 500)])
+"""
+
+
+def test_four_processes_fetch_two_thousand_contacts_within_the_limit(
+    store: str, sandbox: Sandbox, child_environ: Any, request: pytest.FixtureRequest
+) -> None:
+    """On a fast clock: twenty requests in two seconds instead of 180 a minute."""
+    sandbox.set(contacts=2000, rate_limit=20, rate_window=2)
+    key_account(person("maya"))
+    redis = {"ONTRAPORT_REDIS_URL": request.getfixturevalue("valkey").url} if store == "redis" else {}
+    environ = child_environ(**ontraport.settings_for(sandbox.url), **redis, ONTRAPORT_RATE_LIMIT=(20, 2))
+    started = time.monotonic()
+    readers = [
+        subprocess.Popen(
+            [sys.executable, "-c", READER, str(start)], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for start in range(0, 2000, 500)
+    ]
+    answers = [reader.communicate(timeout=60) for reader in readers]
+    assert [error.decode() for _, error in answers if error] == []
+    ids = [int(number) for output, _ in answers for number in output.split()]
+    assert sorted(ids) == list(range(1, 2001))
+    counts = sandbox.state()["counts"]
+    assert (counts["rest"], counts["rate_limited"]) == (40, 0)
+    assert time.monotonic() - started > 2
+
+
+def test_who_finds_the_window_just_filled_waits_for_the_next() -> None:
+    """As the settings come: a job that calls without pause goes on by itself."""
+    rate_limiter.reserve(account_of(), patience=0, requests=180)
+    assert 60 < rate_limiter.reserve(account_of(), patience=conf.ONTRAPORT_RATE_WAIT).wait <= 61
