@@ -2,7 +2,9 @@
 
 from .attempts import Attempt, find_attempt, forget_used_states
 from .key_pairs import check_key_pair, check_key_pairs, link_key_pair
-from .oauth_links import Owner, begin, complete, unlink
+from .oauth_links import begin, complete
+from .owner import Owner
+from .unlinking import unlink
 
 __all__ = [
     "Attempt",

@@ -32,7 +32,7 @@ from ontraport_connect.signals import account_linked
 from ontraport_connect.using import rest
 
 from .identity import number_of
-from .oauth_links import Owner
+from .owner import Owner
 
 logger = logging.getLogger("ontraport_connect")
 

@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
-from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from django.contrib.sessions.backends.base import SessionBase
 from django.db import Error as DatabaseFailure
@@ -28,28 +26,17 @@ from ontraport_connect.exceptions import (
     ReconnectRequired,
     SecretUnreadable,
 )
-from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportRevocation, Status
+from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, Status
 from ontraport_connect.protocol import AuthorizationResponse, Grant, challenge_of, new_verifier
 from ontraport_connect.signals import account_linked
 
 from . import attempts
 from .attempts import Attempt
 from .identity import Identity, identify
+from .owner import Owner
 from .refusals import require_success
 
 logger = logging.getLogger("ontraport_connect")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Owner:
-    """Whose a link is: the user's, or the tenant's and then the user is who made it."""
-
-    user: Any
-    tenant: str | None
-
-    def accounts(self) -> Any:
-        rows = OntraportAccount.objects.using(alias())
-        return rows.filter(tenant=self.tenant) if self.tenant else rows.filter(user=self.user, tenant="")
 
 
 def begin(
@@ -251,18 +238,3 @@ def _let_old_grant_go(account: OntraportAccount, refresh_token: Secret) -> None:
     except SecretUnreadable:  # nobody can revoke it any more
         return
     transaction.on_commit(lambda: refreshing.deliver_revocation(old), using=alias(), robust=True)
-
-
-def unlink(account: OntraportAccount) -> None:
-    """Let an account go: the row and its credentials are gone when the transaction commits, then Ontraport is told.
-
-    Ontraport is told again later (by the beat task) when it cannot be reached. Raises nothing on that account.
-    """
-    with transaction.atomic(using=alias()):
-        account.delete(using=alias())
-        transaction.on_commit(lambda: _deliver_for(account.uid), using=alias(), robust=True)
-
-
-def _deliver_for(account_uid: UUID) -> None:
-    for revocation in OntraportRevocation.objects.using(alias()).filter(account_uid=account_uid):
-        refreshing.deliver_revocation(revocation)

@@ -4,11 +4,12 @@ Also the site's standing with Ontraport (may it call the token endpoint now?) an
 """
 
 from .batches import BATCH_SIZE, due_batches, refresh_batch
+from .circuit_breaker import RATE_LIMITED, is_site_refused, may_refresh, site_standing
+from .client_settings import endpoints, new_transport, oauth_client
 from .heartbeat import Pulse, pulses, record_beat, record_worker
 from .one_account import ensure_fresh, refresh
 from .outcomes import from_now, grant_columns
 from .revoking import deliver_revocation, deliver_revocations, queue_revocation, revoke_grant
-from .standing import RATE_LIMITED, endpoints, is_site_refused, may_refresh, new_transport, oauth_client, site_standing
 
 __all__ = [
     "BATCH_SIZE",

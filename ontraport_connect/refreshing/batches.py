@@ -19,7 +19,7 @@ from ontraport_connect.exceptions import OntraportError, OntraportUnavailable
 from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.protocol import Grant, Transport
 
-from . import one_account, outcomes, standing
+from . import circuit_breaker, client_settings, one_account, outcomes
 from .outcomes import Lease, Outcome
 
 logger = logging.getLogger("ontraport_connect")
@@ -54,7 +54,7 @@ def refresh_batch(pks: Sequence[int], seconds: float = LONGEST_BATCH) -> dict[st
     if in_transaction():
         return _refresh_one_by_one(pks)
     try:
-        is_probe = standing.enter()
+        is_probe = circuit_breaker.enter()
     except OntraportError as error:
         return {error.code: len(pks)}
     # The one that probes is any, lest the site wait for one account that nobody can refresh.
@@ -103,7 +103,7 @@ class _Batch:
     def refresh(self) -> dict[str, int]:
         """Whatever ends this, an error or a signal: what was sent is waited for and saved, what was not is given back."""
         with (
-            standing.new_transport(pool_size=self.concurrency) as transport,
+            client_settings.new_transport(pool_size=self.concurrency) as transport,
             ThreadPoolExecutor(self.concurrency, thread_name_prefix="ontraport-refresh") as threads,
         ):
             try:

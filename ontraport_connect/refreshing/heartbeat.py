@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from ontraport_connect.database import alias
 from ontraport_connect.models import OntraportService
 
-from . import standing
+from . import circuit_breaker
 
 RESOLUTION = timedelta(seconds=10)
 
@@ -42,7 +42,7 @@ def record_worker() -> None:
 
 def pulses() -> Mapping[str, Pulse]:
     """Return the pulse of ``beat`` and of the ``worker``."""
-    standing.site_standing()
+    circuit_breaker.site_standing()
     row = OntraportService.objects.using(alias()).annotate(now=Now()).get(pk=1)
     return {name: _pulse(seen_at, row.now) for name, seen_at in (("beat", row.beat_at), ("worker", row.worker_at))}
 
@@ -53,6 +53,6 @@ def _pulse(seen_at: datetime | None, now: datetime) -> Pulse:
 
 def _seen(name: str) -> None:
     """Write the time, unless that was done a moment ago: a hundred workers must not queue for one row."""
-    standing.site_standing()
+    circuit_breaker.site_standing()
     stale = Q(**{name: None}) | Q(**{f"{name}__lt": Now() - Value(RESOLUTION)})
     OntraportService.objects.using(alias()).filter(stale, pk=1).update(**{name: Now()})

@@ -41,7 +41,7 @@ from ontraport_connect.exceptions import (
 from ontraport_connect.models import Method, OntraportAccount, Status
 from ontraport_connect.protocol import Transport
 
-from . import outcomes, standing
+from . import circuit_breaker, client_settings, outcomes
 from .outcomes import Lease, Outcome
 
 SEND_WITHIN = 15.0
@@ -170,7 +170,7 @@ def _claim_or_see(account: OntraportAccount, *, forced: bool, callers_transactio
     leases = claim(
         rows.filter(version=current.version),
         [account.pk],
-        is_probe=standing.enter(),
+        is_probe=circuit_breaker.enter(),
         callers_transaction=callers_transaction,
     )
     return leases[0] if leases else Seen(account=current, busy=True, locked=True)
@@ -241,7 +241,7 @@ def call(lease: Lease, transport: Transport) -> Outcome:
     try:
         current_key_id()
         refresh_token.reveal()
-        client = standing.oauth_client(lease.account.client_id)
+        client = client_settings.oauth_client(lease.account.client_id)
         if lease.age() > SEND_WITHIN:
             return OntraportUnavailable("The lease was too old to send the request.", code=outcomes.LATE)
         return client.refresh(transport, refresh_token)
@@ -251,7 +251,10 @@ def call(lease: Lease, transport: Transport) -> Outcome:
 
 def _spend(lease: Lease) -> Seen | None:
     """Call in a thread of its own: who is interrupted meanwhile (Ctrl-C, a soft time limit) saves what comes all the same."""
-    with standing.new_transport() as transport, ThreadPoolExecutor(1, thread_name_prefix="ontraport-call") as thread:
+    with (
+        client_settings.new_transport() as transport,
+        ThreadPoolExecutor(1, thread_name_prefix="ontraport-call") as thread,
+    ):
         try:
             future = thread.submit(call, lease, transport)
         except RuntimeError:  # no thread is left, or the process is ending

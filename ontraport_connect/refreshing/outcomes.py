@@ -23,7 +23,7 @@ from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent
 from ontraport_connect.protocol import OPERATOR_ERRORS, Grant
 from ontraport_connect.signals import account_needs_reconnect, account_recovered, account_refreshed
 
-from . import revoking, standing
+from . import circuit_breaker, client_settings, revoking
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -88,7 +88,7 @@ def settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> OntraportAcc
         _mark(lease, outcome)
     elif concerns_all(outcome, lease.account):
         let_go(lease)
-        _persist(lease, lambda: standing.hold(outcome))
+        _persist(lease, lambda: circuit_breaker.hold(outcome))
     elif outcome.code == LATE:
         let_go(lease)
     else:
@@ -104,8 +104,8 @@ def concerns_all(error: OntraportError, account: OntraportAccount) -> bool:
     if error.code in OPERATOR_ERRORS and account.client_id:
         return False
     if isinstance(error, OntraportMisconfigured):
-        return not isinstance(error, SecretUnreadable) and error.code != standing.NO_CLIENT
-    return error.code == standing.RATE_LIMITED
+        return not isinstance(error, SecretUnreadable) and error.code != client_settings.NO_CLIENT
+    return error.code == circuit_breaker.RATE_LIMITED
 
 
 def grant_columns(account: OntraportAccount, grant: Grant, *, asked: str, since: Any = None) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def _keep(lease: Lease, grant: Grant, *, read: bool) -> OntraportAccount | None:
     if account.failures:
         _record(lease, EventKind.RECOVERED, account.last_error)
     if lease.is_probe:
-        _persist(lease, lambda: standing.release(account.client_id))
+        _persist(lease, lambda: circuit_breaker.release(account.client_id))
     current = _current(lease) if read or account.failures or account_refreshed.has_listeners(OntraportAccount) else None
     if current is not None:
         account_refreshed.send_robust(sender=OntraportAccount, account=current)

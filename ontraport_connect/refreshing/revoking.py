@@ -21,7 +21,7 @@ from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured
 from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportRevocation
 from ontraport_connect.signals import account_disconnected
 
-from . import standing
+from . import client_settings
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -56,8 +56,8 @@ def deliver_revocation(revocation: OntraportRevocation) -> bool:
 
 def revoke_grant(client_id: str, refresh_token: Secret) -> None:
     """Tell Ontraport at once, and keep nothing. Raises ``OntraportError``."""
-    with standing.new_transport() as transport:
-        standing.oauth_client(client_id).revoke(transport, refresh_token)
+    with client_settings.new_transport() as transport:
+        client_settings.oauth_client(client_id).revoke(transport, refresh_token)
 
 
 def _put_off(revocation: OntraportRevocation, error: OntraportError) -> None:

@@ -20,10 +20,9 @@ from django.utils import timezone
 
 from ontraport_connect.encryption.secret import Secret
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
-from ontraport_connect.linking import key_pairs
-from ontraport_connect.linking.oauth_links import Owner
+from ontraport_connect.linking import Owner, key_pairs
 from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, OntraportService, Status
-from ontraport_connect.refreshing import heartbeat, standing
+from ontraport_connect.refreshing import circuit_breaker, heartbeat
 from tests.support import ontraport
 from tests.support.servers import PROJECT, Sandbox, free_port
 
@@ -208,10 +207,10 @@ def test_check_counts_the_rows_that_need_an_old_key(maya: Any) -> None:
 
 
 def test_check_tells_of_a_hold() -> None:
-    standing.hold(OntraportUnavailable("slow down", code=standing.RATE_LIMITED, retry_after=60))
+    circuit_breaker.hold(OntraportUnavailable("slow down", code=circuit_breaker.RATE_LIMITED, retry_after=60))
     ((level, text),) = findings(Run("check", "--offline", "--json"), "hold")
     assert (level, text.split(";")[0]) == ("warning", "Ontraport asked this site to slow down")
-    standing.hold(OntraportMisconfigured("refused", code="invalid_client"))
+    circuit_breaker.hold(OntraportMisconfigured("refused", code="invalid_client"))
     ((level, text),) = findings(Run("check", "--offline", "--json"), "hold")
     assert (level, text.split(";")[0]) == ("error", "Ontraport refuses this site as a client (invalid_client)")
 

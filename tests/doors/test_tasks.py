@@ -14,10 +14,10 @@ from django.utils import timezone
 from ontraport_connect import tasks
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.models import OntraportRevocation
-from ontraport_connect.refreshing import standing
+from ontraport_connect.refreshing import circuit_breaker
 from ontraport_connect.schedule import BEAT_SCHEDULE
 from tests.refreshing.test_batches import many
-from tests.refreshing.test_standing import let_time_pass
+from tests.refreshing.test_circuit_breaker import let_time_pass
 from tests.support.accounts import linked, token_of
 from tests.support.strict_server import StrictServer
 
@@ -80,7 +80,7 @@ def test_however_low_the_rate_one_is_handed_out(strict: StrictServer, app: Celer
 
 def test_while_ontraport_asks_to_slow_down_beat_hands_out_nothing(strict: StrictServer, app: Celery) -> None:
     many(2)
-    standing.hold(OntraportUnavailable("slow down", code=standing.RATE_LIMITED, retry_after=60.0))
+    circuit_breaker.hold(OntraportUnavailable("slow down", code=circuit_breaker.RATE_LIMITED, retry_after=60.0))
     assert tasks.refresh_expiring_tokens() == 0
     assert batches_of(app) == []
 
@@ -88,13 +88,13 @@ def test_while_ontraport_asks_to_slow_down_beat_hands_out_nothing(strict: Strict
 def test_beat_leaves_the_probe_to_a_worker(strict: StrictServer, app: Celery) -> None:
     """What it handed out heals the site; a beat that used the probe up would stop it for good."""
     account = linked("one")
-    standing.hold(OntraportMisconfigured("Ontraport refuses this site.", code="invalid_client"))
+    circuit_breaker.hold(OntraportMisconfigured("Ontraport refuses this site.", code="invalid_client"))
     assert tasks.refresh_expiring_tokens() == 0
     let_time_pass()
     assert tasks.refresh_expiring_tokens() == 1
     [(pks, _)] = batches_of(app)
     assert tasks.refresh_accounts(pks) == {"refreshed": 1}
-    assert (token_of(account), standing.site_standing().hold_code) == ("a.one.1", "")
+    assert (token_of(account), circuit_breaker.site_standing().hold_code) == ("a.one.1", "")
 
 
 def test_revocations_are_delivered_when_ontraport_is_back(strict: StrictServer) -> None:

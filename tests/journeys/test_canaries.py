@@ -33,10 +33,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import include, path, reverse
 from django.utils import timezone
 
-from ontraport_connect import tasks
+from ontraport_connect import linking, tasks
 from ontraport_connect.encryption.secret import Secret
 from ontraport_connect.exceptions import OntraportError
-from ontraport_connect.linking import key_pairs, oauth_links
+from ontraport_connect.linking import key_pairs
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportService, Status
 from ontraport_connect.refreshing import one_account, revoking
 from ontraport_connect.staff import notices
@@ -291,7 +291,7 @@ def work(sinks: Sinks, app: Celery) -> None:
 
 def link_key(sinks: Sinks, site: Site, failing: Behaviour) -> None:
     account = OntraportAccount.objects.get()
-    owner = oauth_links.Owner(user=account.user, tenant=None)
+    owner = linking.Owner(user=account.user, tenant=None)
     pair: dict[str, Any] = {"app_id": Secret("an-app-id"), "api_key": Secret(MARKS["API key"])}
     sinks.attempt(lambda: key_pairs.link_key_pair(owner, **pair))
     form = {"app_id": "an-app-id", "api_key": MARKS["API key"]}

@@ -25,7 +25,7 @@ from django.utils import timezone
 from ontraport_connect.exceptions import OntraportError, OntraportUnavailable, ReconnectRequired
 from ontraport_connect.management.subcommands import register
 from ontraport_connect.models import OntraportAccount, OntraportRevocation, Status
-from ontraport_connect.refreshing import batches, one_account, revoking, standing
+from ontraport_connect.refreshing import batches, client_settings, one_account, revoking
 from ontraport_connect.signals import account_refreshed
 from ontraport_connect.staff import diagnosis
 from tests.support import ontraport
@@ -429,7 +429,7 @@ def test_a_failure_leaves_no_other_connection_open(proxy: FaultProxy) -> None:
     """Nor does it wait for garbage to be collected: the tracebacks of the HTTP stack hold its pools."""
     gc.disable()
     try:
-        with standing.new_transport(pool_size=2) as transport, ThreadPoolExecutor(2) as threads:
+        with client_settings.new_transport(pool_size=2) as transport, ThreadPoolExecutor(2) as threads:
             proxy.meet(Fault(kind=Kind.LATENCY, in_answer=True, seconds=1), Fault(kind=Kind.RESET, in_answer=True))
             first = threads.submit(transport.send, "GET", f"{proxy.url}/oauth/token")
             second = threads.submit(transport.send, "GET", f"{proxy.url}/oauth/token")
@@ -519,7 +519,7 @@ def test_a_refresh_that_reaches_no_server(address: str, sandbox: Sandbox, maya: 
 @contextmanager
 def at(token_endpoint: str) -> Iterator[None]:
     """Look for the token endpoint there."""
-    endpoints = standing.endpoints()
+    endpoints = client_settings.endpoints()
     addresses = {name: getattr(endpoints, name) for name in ("issuer", "authorization_endpoint", "revocation_endpoint")}
     with override_settings(ONTRAPORT_ENDPOINTS={**addresses, "token_endpoint": token_endpoint}):
         yield

@@ -31,10 +31,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from ontraport_connect import linking
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable, ReconnectRequired
-from ontraport_connect.linking import oauth_links
 from ontraport_connect.models import OntraportAccount, OntraportEvent, OntraportRevocation
-from ontraport_connect.refreshing import batches, one_account, revoking, standing
+from ontraport_connect.refreshing import batches, circuit_breaker, one_account, revoking
 from tests.support.lifecycle import LEEWAY, Ailment, Attempt, Claim, Error, Link, Model, Outcome, Seen
 from tests.support.lifecycle_site import InMemory, Site, Started, UnderWay
 from tests.support.strict_provider import StrictProvider
@@ -160,7 +160,7 @@ class Lifecycle(RuleBasedStateMachine):
             if by != link.owner:
                 return
         elif how == "code" and not link.is_gone:
-            oauth_links.unlink(OntraportAccount.objects.get(uid=uid))
+            linking.unlink(OntraportAccount.objects.get(uid=uid))
         else:
             OntraportAccount.objects.filter(uid=uid).delete()
         if not link.is_gone:
@@ -419,7 +419,7 @@ class Lifecycle(RuleBasedStateMachine):
                 assert link.is_connected == self.model.grants[link.grant].is_alive
                 self.an_account_is_used(link, is_old=False, is_refused=False)
             refreshed = any(link.is_connected for link in self.model.links if not link.is_gone)
-            assert not (refreshed and standing.is_site_refused())
+            assert not (refreshed and circuit_breaker.is_site_refused())
         finally:
             self.site.close()
 

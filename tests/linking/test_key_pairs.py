@@ -15,11 +15,10 @@ from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils import timezone
 
-from ontraport_connect import tasks
+from ontraport_connect import linking, tasks
 from ontraport_connect.encryption.secret import Secret
 from ontraport_connect.exceptions import LinkingFailed, OntraportError
-from ontraport_connect.linking import key_pairs, oauth_links
-from ontraport_connect.linking.oauth_links import Owner
+from ontraport_connect.linking import Owner, key_pairs
 from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, Status
 from ontraport_connect.signals import account_linked
 from tests.support import ontraport
@@ -60,7 +59,7 @@ def test_a_customer_pastes_a_pair_uses_it_and_lets_go(client: Client, maya: Any,
     assert (account.method, account.ontraport_id, account.label) == (Method.API_KEY, "187157", "Shop")
     assert (account.is_default, account.expires_at, account.status) == (True, None, Status.CONNECTED)
     assert account.rest("GET", "objects", params={"objectID": 0, "range": 1})["data"][0]["firstname"] == "Amara"
-    oauth_links.unlink(account)
+    linking.unlink(account)
     assert [event.kind for event in OntraportEvent.objects.order_by("pk")] == ["linked", "disconnected"]
     assert sandbox.state()["counts"]["revoke"] == 0
 
@@ -145,7 +144,7 @@ def test_the_keys_of_another_ontraport_account_are_refused_with_the_reason(maya:
 
 def test_a_link_that_was_removed_meanwhile_does_not_come_back(maya: Any) -> None:
     account = link(maya)
-    oauth_links.unlink(OntraportAccount.objects.get())
+    linking.unlink(OntraportAccount.objects.get())
     with pytest.raises(LinkingFailed) as raised:
         link(maya, account=account)
     assert (raised.value.code, OntraportAccount.objects.count()) == ("gone", 0)

@@ -16,9 +16,9 @@ from django.db import connection, transaction
 from django.test import Client, override_settings
 from django.urls import reverse
 
+from ontraport_connect import linking
 from ontraport_connect.encryption import Sealed
 from ontraport_connect.exceptions import OntraportMisconfigured
-from ontraport_connect.linking import oauth_links
 from ontraport_connect.models import OntraportAccount, OntraportEvent, OntraportRevocation, Status
 from ontraport_connect.refreshing import one_account
 from ontraport_connect.signals import account_linked
@@ -71,7 +71,7 @@ def test_a_customer_links_refreshes_uses_and_disconnects(client: Client, maya: A
     one_account.refresh(account)
     assert account.access_token.reveal() != before
     assert account.mcp("count_objects", objectID="0") == {"count": 21}
-    oauth_links.unlink(account)
+    linking.unlink(account)
     assert not OntraportAccount.objects.exists()
     assert alive(sandbox) == 0
     assert not OntraportRevocation.objects.exists()
@@ -150,7 +150,7 @@ def test_a_connection_that_was_removed_meanwhile_is_not_brought_back(
     ontraport.link(client, sandbox)
     account = OntraportAccount.objects.get()
     back = ontraport.consent(client.post(reverse("ontraport_connect:reconnect", args=[account.uid]))["Location"])
-    oauth_links.unlink(account)
+    linking.unlink(account)
     assert problem_of(ontraport.come_back(client, back)) == "gone"
     assert not OntraportAccount.objects.exists()
     assert alive(sandbox) == 0
@@ -249,7 +249,7 @@ def test_a_grant_without_a_refresh_token_is_kept_until_it_ends(client: Client, m
             account = OntraportAccount.objects.get()
             assert account.refresh_token is None
             assert account.refresh_at == account.expires_at
-            oauth_links.unlink(account)
+            linking.unlink(account)
         assert b"token=access&" in server.requests[-1]
 
 
@@ -302,9 +302,9 @@ def test_a_site_that_is_not_set_up_sends_nobody_away(client: Client, maya: Any) 
 
 @override_settings(ONTRAPORT_CLIENT_ID=None)
 def test_beginning_without_any_client_id_raises(client: Client, maya: Any) -> None:
-    owner = oauth_links.Owner(user=maya, tenant=None)
+    owner = linking.Owner(user=maya, tenant=None)
     with pytest.raises(OntraportMisconfigured):
-        oauth_links.begin(client.session, owner, redirect_uri="https://site/cb")
+        linking.begin(client.session, owner, redirect_uri="https://site/cb")
 
 
 def test_a_receiver_that_raises_breaks_no_link(client: Client, maya: Any, sandbox: Sandbox) -> None:
@@ -326,6 +326,6 @@ def test_a_receiver_that_raises_breaks_no_link(client: Client, maya: Any, sandbo
 def test_an_account_that_is_gone_already_is_let_go_once(client: Client, maya: Any, sandbox: Sandbox) -> None:
     ontraport.link(client, sandbox)
     first, second = OntraportAccount.objects.get(), OntraportAccount.objects.get()
-    oauth_links.unlink(first)
-    oauth_links.unlink(second)
+    linking.unlink(first)
+    linking.unlink(second)
     assert [event.kind for event in OntraportEvent.objects.order_by("pk")] == ["linked", "disconnected"]

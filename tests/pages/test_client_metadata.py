@@ -11,8 +11,7 @@ import requests
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from ontraport_connect import tasks
-from ontraport_connect.linking import oauth_links
+from ontraport_connect import linking, tasks
 from ontraport_connect.models import OntraportAccount, OntraportEvent
 from tests.support import ontraport
 from tests.support.linked import person
@@ -54,6 +53,6 @@ def test_a_site_links_refreshes_in_the_background_and_lets_go_without_a_registra
     assert account.access_token.reveal() != first
     assert account.mcp("count_objects", objectID="0") == {"count": 21}
 
-    oauth_links.unlink(account)
+    linking.unlink(account)
     assert [grant for grant in sandbox.state()["grants"] if grant["alive"]] == []
     assert [event.kind for event in OntraportEvent.objects.order_by("pk")] == ["linked", "disconnected"]

@@ -20,8 +20,7 @@ from ontraport_connect import urls
 from ontraport_connect.decorators import check_request
 from ontraport_connect.encryption.secret import Secret
 from ontraport_connect.exceptions import LinkingFailed
-from ontraport_connect.linking import key_pairs
-from ontraport_connect.linking.oauth_links import Owner
+from ontraport_connect.linking import Owner, key_pairs
 from ontraport_connect.middleware import RequestAccounts
 from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, Status
 from ontraport_connect.pages import tenancy

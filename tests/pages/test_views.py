@@ -23,11 +23,11 @@ from django.utils import timezone
 from django.utils.formats import localize
 
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
-from ontraport_connect.linking.oauth_links import Owner
+from ontraport_connect.linking import Owner
 from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, Status
 from ontraport_connect.pages import editing
 from ontraport_connect.pages.problems import EXPLANATIONS, SESSION_KEY
-from ontraport_connect.refreshing import standing
+from ontraport_connect.refreshing import circuit_breaker
 from tests.support import ontraport
 from tests.support.servers import Sandbox
 
@@ -178,9 +178,9 @@ def test_the_accounts_page_says_how_each_link_is_doing_in_words(client: Client, 
 
 def test_a_site_that_ontraport_refuses_says_that_it_is_its_own_turn(client: Client, maya: Any) -> None:
     linked(maya)
-    standing.hold(OntraportUnavailable("slow down", code="rate_limited", retry_after=60))
+    circuit_breaker.hold(OntraportUnavailable("slow down", code="rate_limited", retry_after=60))
     assert "It is our turn" not in text(client.get(ACCOUNTS))
-    standing.hold(OntraportMisconfigured("refused", code="invalid_client"))
+    circuit_breaker.hold(OntraportMisconfigured("refused", code="invalid_client"))
     assert "It is our turn" in text(client.get(ACCOUNTS))
     with override_settings(ONTRAPORT_CLIENT_SECRET="another"):
         assert "It is our turn" not in text(client.get(ACCOUNTS))

@@ -17,9 +17,9 @@ from django.utils import timezone
 
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, Status
-from ontraport_connect.refreshing import batches, standing
+from ontraport_connect.refreshing import batches, circuit_breaker
+from tests.refreshing.test_circuit_breaker import let_time_pass
 from tests.refreshing.test_one_account import in_thread
-from tests.refreshing.test_standing import let_time_pass
 from tests.support.accounts import linked, read, token_of, user_named
 from tests.support.servers import wait_until
 from tests.support.strict_server import StrictServer
@@ -156,23 +156,23 @@ def test_an_answer_that_concerns_all_stops_the_batch_and_gives_the_rest_back(
 
 def test_a_batch_probes_with_one_request_and_goes_on_when_that_succeeds(strict: StrictServer) -> None:
     pks = many(6)
-    standing.hold(OntraportMisconfigured("Ontraport refuses this site.", code="invalid_client"))
+    circuit_breaker.hold(OntraportMisconfigured("Ontraport refuses this site.", code="invalid_client"))
     let_time_pass()
     strict.behave(status=401, members={"error": "invalid_client"})
     assert batches.refresh_batch(pks) == {"invalid_client": 1}
     let_time_pass()
     strict.behave()
     assert batches.refresh_batch(pks) == {"refreshed": 6}
-    assert standing.site_standing().hold_code == ""
+    assert circuit_breaker.site_standing().hold_code == ""
     assert strict.requests == 7
 
 
 def test_a_probe_that_finds_nothing_due_leaves_the_hold(strict: StrictServer) -> None:
-    standing.hold(OntraportMisconfigured("Ontraport refuses this site.", code="invalid_client"))
+    circuit_breaker.hold(OntraportMisconfigured("Ontraport refuses this site.", code="invalid_client"))
     let_time_pass()
     pk = linked("one", refresh_at=timezone.now() + timedelta(hours=1)).pk
     assert batches.refresh_batch([pk]) == {}
-    assert standing.site_standing().hold_code == "invalid_client"
+    assert circuit_breaker.site_standing().hold_code == "invalid_client"
 
 
 def test_in_a_callers_transaction_a_batch_goes_one_by_one(strict: StrictServer) -> None:
@@ -276,7 +276,7 @@ def test_an_answer_that_cannot_be_saved_does_not_keep_the_others_from_it(
 
 
 def test_while_the_site_is_held_a_batch_sends_nothing_and_says_why(strict: StrictServer) -> None:
-    standing.hold(OntraportUnavailable("slow down", code=standing.RATE_LIMITED, retry_after=60.0))
+    circuit_breaker.hold(OntraportUnavailable("slow down", code=circuit_breaker.RATE_LIMITED, retry_after=60.0))
     pks = many(2)
     assert batches.refresh_batch(pks) == {"rate_limited": 2}
     assert (strict.requests, OntraportEvent.objects.count(), token_of(read(OntraportAccount(pk=pks[0])))) == (

@@ -22,10 +22,10 @@ from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.linking import key_pairs
 from ontraport_connect.models import OntraportAccount
 from ontraport_connect.protocol import deadline
-from ontraport_connect.refreshing import batches, one_account, standing
+from ontraport_connect.refreshing import batches, circuit_breaker, client_settings, one_account
 from tests.refreshing.test_batches import many, tokens
+from tests.refreshing.test_circuit_breaker import REFUSED, let_time_pass
 from tests.refreshing.test_one_account import in_thread, rolled_back
-from tests.refreshing.test_standing import REFUSED, let_time_pass
 from tests.support.accounts import linked, read, token_of
 from tests.support.answering import Answering, Reply
 from tests.support.linked import person
@@ -105,7 +105,7 @@ def test_a_probe_that_tells_nothing_lets_nobody_follow(strict: StrictServer, oth
             OntraportAccount.objects.filter(pk=pk).update(refresh_token=None)
     else:
         strict.behave(status=500, delay=0.05)
-    standing.hold(REFUSED)
+    circuit_breaker.hold(REFUSED)
     let_time_pass()
     batches.refresh_batch(pks)
     assert strict.requests == 1
@@ -113,10 +113,10 @@ def test_a_probe_that_tells_nothing_lets_nobody_follow(strict: StrictServer, oth
 
 def test_that_another_client_is_served_does_not_end_the_hold_on_the_configured_one(strict: StrictServer) -> None:
     other = linked("other", client_id="https://site.example/client.json")
-    standing.hold(REFUSED)
+    circuit_breaker.hold(REFUSED)
     let_time_pass()
     assert batches.refresh_batch([other.pk]) == {"refreshed": 1}
-    assert standing.is_site_refused()
+    assert circuit_breaker.is_site_refused()
 
 
 def test_who_read_the_account_long_ago_does_not_take_an_expired_token_for_a_fresh_one(strict: StrictServer) -> None:
@@ -187,7 +187,7 @@ def test_an_interruption_goes_on_and_takes_no_frame_with_secrets_along(
         raise interruption
 
     monkeypatch.setattr(socket.socket, "recv_into", interrupted)
-    with standing.new_transport() as sender, pytest.raises(interruption) as raised:
+    with client_settings.new_transport() as sender, pytest.raises(interruption) as raised:
         sender.send("GET", f"{strict.url}/token", headers={"Api-Key": Secret("canary-of-a-key")})
     assert "_attempt" not in [entry.name for entry in raised.traceback]
     assert raised.value.__context__ is None

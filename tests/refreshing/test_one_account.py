@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 from django.test import override_settings
 from django.utils import timezone
 
+from ontraport_connect import linking
 from ontraport_connect.exceptions import (
     OntraportMisconfigured,
     OntraportRejected,
@@ -24,9 +25,8 @@ from ontraport_connect.exceptions import (
     ReconnectRequired,
     SecretUnreadable,
 )
-from ontraport_connect.linking import oauth_links
 from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, OntraportService, Status
-from ontraport_connect.refreshing import one_account, outcomes, standing
+from ontraport_connect.refreshing import circuit_breaker, client_settings, one_account, outcomes
 from tests.support.accounts import linked, read, token_of, user_named
 from tests.support.strict_server import StrictServer
 
@@ -219,7 +219,7 @@ def test_a_process_that_was_stopped_after_its_claim_sends_nothing(strict: Strict
     account = linked("one")
     [lease] = one_account.claim(OntraportAccount.objects.all(), [account.pk], is_probe=False)
     stopped = replace(lease, claimed_at=lease.claimed_at - one_account.SEND_WITHIN - 1)
-    with standing.new_transport() as transport:
+    with client_settings.new_transport() as transport:
         outcome = one_account.call(stopped, transport)
     outcomes.settle(stopped, outcome)
     assert strict.requests == 0
@@ -262,7 +262,7 @@ def test_disconnected_during_the_refresh_the_new_grant_is_revoked(strict: Strict
     account = linked("one")
     with in_thread(lambda: one_account.refresh(account)) as refreshed:
         strict.wait_for_held()
-        oauth_links.unlink(read(account))
+        linking.unlink(read(account))
         strict.release()
         with pytest.raises(ReconnectRequired, match="disconnected"):
             refreshed.result(10)
@@ -464,7 +464,7 @@ def test_no_transaction_is_open_while_ontraport_is_asked(strict: StrictServer) -
 
 def test_while_ontraport_asks_to_slow_down_nothing_is_sent(strict: StrictServer) -> None:
     OntraportService.objects.create(
-        pk=1, hold_code=standing.RATE_LIMITED, held_until=timezone.now() + timedelta(seconds=50)
+        pk=1, hold_code=circuit_breaker.RATE_LIMITED, held_until=timezone.now() + timedelta(seconds=50)
     )
     with pytest.raises(OntraportUnavailable) as raised:
         one_account.refresh(linked("one"))

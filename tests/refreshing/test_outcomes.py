@@ -16,7 +16,7 @@ from ontraport_connect.encryption.secret import Secret
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable, ReconnectRequired
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportRevocation, Status
 from ontraport_connect.protocol.oauth import Grant
-from ontraport_connect.refreshing import one_account, outcomes, standing
+from ontraport_connect.refreshing import circuit_breaker, one_account, outcomes
 from ontraport_connect.refreshing.outcomes import Lease
 from ontraport_connect.signals import account_needs_reconnect, account_recovered, account_refreshed
 from tests.support.accounts import linked, read, token_of
@@ -88,7 +88,7 @@ def test_a_verdict_for_each_answer(strict: StrictServer, verdict: Verdict) -> No
         one_account.refresh(account)
     row = read(account)
     assert (row.status, row.failures, row.lease_until) == (verdict.status, verdict.failures, None)
-    assert standing.site_standing().hold_code == verdict.held
+    assert circuit_breaker.site_standing().hold_code == verdict.held
     assert (row.refresh_token.reveal(), strict.dead) == ("r.one.0", [])
 
 

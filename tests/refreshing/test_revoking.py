@@ -14,10 +14,9 @@ from django.db import connection, transaction
 from django.test import override_settings
 from django.utils import timezone
 
-from ontraport_connect import tasks
+from ontraport_connect import linking, tasks
 from ontraport_connect.encryption import Sealed
 from ontraport_connect.exceptions import OntraportRejected, ReconnectRequired
-from ontraport_connect.linking import oauth_links
 from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, OntraportRevocation
 from ontraport_connect.refreshing import one_account, revoking
 from ontraport_connect.signals import account_disconnected
@@ -77,7 +76,7 @@ def make_due() -> None:
 def test_a_disconnected_account_is_unusable_at_once_and_revoked_at_ontraport(
     account: OntraportAccount, ontraport: HostileServer
 ) -> None:
-    oauth_links.unlink(account)
+    linking.unlink(account)
     assert told(ontraport) == [TOKEN]
     assert not OntraportRevocation.objects.exists()
     with pytest.raises(ReconnectRequired):
@@ -88,7 +87,7 @@ def test_when_ontraport_is_away_the_grant_is_kept_encrypted_and_told_later(
     account: OntraportAccount, ontraport: HostileServer
 ) -> None:
     away(ontraport)
-    oauth_links.unlink(account)
+    linking.unlink(account)
     kept = OntraportRevocation.objects.get()
     assert (kept.attempts, kept.account_uid) == (1, account.uid)
     assert kept.try_at > timezone.now()
@@ -109,7 +108,7 @@ def test_it_is_tried_for_a_week_ever_more_seldom_and_then_forgotten(
     account: OntraportAccount, ontraport: HostileServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     away(ontraport)
-    oauth_links.unlink(account)
+    linking.unlink(account)
     longest = 0.0
     for _ in range(30):
         make_due()
@@ -127,7 +126,7 @@ def test_it_is_tried_for_a_week_ever_more_seldom_and_then_forgotten(
 
 def test_a_pause_that_ontraport_asks_for_is_kept(account: OntraportAccount, ontraport: HostileServer) -> None:
     ontraport.behaviour = KeepAlive(answer("", status="429 X", headers="Retry-After: 1800\r\n"))
-    oauth_links.unlink(account)
+    linking.unlink(account)
     assert (OntraportRevocation.objects.get().try_at - timezone.now()).total_seconds() > 1700
 
 
@@ -176,29 +175,29 @@ def test_what_the_row_holds_now_is_revoked_and_not_what_was_read_before(
     current = OntraportAccount.objects.get()
     current.refresh_token = "newer"
     current.save()
-    oauth_links.unlink(account)
+    linking.unlink(account)
     assert told(ontraport) == ["newer"]
 
 
 def test_without_a_refresh_token_the_access_token_is_revoked(ontraport: HostileServer, maya: User) -> None:
-    oauth_links.unlink(make(maya, refresh_token=None))
+    linking.unlink(make(maya, refresh_token=None))
     assert told(ontraport) == ["access"]
 
 
 def test_a_key_pair_has_nothing_to_revoke(ontraport: HostileServer, maya: User) -> None:
-    oauth_links.unlink(make(maya, refresh_token=None, method=Method.API_KEY))
+    linking.unlink(make(maya, refresh_token=None, method=Method.API_KEY))
     assert ontraport.requests == []
     assert not OntraportRevocation.objects.exists()
 
 
 def test_a_link_without_any_token_can_be_let_go(ontraport: HostileServer, maya: User) -> None:
-    oauth_links.unlink(OntraportAccount.objects.create(user=maya))
+    linking.unlink(OntraportAccount.objects.create(user=maya))
     assert not OntraportAccount.objects.exists()
 
 
 def test_an_account_that_cannot_be_decrypted_can_be_let_go(account: OntraportAccount, ontraport: HostileServer) -> None:
     OntraportAccount.objects.update(refresh_token=Sealed(b"\1altered"))
-    oauth_links.unlink(account)
+    linking.unlink(account)
     assert not OntraportAccount.objects.exists()
     assert ontraport.requests == []
     assert OntraportEvent.objects.get().detail == "secret_unreadable"
@@ -206,7 +205,7 @@ def test_an_account_that_cannot_be_decrypted_can_be_let_go(account: OntraportAcc
 
 def test_a_revocation_whose_key_is_gone_waits_for_the_key(account: OntraportAccount, ontraport: HostileServer) -> None:
     away(ontraport)
-    oauth_links.unlink(account)
+    linking.unlink(account)
     ontraport.behaviour = HEARD
     make_due()
     ontraport.requests.clear()
@@ -226,11 +225,11 @@ def test_a_disconnect_that_is_rolled_back_never_happened(account: OntraportAccou
     account_disconnected.connect(listen)
     try:
         with transaction.atomic():
-            oauth_links.unlink(OntraportAccount.objects.get())
+            linking.unlink(OntraportAccount.objects.get())
             transaction.set_rollback(True)
         assert (heard, ontraport.requests) == ([], [])
         assert OntraportAccount.objects.get().refresh_token.reveal() == TOKEN
-        oauth_links.unlink(OntraportAccount.objects.get())
+        linking.unlink(OntraportAccount.objects.get())
         assert heard == [account.uid]
     finally:
         account_disconnected.disconnect(listen)

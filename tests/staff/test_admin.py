@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportRevocation, Status
-from ontraport_connect.refreshing import standing
+from ontraport_connect.refreshing import circuit_breaker
 from ontraport_connect.staff import admin_actions, bulk_operations
 from tests.support import ontraport
 from tests.support.servers import Sandbox
@@ -226,7 +226,7 @@ def test_refresh_that_fails_says_when_it_is_tried_again(
 
 
 def test_refresh_under_a_hold_leaves_the_account_alone(support: Client, linked: OntraportAccount) -> None:
-    standing.hold(OntraportMisconfigured("refused", code="invalid_client"))
+    circuit_breaker.hold(OntraportMisconfigured("refused", code="invalid_client"))
     (message,) = said(act(support, "refresh_now", linked))
     assert "refreshing is held" in message
     linked.refresh_from_db()

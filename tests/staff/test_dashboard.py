@@ -28,7 +28,7 @@ from ontraport_connect.models import (
     OntraportService,
     Status,
 )
-from ontraport_connect.refreshing import heartbeat, standing
+from ontraport_connect.refreshing import circuit_breaker, heartbeat
 from ontraport_connect.refreshing.heartbeat import Pulse
 from ontraport_connect.staff import dashboard, notices
 
@@ -129,18 +129,18 @@ def test_one_second_is_not_said_to_be_many() -> None:
 
 
 def test_hold_is_the_first_thing_to_be_seen(support: Client) -> None:
-    standing.hold(OntraportUnavailable("slow down", code=standing.RATE_LIMITED, retry_after=600))
+    circuit_breaker.hold(OntraportUnavailable("slow down", code=circuit_breaker.RATE_LIMITED, retry_after=600))
     assert "Ontraport asked this site to slow down. Refreshing goes on at" in text_of(support)
     OntraportService.objects.update(held_until=timezone.now() - timedelta(seconds=1))
     assert "slow down" not in text_of(support)
-    standing.hold(OntraportMisconfigured("refused", code="invalid_client"))
+    circuit_breaker.hold(OntraportMisconfigured("refused", code="invalid_client"))
     assert "Ontraport refuses this site as a client (invalid_client)" in text_of(support)
 
 
 def test_no_refresh_is_promised_while_none_is_done(maya: Any, support: Client) -> None:
     make_account(maya, expires_at=timezone.now() + timedelta(hours=2))
     assert "Each is refreshed before it ends." in text_of(support)
-    standing.hold(OntraportMisconfigured("refused", code="invalid_client"))
+    circuit_breaker.hold(OntraportMisconfigured("refused", code="invalid_client"))
     assert "Each is refreshed before it ends." not in text_of(support)
 
 

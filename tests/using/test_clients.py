@@ -11,7 +11,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from ontraport_connect.models import OntraportAccount, Status
-from ontraport_connect.refreshing import batches, one_account, outcomes, standing
+from ontraport_connect.refreshing import batches, circuit_breaker, client_settings, one_account, outcomes
 from tests.support.accounts import linked, read, user_named
 from tests.support.answering import Answering, Asked, Reply, as_json
 from tests.support.strict_server import StrictServer
@@ -50,14 +50,18 @@ def test_an_address_that_is_gone_ends_no_refresh_of_others(server: Any) -> None:
     others = [linked(name, user=user_named(name), client_id=ADDRESS) for name in ("one", "two")]
     assert batches.refresh_batch([theirs.pk]) == {"invalid_client": 1}
     assert batches.refresh_batch([account.pk for account in others]) == {"refreshed": 2}
-    assert (standing.site_standing().hold_code, read(theirs).status, read(theirs).failures) == ("", Status.CONNECTED, 1)
+    assert (circuit_breaker.site_standing().hold_code, read(theirs).status, read(theirs).failures) == (
+        "",
+        Status.CONNECTED,
+        1,
+    )
 
 
 def test_an_expiry_that_other_code_sets_during_a_refresh_loses_no_token(strict: StrictServer) -> None:
     account = linked("one")
     other = read(account)
     (lease,) = one_account.claim(OntraportAccount.objects.all(), [account.pk], is_probe=False)
-    with standing.new_transport() as transport:
+    with client_settings.new_transport() as transport:
         outcome = one_account.call(lease, transport)
     other.expires_at = timezone.now()
     other.save()
@@ -69,7 +73,7 @@ def test_an_expiry_that_other_code_sets_during_a_refresh_loses_no_token(strict: 
 def test_a_token_that_other_code_sets_during_a_refresh_leaves_no_lease_behind(strict: StrictServer) -> None:
     account = linked("one")
     (lease,) = one_account.claim(OntraportAccount.objects.all(), [account.pk], is_probe=False)
-    with standing.new_transport() as transport:
+    with client_settings.new_transport() as transport:
         outcome = one_account.call(lease, transport)
     other = read(account)
     other.access_token = "imported"

@@ -14,7 +14,7 @@ from django.utils import timezone
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.models import EventKind, OntraportEvent, OntraportService
 from ontraport_connect.protocol.oauth import PRESETS
-from ontraport_connect.refreshing import one_account, standing
+from ontraport_connect.refreshing import circuit_breaker, client_settings, one_account
 from tests.support.accounts import linked, read, token_of
 from tests.support.strict_server import StrictServer
 
@@ -24,7 +24,7 @@ REFUSED = OntraportMisconfigured("Ontraport refuses this site as a client.", cod
 
 
 def slow_down(seconds: float | None) -> OntraportUnavailable:
-    return OntraportUnavailable("Ontraport asks to slow down.", code=standing.RATE_LIMITED, retry_after=seconds)
+    return OntraportUnavailable("Ontraport asks to slow down.", code=circuit_breaker.RATE_LIMITED, retry_after=seconds)
 
 
 def let_time_pass() -> None:
@@ -32,72 +32,72 @@ def let_time_pass() -> None:
 
 
 def test_without_a_hold_everybody_enters(strict: StrictServer) -> None:
-    assert standing.may_refresh()
-    assert standing.enter() is False
-    standing.site_standing()
-    assert standing.enter() is False
+    assert circuit_breaker.may_refresh()
+    assert circuit_breaker.enter() is False
+    circuit_breaker.site_standing()
+    assert circuit_breaker.enter() is False
 
 
-@pytest.mark.parametrize(("asked", "waits"), [(7.0, 7.0), (None, standing.PROBE_AFTER)])
+@pytest.mark.parametrize(("asked", "waits"), [(7.0, 7.0), (None, circuit_breaker.PROBE_AFTER)])
 def test_a_429_stops_everybody_for_as_long_as_was_asked(
     strict: StrictServer, asked: float | None, waits: float
 ) -> None:
-    standing.hold(slow_down(asked))
+    circuit_breaker.hold(slow_down(asked))
     with pytest.raises(OntraportUnavailable) as raised:
-        standing.enter()
+        circuit_breaker.enter()
     assert waits - 2 < (raised.value.retry_after or 0) <= waits
-    assert not standing.may_refresh()
+    assert not circuit_breaker.may_refresh()
     let_time_pass()
-    assert standing.may_refresh()
-    assert standing.enter() is False
+    assert circuit_breaker.may_refresh()
+    assert circuit_breaker.enter() is False
 
 
 def test_a_shorter_pause_does_not_cut_a_longer_one_short(strict: StrictServer) -> None:
     for seconds in (100.0, 5.0):
-        standing.hold(slow_down(seconds))
+        circuit_breaker.hold(slow_down(seconds))
     with pytest.raises(OntraportUnavailable) as raised:
-        standing.enter()
+        circuit_breaker.enter()
     assert (raised.value.retry_after or 0) > 90
 
 
 def test_a_pause_without_an_end_is_over(strict: StrictServer) -> None:
-    OntraportService.objects.create(pk=1, hold_code=standing.RATE_LIMITED)
-    assert standing.enter() is False
+    OntraportService.objects.create(pk=1, hold_code=circuit_breaker.RATE_LIMITED)
+    assert circuit_breaker.enter() is False
 
 
 def test_a_refused_client_is_said_once_and_loudly(strict: StrictServer, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(5):
-        standing.hold(REFUSED)
+        circuit_breaker.hold(REFUSED)
     said = [record.levelno for record in caplog.records if record.name == "ontraport_connect"]
     assert said == [logging.CRITICAL]
-    assert standing.is_site_refused()
+    assert circuit_breaker.is_site_refused()
     assert [event.kind for event in OntraportEvent.objects.all()] == [EventKind.MISCONFIGURED]
     with pytest.raises(OntraportMisconfigured, match="ONTRAPORT_CLIENT_SECRET"):
-        standing.enter()
-    assert not standing.may_refresh()
+        circuit_breaker.enter()
+    assert not circuit_breaker.may_refresh()
 
 
 def test_a_pause_does_not_hide_a_refusal(strict: StrictServer) -> None:
-    standing.hold(REFUSED)
-    standing.hold(slow_down(1.0))
-    assert standing.site_standing().hold_code == "invalid_client"
+    circuit_breaker.hold(REFUSED)
+    circuit_breaker.hold(slow_down(1.0))
+    assert circuit_breaker.site_standing().hold_code == "invalid_client"
 
 
 def test_one_probe_a_minute_finds_out_whether_the_client_is_accepted_again(strict: StrictServer) -> None:
-    standing.hold(REFUSED)
+    circuit_breaker.hold(REFUSED)
     let_time_pass()
-    assert standing.may_refresh()
-    assert standing.enter() is True
-    assert not standing.may_refresh()
+    assert circuit_breaker.may_refresh()
+    assert circuit_breaker.enter() is True
+    assert not circuit_breaker.may_refresh()
     with pytest.raises(OntraportMisconfigured):
-        standing.enter()
+        circuit_breaker.enter()
 
 
 def test_a_changed_secret_is_tried_at_once(strict: StrictServer) -> None:
-    standing.hold(REFUSED)
+    circuit_breaker.hold(REFUSED)
     with override_settings(ONTRAPORT_CLIENT_SECRET="mended"):
-        assert standing.may_refresh()
-        assert standing.enter() is True
+        assert circuit_breaker.may_refresh()
+        assert circuit_breaker.enter() is True
 
 
 def test_a_wrong_secret_touches_no_account_and_heals_by_itself(strict: StrictServer) -> None:
@@ -126,7 +126,7 @@ def test_an_account_that_names_no_client_stops_nobody_else(strict: StrictServer)
 
 
 def test_the_standing_is_made_once(strict: StrictServer) -> None:
-    assert standing.site_standing().pk == standing.site_standing().pk == 1
+    assert circuit_breaker.site_standing().pk == circuit_breaker.site_standing().pk == 1
 
 
 def test_who_makes_the_standing_at_the_same_moment_finds_the_others(strict: StrictServer) -> None:
@@ -139,12 +139,12 @@ def test_who_makes_the_standing_at_the_same_moment_finds_the_others(strict: Stri
         return result
 
     with connection.execute_wrapper(make_it_after_the_look):
-        assert standing.site_standing().hold_code == "theirs"
+        assert circuit_breaker.site_standing().hold_code == "theirs"
 
 
 def test_a_preset_is_chosen_by_name() -> None:
     with override_settings(ONTRAPORT_ENDPOINTS="guide"):
-        assert standing.endpoints() == PRESETS["guide"]
+        assert client_settings.endpoints() == PRESETS["guide"]
 
 
 @pytest.mark.parametrize(
@@ -158,10 +158,10 @@ def test_a_preset_is_chosen_by_name() -> None:
 )
 def test_endpoints_that_are_not_complete_are_the_operators_to_mend(endpoints: Any) -> None:
     with override_settings(ONTRAPORT_ENDPOINTS=endpoints), pytest.raises(OntraportError, match="ONTRAPORT_ENDPOINTS"):
-        standing.endpoints()
+        client_settings.endpoints()
 
 
 def test_an_endpoint_that_is_none_is_left_out() -> None:
     given = {"issuer": None, "authorization_endpoint": "https://o.example/a", "token_endpoint": "https://o.example/t"}
     with override_settings(ONTRAPORT_ENDPOINTS=given):
-        assert standing.endpoints().issuer is None
+        assert client_settings.endpoints().issuer is None
