@@ -15,6 +15,7 @@ from .account import (
 from .budget import OntraportBudget
 from .event import EventKind, OntraportEvent
 from .revocation import OntraportRevocation
+from .spent_token import OntraportSpentToken
 from .standing import OntraportService
 from .used_state import OntraportUsedState
 
@@ -28,6 +29,7 @@ __all__ = [
     "OntraportEvent",
     "OntraportRevocation",
     "OntraportService",
+    "OntraportSpentToken",
     "OntraportUsedState",
     "Status",
     "forget_user",

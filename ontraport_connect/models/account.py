@@ -95,6 +95,7 @@ class OntraportAccount(SavesChanges, UsesOntraport):
     ontraport_id = models.CharField(_("Ontraport account"), max_length=40, blank=True, default="")
     scope = models.CharField(_("scope"), max_length=500, blank=True, default="")
     client_id = models.CharField(_("client id"), max_length=500, blank=True, default="")
+    issuer = models.CharField(_("issuer"), max_length=500, blank=True, default="", editable=False)
     access_token = EncryptedTextField(_("access token"), null=True)
     refresh_token = EncryptedTextField(_("refresh token"), null=True)
     app_id = EncryptedTextField(_("App ID"), null=True)
@@ -105,6 +106,7 @@ class OntraportAccount(SavesChanges, UsesOntraport):
     failures = models.PositiveIntegerField(_("failures in a row"), default=0)
     linked_at = models.DateTimeField(_("linked"), default=timezone.now)
     refreshed_at = models.DateTimeField(_("last refreshed"), null=True, blank=True)
+    last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
     notified_at = models.DateTimeField(_("told by e-mail"), null=True, blank=True, editable=False)
 
     version = models.PositiveBigIntegerField(default=0, editable=False)

@@ -11,6 +11,8 @@ class OntraportService(models.Model):
     held_until = models.DateTimeField(null=True)
     hold_code = models.CharField(max_length=40, blank=True, default="")
     hold_client = models.CharField(max_length=64, blank=True, default="")
+    strikes = models.TextField(blank=True, default="")
+    installation = models.CharField(max_length=64, blank=True, default="")
     beat_at = models.DateTimeField(null=True)
     worker_at = models.DateTimeField(null=True)
 
