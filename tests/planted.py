@@ -366,7 +366,7 @@ BUGS = [
     ),
     Bug(
         "credentials follow a redirect",
-        "using/credentials",
+        "using/requests_auth",
         "    if response.is_redirect:\n",
         "    if False:\n",
         "using/test_auth.py::test_no_redirect_is_followed_with_credentials",

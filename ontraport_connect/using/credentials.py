@@ -1,4 +1,4 @@
-"""Use an account: its credentials, made fresh first, sent to the configured hosts only, and a ``requests`` auth."""
+"""The credentials of an account: refreshed before use, and sent to the configured hosts only."""
 
 from __future__ import annotations
 
@@ -28,21 +28,24 @@ logger = logging.getLogger("ontraport_connect")
 
 
 def prepare(account: OntraportAccount) -> None:
-    """Leave ``account`` with credentials that can be used now. Raises as ``refreshing.ensure_fresh`` does."""
+    """Make sure that ``account`` has credentials that are valid now.
+
+    Raises as ``refreshing.ensure_fresh`` does, and ``OntraportRejected`` when the owner of the account is not active.
+    """
     with unavailable_while_away():
         is_allowed = bool(account.tenant) or (account.user is not None and account.user.is_active)
     if not is_allowed:
         raise OntraportRejected("The owner of this Ontraport account is not active.", code="inactive_user")
-    _named(account, refreshing.ensure_fresh)
+    _naming_account(account, refreshing.ensure_fresh)
 
 
 def renew(account: OntraportAccount) -> None:
-    """Get another access token, since Ontraport refused the one that ``account`` holds. Raises as ``refreshing.refresh`` does."""
-    _named(account, refreshing.refresh)
+    """Get a new access token after Ontraport refused the one in ``account``. Raises as ``refreshing.refresh`` does."""
+    _naming_account(account, refreshing.refresh)
 
 
-def _named(account: OntraportAccount, step: Any) -> None:
-    """Let an error that asks for a reconnect say of which account."""
+def _naming_account(account: OntraportAccount, step: Any) -> None:
+    """Run ``step``, and name the account in a ``ReconnectRequired`` that it raises."""
     try:
         step(account)
     except ReconnectRequired as error:
@@ -76,24 +79,25 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def credentials(account: OntraportAccount, url: str) -> Mapping[str, Secret]:
-    """Return the headers that authenticate ``account``, decrypted only when they are revealed."""
+    """Return the headers that authenticate ``account`` at ``url``. Secrets are decrypted when they are revealed."""
     if account.method == Method.API_KEY:
-        return {"Api-Appid": _held(account, account.app_id), "Api-Key": _held(account, account.access_token)}
+        return {"Api-Appid": _required(account, account.app_id), "Api-Key": _required(account, account.access_token)}
     if is_rest(url) and not is_mcp(url):
         raise rest_takes_keys()
     return {"Authorization": bearer(account)}
 
 
 def bearer(account: OntraportAccount) -> Secret:
-    """Return the one header that the MCP server takes: the access token, or a key pair joined by a colon."""
-    secret = _held(account, account.access_token)
+    """Return the ``Authorization`` header for the MCP server: the access token, or the App ID and API key joined by a colon."""
+    secret = _required(account, account.access_token)
     if account.method == Method.OAUTH:
         return Secret(lambda: f"Bearer {secret.reveal()}")
-    app_id = _held(account, account.app_id)
+    app_id = _required(account, account.app_id)
     return Secret(lambda: f"Bearer {app_id.reveal()}:{secret.reveal()}")
 
 
-def _held(account: OntraportAccount, secret: Secret | None) -> Secret:
+def _required(account: OntraportAccount, secret: Secret | None) -> Secret:
+    """Return the secret. Raises ``ReconnectRequired`` when the account has none."""
     if secret is None:
         error = ReconnectRequired("This Ontraport account holds no credentials.", code="no_credentials")
         error.account_uid = account.uid
@@ -110,7 +114,10 @@ def rest_takes_keys() -> OntraportRejected:
 
 
 def key_refused(account: OntraportAccount) -> ReconnectRequired:
-    """Mark an account whose key pair Ontraport has just refused, unless it holds another by now, and return what to raise."""
+    """Mark an account whose key pair Ontraport refused, and return the error to raise.
+
+    A row that has another key pair by now is not marked.
+    """
     code = "key_refused"
 
     def mark() -> bool:

@@ -1,4 +1,4 @@
-"""An auth for clients of httpx, and of httpx2, which the official MCP SDK uses: for Ontraport's MCP server."""
+"""Authenticates httpx and httpx2 clients (the official MCP SDK uses httpx2) at Ontraport's MCP server."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ontraport_connect.exceptions import OntraportRejected
 from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.protocol import HttpxAuthBase, reveal
 
-from . import credentials, rate_limiter
+from . import credentials, rate_limiter, waiting
 
 Step = Callable[[], Any]
 
 
 class HttpxAuth(HttpxAuthBase):  # type: ignore[misc]  # its bases are what is installed
-    """Takes its turn, attaches the account's credentials, refreshes ahead of expiry, and refreshes and retries once on a 401.
+    """Waits for a turn, refreshes an access token that is about to expire, attaches it, and on a 401 refreshes and retries once.
 
-    Everything goes into the ``Authorization`` header, which httpx leaves out when it follows a redirect to another host.
+    Credentials are sent in the ``Authorization`` header only, which httpx drops when it follows a redirect to another host.
     """
 
     def __init__(self, account: OntraportAccount, *, takes_turns: bool = True) -> None:
@@ -52,7 +52,7 @@ class HttpxAuth(HttpxAuthBase):  # type: ignore[misc]  # its bases are what is i
                 answer = await sync_to_async(step)()
 
     def _flow(self, request: Any) -> Generator[Any, Any, None]:
-        """Yield what is to be done, in turn: a pause in seconds, a step that may touch the database, the request to be sent."""
+        """Yield the steps of one call: seconds to sleep, a function that may use the database, or the request to send."""
         url = str(request.url)
         credentials.require_destination(url)
         if not credentials.is_mcp(url):
@@ -68,7 +68,7 @@ class HttpxAuth(HttpxAuthBase):  # type: ignore[misc]  # its bases are what is i
     def _send(self, request: Any) -> Generator[Any, Any, Any]:
         turn = None
         if self._takes_turns:
-            turn = yield lambda: rate_limiter.reserve(self.account, patience=rate_limiter.longest_wait())
+            turn = yield lambda: rate_limiter.reserve(self.account, patience=waiting.longest_wait())
             while turn.wait:
                 yield turn.wait
                 turn = yield partial(rate_limiter.confirm, turn)

@@ -1,4 +1,4 @@
-"""Call the tools of Ontraport's MCP server with an account, in sync and in async code."""
+"""Calls the tools of Ontraport's MCP server, from sync and async code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import OntraportRejected, OntraportUnavailable
 from ontraport_connect.models import Method, OntraportAccount
 
-from . import credentials, rate_limiter
+from . import credentials, rate_limiter, waiting
 from .httpx_auth import HttpxAuth
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tool:
-    """A tool as the server describes it; ``input_schema`` is the JSON Schema of its arguments."""
+    """A tool as the server describes it. ``input_schema`` is the JSON Schema of its arguments."""
 
     name: str
     description: str
@@ -31,9 +31,9 @@ class Tool:
 
 
 def call_tool(account: OntraportAccount, tool: str, arguments: Mapping[str, Any]) -> Any:
-    """Call a tool of Ontraport's MCP server and return what it gave: its structured content, else its text, read as JSON if it is.
+    """Call a tool and return its structured content, or else its text, parsed when it is JSON.
 
-    The call waits for its turn, and waits out a 429, for ``ONTRAPORT_RATE_WAIT`` seconds in all, or less within ``budget.patience``.
+    The call waits for its turn, and for the end of a 429, for at most ``ONTRAPORT_RATE_WAIT`` seconds; ``budget.patience`` changes that.
     Raises ``OntraportRejected`` for a tool outside ``ONTRAPORT_MCP_TOOLS`` (before anything is sent) or one that reports an error,
     ``OntraportUnavailable``, ``ReconnectRequired``, and ``OntraportMisconfigured`` without the extra ``mcp``.
     """
@@ -41,7 +41,7 @@ def call_tool(account: OntraportAccount, tool: str, arguments: Mapping[str, Any]
 
 
 async def acall_tool(account: OntraportAccount, tool: str, arguments: Mapping[str, Any]) -> Any:
-    """Do what ``call_tool`` does, in an async view."""
+    """Async version of ``call_tool``."""
     if not _is_allowed(tool):
         raise OntraportRejected(
             f"This site does not use the tool {tool}: it is not in ONTRAPORT_MCP_TOOLS.", code="tool_not_allowed"
@@ -56,7 +56,7 @@ def list_tools(account: OntraportAccount) -> Sequence[Tool]:
 
 
 async def alist_tools(account: OntraportAccount) -> Sequence[Tool]:
-    """Do what ``list_tools`` does, in an async view."""
+    """Async version of ``list_tools``."""
     return [
         Tool(name=tool.name, description=tool.description or "", input_schema=tool.input_schema)
         for tool in await _run(account, protocol.list_mcp_tools)
@@ -71,7 +71,7 @@ def _is_allowed(tool: str) -> bool:
 async def _run(account: OntraportAccount, use: Callable[[Any], Awaitable[T]]) -> T:
     protocol.require_mcp()
     await sync_to_async(credentials.prepare)(account)
-    give_up = time.monotonic() + rate_limiter.longest_wait()
+    give_up = time.monotonic() + waiting.longest_wait()
     while True:
         turn = await sync_to_async(rate_limiter.reserve)(
             account, patience=max(0.0, give_up - time.monotonic()), requests=protocol.REQUESTS_PER_CALL

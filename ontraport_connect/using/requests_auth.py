@@ -1,4 +1,4 @@
-"""A ``requests`` auth for an account, and what every call that took a turn reports to the rate limiter."""
+"""Authenticates ``requests`` with an account."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ontraport_connect.exceptions import OntraportRejected
 from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.protocol import reveal
 
-from . import rate_limiter
+from . import rate_limiter, waiting
 from .credentials import credentials, prepare, renew, require_destination
-from .rate_limiter import Turn
+from .rate_window import Turn
 
 
 class AccountAuth(AuthBase):
-    """A ``requests`` auth: takes its turn, attaches the account's credentials, refreshes ahead of expiry, refreshes and retries once
-    on a 401, and follows no redirect.
+    """Waits for a turn, refreshes an access token that is about to expire, attaches the credentials, and on a 401 refreshes and retries
+    once. A redirect raises ``OntraportRejected``.
     """
 
     def __init__(self, account: OntraportAccount) -> None:
@@ -28,9 +28,9 @@ class AccountAuth(AuthBase):
         require_destination(request.url or "")
         prepare(self.account)
         position = _position(request.body)
-        turn = rate_limiter.take(self.account, patience=rate_limiter.longest_wait())
+        turn = rate_limiter.take(self.account, patience=waiting.longest_wait())
         self._attach(request)
-        request.hooks["response"].append(lambda response, **kwargs: self._look(response, turn, position, **kwargs))
+        request.hooks["response"].append(lambda response, **kwargs: self._handle(response, turn, position, **kwargs))
         return request
 
     def _attach(self, request: requests.PreparedRequest) -> None:
@@ -38,7 +38,9 @@ class AccountAuth(AuthBase):
             {name: reveal(value) for name, value in credentials(self.account, request.url or "").items()}
         )
 
-    def _look(self, response: requests.Response, turn: Turn, position: int | None, **kwargs: Any) -> requests.Response:
+    def _handle(
+        self, response: requests.Response, turn: Turn, position: int | None, **kwargs: Any
+    ) -> requests.Response:
         rate_limiter.note_answer(self.account, turn, response.status_code, response.headers)
         _refuse_redirect(response)
         body: Any = response.request.body
@@ -51,7 +53,7 @@ class AccountAuth(AuthBase):
         request.hooks["response"] = []
         if position is not None:
             body.seek(position)
-        turn = rate_limiter.take(self.account, patience=rate_limiter.longest_wait())
+        turn = rate_limiter.take(self.account, patience=waiting.longest_wait())
         self._attach(request)
         again: requests.Response = response.connection.send(request, **kwargs)
         rate_limiter.note_answer(self.account, turn, again.status_code, again.headers)
@@ -62,7 +64,7 @@ class AccountAuth(AuthBase):
 
 
 def _position(body: Any) -> int | None:
-    """Return where a file begins that is to be sent, to send it again from there; ``None`` where that cannot be done."""
+    """Return the position from which a file is sent, so that it can be sent again. ``None`` when the body is no seekable file."""
     try:
         position: int = body.tell()
     except (AttributeError, OSError):

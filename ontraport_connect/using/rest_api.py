@@ -1,4 +1,4 @@
-"""Ontraport's REST API, for accounts that were linked with an App ID and API key: one call, or a list of any length."""
+"""Calls Ontraport's REST API, for accounts that were linked with an App ID and API key."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ontraport_connect.exceptions import OntraportRejected, OntraportUnavailable
 from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.protocol import FAILURES, Answer, pause_of
 
-from . import credentials, rate_limiter
+from . import credentials, rate_limiter, waiting
 
 ANSWER_LIMIT = 16 * 1024 * 1024
-"""Bytes of the largest answer that is read."""
+"""The largest response body that is read, in bytes."""
 
 PAGE_SIZE = 50
-"""The most that Ontraport gives at once."""
+"""The most objects that Ontraport returns at once."""
 
 
 def rest(
@@ -35,16 +35,17 @@ def rest(
 ) -> Any:
     """Call Ontraport's REST API and return its JSON envelope: ``data``, ``code`` and ``account_id``.
 
-    ``params`` goes into the query, ``json`` into the body. The call waits for its turn, and waits out a 429 as ``X-Rate-Limit-Reset``
-    says, for ``patience`` seconds in all (``ONTRAPORT_RATE_WAIT`` if not given). Raises ``OntraportRejected`` (its ``status`` tells),
-    ``OntraportUnavailable``, ``ReconnectRequired`` (the key pair is refused).
+    ``params`` goes into the query, ``json`` into the body. The call waits for its turn, and for the end of a 429, for at most
+    ``patience`` seconds in all (default: ``ONTRAPORT_RATE_WAIT``).
+
+    Raises ``OntraportRejected`` (with ``status``), ``OntraportUnavailable``, and ``ReconnectRequired`` when the key pair is refused.
     """
     if account.method != Method.API_KEY:
         raise credentials.rest_takes_keys()
     url = urljoin(conf.ONTRAPORT_REST_URL, path.lstrip("/")) + (f"?{urlencode(params)}" if params else "")
     credentials.require_destination(url)
     credentials.prepare(account)
-    give_up = time.monotonic() + (rate_limiter.longest_wait() if patience is None else patience)
+    give_up = time.monotonic() + (waiting.longest_wait() if patience is None else patience)
     with refreshing.new_transport() as transport:
         while True:
             with rate_limiter.turn(account, patience=max(0.0, give_up - time.monotonic())):
@@ -57,7 +58,7 @@ def rest(
 
 
 async def arest(account: OntraportAccount, method: str, path: str, **kwargs: Any) -> Any:
-    """Do the same in an async view."""
+    """Async version of ``rest``."""
     return await sync_to_async(rest)(account, method, path, **kwargs)
 
 
@@ -87,11 +88,12 @@ def _envelope(answer: Answer) -> dict[str, Any] | None:
 
 
 class Pages:
-    """The objects of a list, fetched fifty at a time when they are asked for, with ``for`` or with ``async for``.
+    """The objects of a list, fetched a page at a time while they are iterated over, with ``for`` or ``async for``.
 
-    ``params`` is the query (``objectID``, ``condition``, ``sort`` …); ``start`` and ``range`` say where to begin and how many to fetch at
-    once. While it runs, ``fetched`` tells how many objects have come, and ``position`` the ``start`` with which to go on another time.
-    Raises as ``rest`` does, and ``OntraportRejected`` for a path that gives no list.
+    ``params`` is the query (``objectID``, ``condition``, ``sort`` …). ``start`` is the first object to fetch, ``range`` the size of a page
+    (at most 50). ``fetched`` is the number of objects fetched so far; ``position`` is the ``start`` from which to continue later.
+
+    Raises as ``rest`` does, and ``OntraportRejected`` for a path that returns no list.
     """
 
     def __init__(self, account: OntraportAccount, path: str, params: Mapping[str, Any]) -> None:
@@ -103,7 +105,7 @@ class Pages:
         self.fetched = 0
 
     def total(self) -> int:
-        """Ask how many objects there are, of which some may lie before ``position``."""
+        """Ask Ontraport for the number of objects in the whole list, including those before ``start``."""
         info = rest(self._account, "GET", f"{self._path}/getInfo", params=self._params)["data"]
         try:
             return int(info["count"])
@@ -111,7 +113,7 @@ class Pages:
             raise OntraportUnavailable(FAILURES["nonsense"], code="nonsense") from None
 
     def pages(self) -> Iterator[list[Any]]:
-        """Yield the objects a page at a time."""
+        """Yield one list of objects per page."""
         while True:
             query = {**self._params, "start": self.position, "range": self._size}
             page = rest(self._account, "GET", self._path, params=query)["data"]

@@ -18,7 +18,7 @@ from django.test import override_settings
 from ontraport_connect.exceptions import OntraportError, OntraportRejected, OntraportUnavailable, ReconnectRequired
 from ontraport_connect.models import OntraportAccount, Status
 from ontraport_connect.protocol import mcp
-from ontraport_connect.using import rate_limiter
+from ontraport_connect.using import waiting
 from ontraport_connect.using.mcp_calls import Tool
 from tests.support import ontraport
 from tests.support.answering import Answering, Asked, Reply, as_json
@@ -246,12 +246,12 @@ def test_a_429_is_not_waited_out_for_longer_than_the_site_says(sandbox: Sandbox,
 
 def test_a_page_waits_for_less(sandbox: Sandbox, account: OntraportAccount) -> None:
     sandbox.set(fault="429", fault_target="mcp", retry_after="30")
-    with rate_limiter.patience(2), pytest.raises(OntraportUnavailable) as raised:
+    with waiting.patience(2), pytest.raises(OntraportUnavailable) as raised:
         account.mcp("count_objects", objectID="0")
     assert raised.value.code == "rate_limited"
-    with rate_limiter.patience(2), pytest.raises(OntraportUnavailable, match="used up"):
+    with waiting.patience(2), pytest.raises(OntraportUnavailable, match="used up"):
         requests.get(sandbox.url, auth=account.auth(), timeout=10)
-    assert rate_limiter.longest_wait() == 90
+    assert waiting.longest_wait() == 90
     assert sandbox.state()["counts"]["mcp"] == 1
 
 
