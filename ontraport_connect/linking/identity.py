@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
-
-from asgiref.sync import async_to_sync
 
 from ontraport_connect import protocol
 from ontraport_connect.conf import conf
@@ -26,28 +23,21 @@ class Identity:
     name: str = ""
 
 
-class _BearerAuth(protocol.HttpxAuthBase):  # type: ignore[misc]  # its bases are what is installed
-    def __init__(self, access_token: Secret) -> None:
-        self._access_token = access_token
-
-    async def async_auth_flow(self, request: Any) -> AsyncIterator[Any]:
-        request.headers["Authorization"] = f"Bearer {self._access_token.reveal()}"
-        yield request
-
-
 def identify(access_token: Secret) -> Identity:
     """Return whose account the token opens; nothing is known without the extra ``mcp``, or when the MCP server does not answer."""
     if not protocol.is_mcp_installed():
         return Identity()
-    try:
-        info = protocol.tool_value(
-            async_to_sync(protocol.run_mcp)(
-                conf.ONTRAPORT_MCP_URL,
-                _BearerAuth(access_token),
-                conf.ONTRAPORT_TIMEOUT,
-                lambda client: protocol.call_mcp_tool(client, "get_account_info", {}),
-            )
+    protocol.require_mcp()
+    url, timeout = conf.ONTRAPORT_MCP_URL, conf.ONTRAPORT_TIMEOUT
+    authorization = Secret(lambda: f"Bearer {access_token.reveal()}")
+
+    async def ask() -> Any:
+        return await protocol.run_mcp(
+            url, authorization, timeout, lambda client: protocol.call_mcp_tool(client, "get_account_info", {})
         )
+
+    try:
+        info = protocol.tool_value(protocol.run_in_background(ask))
     except OntraportError as error:
         logger.warning("Ontraport did not tell whose account was linked: %s", error.code)
         return Identity()

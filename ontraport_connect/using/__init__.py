@@ -3,8 +3,10 @@
 Credentials are refreshed before they are used, and calls stay within Ontraport's rate limit.
 """
 
+from importlib import import_module
+from typing import Any
+
 from .credentials import prepare
-from .httpx_auth import HttpxAuth
 from .mcp_calls import acall_tool, alist_tools, call_tool, list_tools
 from .rate_limiter import throttle
 from .requests_auth import AccountAuth
@@ -13,7 +15,7 @@ from .waiting import patience
 
 __all__ = [
     "AccountAuth",
-    "HttpxAuth",
+    "HttpxAuth",  # by __getattr__
     "Pages",
     "acall_tool",
     "alist_tools",
@@ -25,3 +27,10 @@ __all__ = [
     "rest",
     "throttle",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import httpx and httpx2 when ``HttpxAuth`` is first used, and not when the site starts."""
+    if name == "HttpxAuth":
+        return import_module(f"{__name__}.httpx_auth").HttpxAuth
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

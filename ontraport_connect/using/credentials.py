@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+import threading
+from collections.abc import Callable, Mapping
+from copy import copy
 from urllib.parse import urlsplit
 
 from django.db.models import F
@@ -36,21 +37,44 @@ def prepare(account: OntraportAccount) -> None:
         is_allowed = bool(account.tenant) or (account.user is not None and account.user.is_active)
     if not is_allowed:
         raise OntraportRejected("The owner of this Ontraport account is not active.", code="inactive_user")
-    _naming_account(account, refreshing.ensure_fresh)
+    _update(account, snapshot(account), refreshing.ensure_fresh)
 
 
-def renew(account: OntraportAccount) -> None:
-    """Get a new access token after Ontraport refused the one in ``account``. Raises as ``refreshing.refresh`` does."""
-    _naming_account(account, refreshing.refresh)
+def snapshot(account: OntraportAccount) -> OntraportAccount:
+    """Return a copy of ``account``: credentials that stay as they are while another thread or coroutine refreshes ``account``."""
+    return copy(account)
 
 
-def _naming_account(account: OntraportAccount, step: Any) -> None:
-    """Run ``step``, and name the account in a ``ReconnectRequired`` that it raises."""
+def renew(account: OntraportAccount, *, sent: OntraportAccount) -> None:
+    """Get a new access token after Ontraport answered 401 to the one in ``sent``, a snapshot of ``account``.
+
+    Several calls with one account object may get a 401 for the same token. The first of them refreshes it, and the others take what came.
+    Raises as ``refreshing.refresh`` does.
+    """
+    if account.version == sent.version:
+        _update(account, sent, refreshing.refresh)
+
+
+def _update(account: OntraportAccount, seen: OntraportAccount, step: Callable[[OntraportAccount], None]) -> None:
+    """Run ``step`` on a copy of ``seen``, and let ``account`` take over what it found, unless ``account`` is newer by now.
+
+    ``step`` refreshes only while the row has the version of its argument. It must not see that version change under its hands, which
+    other threads do to ``account``. A ``ReconnectRequired`` is given the account's ``uid``.
+    """
+    current = copy(seen)
     try:
-        step(account)
+        step(current)
     except ReconnectRequired as error:
         error.account_uid = account.uid
         raise
+    finally:
+        if current.was_read_again(seen):
+            with _adopting:
+                if current.version >= account.version:
+                    account.adopt(current.as_read())
+
+
+_adopting = threading.Lock()
 
 
 def require_destination(url: str) -> None:

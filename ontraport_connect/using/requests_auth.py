@@ -12,7 +12,7 @@ from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.protocol import reveal
 
 from . import rate_limiter, waiting
-from .credentials import credentials, prepare, renew, require_destination
+from .credentials import credentials, prepare, renew, require_destination, snapshot
 from .rate_window import Turn
 
 
@@ -25,21 +25,25 @@ class AccountAuth(AuthBase):
         self.account = account
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        waiting.refuse_in_event_loop("requests with account.auth()", "httpx.AsyncClient with account.httpx_auth()")
         require_destination(request.url or "")
         prepare(self.account)
         position = _position(request.body)
         turn = rate_limiter.take(self.account, patience=waiting.longest_wait())
-        self._attach(request)
-        request.hooks["response"].append(lambda response, **kwargs: self._handle(response, turn, position, **kwargs))
+        sent = self._attach(request)
+        request.hooks["response"].append(
+            lambda response, **kwargs: self._handle(response, turn, sent, position, **kwargs)
+        )
         return request
 
-    def _attach(self, request: requests.PreparedRequest) -> None:
-        request.headers.update(
-            {name: reveal(value) for name, value in credentials(self.account, request.url or "").items()}
-        )
+    def _attach(self, request: requests.PreparedRequest) -> OntraportAccount:
+        """Add the credentials to the request, and return the snapshot of the account that they are from."""
+        sent = snapshot(self.account)
+        request.headers.update({name: reveal(value) for name, value in credentials(sent, request.url or "").items()})
+        return sent
 
     def _handle(
-        self, response: requests.Response, turn: Turn, position: int | None, **kwargs: Any
+        self, response: requests.Response, turn: Turn, sent: OntraportAccount, position: int | None, **kwargs: Any
     ) -> requests.Response:
         rate_limiter.note_answer(self.account, turn, response.status_code, response.headers)
         _refuse_redirect(response)
@@ -48,7 +52,7 @@ class AccountAuth(AuthBase):
         if response.status_code != 401 or self.account.method != Method.OAUTH or not can_repeat:
             return response
         response.close()
-        renew(self.account)
+        renew(self.account, sent=sent)
         request = response.request.copy()
         request.hooks["response"] = []
         if position is not None:

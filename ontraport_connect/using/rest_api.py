@@ -40,6 +40,7 @@ def rest(
 
     Raises ``OntraportRejected`` (with ``status``), ``OntraportUnavailable``, and ``ReconnectRequired`` when the key pair is refused.
     """
+    waiting.refuse_in_event_loop("account.rest()", "await account.arest()")
     if account.method != Method.API_KEY:
         raise credentials.rest_takes_keys()
     url = urljoin(conf.ONTRAPORT_REST_URL, path.lstrip("/")) + (f"?{urlencode(params)}" if params else "")
@@ -106,14 +107,20 @@ class Pages:
 
     def total(self) -> int:
         """Ask Ontraport for the number of objects in the whole list, including those before ``start``."""
+        waiting.refuse_in_event_loop("total()", "await pages.atotal()")
         info = rest(self._account, "GET", f"{self._path}/getInfo", params=self._params)["data"]
         try:
             return int(info["count"])
         except (KeyError, TypeError, ValueError):
             raise OntraportUnavailable(FAILURES["nonsense"], code="nonsense") from None
 
+    async def atotal(self) -> int:
+        """Async version of ``total``."""
+        return await sync_to_async(self.total)()
+
     def pages(self) -> Iterator[list[Any]]:
         """Yield one list of objects per page."""
+        waiting.refuse_in_event_loop("Iterating over rest_pages() with for", "async for")
         while True:
             query = {**self._params, "start": self.position, "range": self._size}
             page = rest(self._account, "GET", self._path, params=query)["data"]

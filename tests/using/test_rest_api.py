@@ -82,10 +82,11 @@ def test_pages_go_on_where_one_left_off(sandbox: Sandbox, account: OntraportAcco
 
 
 def test_pages_in_async_code(account: OntraportAccount) -> None:
-    async def names() -> list[str]:
-        return [row["id"] async for row in account.rest_pages("objects", objectID=0, range=10)]
+    async def names() -> tuple[int, list[str]]:
+        pages = account.rest_pages("objects", objectID=0, range=10)
+        return await pages.atotal(), [row["id"] async for row in pages]
 
-    assert async_to_sync(names)() == [str(number) for number in range(1, 22)]
+    assert async_to_sync(names)() == (21, [str(number) for number in range(1, 22)])
 
 
 @pytest.mark.parametrize(
