@@ -5,6 +5,7 @@ They delegate to ``ontraport_connect.using``, which imports the models and is th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, cast
 
@@ -31,12 +32,28 @@ class UsesOntraport(models.Model):
         """Return an auth object for httpx and the official MCP SDK, for calls to the MCP server."""
         return _using().HttpxAuth(self)
 
-    def rest(self, method: str, path: str, **kwargs: Any) -> Any:
-        """Call Ontraport's REST API; see ``using.rest``."""
-        return _using().rest(self, method, path, **kwargs)
+    def rest(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Mapping[str, Any] | None = None,
+        form: Mapping[str, Any] | None = None,
+        patience: float | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Call Ontraport's REST API and return its JSON envelope.
+
+        ``params`` is the query; ``json`` or ``form`` is the body. ``patience`` is the longest wait for a turn, ``timeout`` the longest wait
+        for the whole answer, both in seconds. See ``using.rest``.
+        """
+        return _using().rest(
+            self, method, path, params=params, json=json, form=form, patience=patience, timeout=timeout
+        )
 
     async def arest(self, method: str, path: str, **kwargs: Any) -> Any:
-        """Async version of ``rest``."""
+        """Async version of ``rest``, with the same arguments."""
         return await _using().arest(self, method, path, **kwargs)
 
     def rest_pages(self, path: str, **params: Any) -> Any:

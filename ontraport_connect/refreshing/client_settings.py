@@ -59,8 +59,9 @@ def oauth_client(client_id: str = "") -> Client:
     )
 
 
-def new_transport(pool_size: int = 1) -> Transport:
-    return Transport(timeout=conf.ONTRAPORT_TIMEOUT, pool_size=pool_size)
+def new_transport(pool_size: int = 1, *, timeout: tuple[float, float] | None = None) -> Transport:
+    """Return a transport. ``timeout`` is in seconds, to connect and to read (default: ``ONTRAPORT_TIMEOUT``)."""
+    return Transport(timeout=timeout or conf.ONTRAPORT_TIMEOUT, pool_size=pool_size)
 
 
 def fingerprint() -> str:

@@ -10,7 +10,8 @@ from .credentials import prepare
 from .mcp_calls import acall_tool, alist_tools, call_tool, list_tools
 from .rate_limiter import throttle
 from .requests_auth import AccountAuth
-from .rest_api import Pages, arest, rest
+from .rest_api import arest, rest
+from .rest_pages import Pages
 from .waiting import patience
 
 __all__ = [

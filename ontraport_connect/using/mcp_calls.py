@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -42,19 +43,19 @@ def call_tool(account: OntraportAccount, tool: str, arguments: Mapping[str, Any]
     The call waits for its turn, and for the end of a 429, for at most ``ONTRAPORT_RATE_WAIT`` seconds; ``budget.patience`` changes that.
     Raises ``OntraportRejected`` for a tool outside ``ONTRAPORT_MCP_TOOLS`` (before anything is sent) or one that reports an error,
     ``OntraportUnavailable``, ``ReconnectRequired``, and ``OntraportMisconfigured`` without the extra ``mcp``, or in a thread that runs an
-    event loop (code ``running_loop``).
+    event loop (code ``running_loop``). The ``outcome_unknown`` of an ``OntraportUnavailable`` tells that the tool may have run.
     """
     waiting.refuse_in_event_loop("account.mcp()", "await account.amcp()")
-    _require_allowed(tool)
-    return protocol.tool_value(_run(_steps(account, lambda client: protocol.call_mcp_tool(client, tool, arguments))))
+    call = _ToolCall(tool, arguments)
+    with call.noting_outcome():
+        return protocol.tool_value(_run(_steps(account, call)))
 
 
 async def acall_tool(account: OntraportAccount, tool: str, arguments: Mapping[str, Any]) -> Any:
     """Async version of ``call_tool``."""
-    _require_allowed(tool)
-    return protocol.tool_value(
-        await _arun(_steps(account, lambda client: protocol.call_mcp_tool(client, tool, arguments)))
-    )
+    call = _ToolCall(tool, arguments)
+    with call.noting_outcome():
+        return protocol.tool_value(await _arun(_steps(account, call)))
 
 
 def list_tools(account: OntraportAccount) -> Sequence[Tool]:
@@ -68,11 +69,30 @@ async def alist_tools(account: OntraportAccount) -> Sequence[Tool]:
     return _allowed(await _arun(_steps(account, protocol.list_mcp_tools)))
 
 
-def _require_allowed(tool: str) -> None:
-    if not _is_allowed(tool):
-        raise OntraportRejected(
-            f"This site does not use the tool {tool}: it is not in ONTRAPORT_MCP_TOOLS.", code="tool_not_allowed"
-        )
+class _ToolCall:
+    """One call of a tool, which knows whether it was sent. Raises ``OntraportRejected`` for a tool that this site may not call."""
+
+    def __init__(self, tool: str, arguments: Mapping[str, Any]) -> None:
+        if not _is_allowed(tool):
+            raise OntraportRejected(
+                f"This site does not use the tool {tool}: it is not in ONTRAPORT_MCP_TOOLS.", code="tool_not_allowed"
+            )
+        self._tool = tool
+        self._arguments = arguments
+        self._is_sent = False
+
+    async def __call__(self, client: Any) -> Any:
+        self._is_sent = True
+        return await protocol.call_mcp_tool(client, self._tool, self._arguments)
+
+    @contextmanager
+    def noting_outcome(self) -> Iterator[None]:
+        """Note in an error that the tool may have run."""
+        try:
+            yield
+        except OntraportUnavailable as error:
+            error.outcome_unknown = self._is_sent and error.code != "rate_limited"
+            raise
 
 
 def _is_allowed(tool: str) -> bool:

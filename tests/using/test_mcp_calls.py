@@ -192,6 +192,36 @@ def test_each_answer_has_its_verdict(account: OntraportAccount, answer: Any, err
     assert account.status == Status.CONNECTED
 
 
+UNKNOWN: list[tuple[Callable[[dict[str, Any]], Reply | None], bool]] = [
+    (lambda sent: None, True),
+    (lambda sent: Reply(status=504), True),
+    (lambda sent: Reply(status=429, headers={"Retry-After": "600"}), False),
+]
+
+
+@pytest.mark.parametrize(("answer", "unknown"), UNKNOWN)
+def test_a_tool_without_an_answer_may_have_run(account: OntraportAccount, answer: Any, unknown: bool) -> None:
+    with mcp_server(answer) as server, at(server):
+        with pytest.raises(OntraportUnavailable) as raised:
+            account.mcp("process_transaction")
+        assert raised.value.outcome_unknown == unknown
+        if not unknown:
+            return
+        with pytest.raises(OntraportUnavailable) as raised:
+            async_to_sync(account.amcp)("process_transaction")
+        assert raised.value.outcome_unknown
+
+
+def test_a_tool_that_was_not_called_has_not_run(account: OntraportAccount) -> None:
+    with (
+        Answering(lambda asked: Reply(status=500)) as server,
+        at(server),
+        pytest.raises(OntraportUnavailable) as raised,
+    ):
+        account.mcp("process_transaction")
+    assert not raised.value.outcome_unknown
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_no_redirect_is_followed(account: OntraportAccount, status: int) -> None:
     """Not even to where no credentials would go: what is asked of Ontraport is the customer's too."""

@@ -15,6 +15,7 @@ from asgiref.sync import async_to_sync
 from django.db import connection
 from django.test import override_settings
 
+from ontraport_connect.conf import conf
 from ontraport_connect.models import OntraportAccount
 from ontraport_connect.refreshing import one_account
 from ontraport_connect.using import credentials
@@ -62,7 +63,7 @@ def by_mcp(account: OntraportAccount) -> bool:
 
 
 def ontraport_url() -> str:
-    return str(credentials.conf.ONTRAPORT_MCP_URL)
+    return str(conf.ONTRAPORT_MCP_URL)
 
 
 @pytest.mark.parametrize("call", [by_requests, by_httpx, by_mcp])
