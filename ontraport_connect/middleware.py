@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from . import pages
+from . import pages, using
 from .exceptions import ReconnectRequired
 from .models import OntraportAccount
 
@@ -60,7 +60,14 @@ class OntraportMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         request.ontraport = RequestAccounts(request)  # type: ignore[attr-defined]
-        return self.get_response(request)
+        if iscoroutinefunction(self.get_response):
+            return self._respond(request)
+        with using.in_request():
+            return self.get_response(request)
+
+    async def _respond(self, request: HttpRequest) -> HttpResponseBase:
+        with using.in_request():
+            return await cast("Awaitable[HttpResponseBase]", self.get_response(request))
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> Any:
         """Answer a ``ReconnectRequired`` that a view let through, where the account is one that this person could reconnect."""

@@ -12,7 +12,7 @@ from .rate_limiter import throttle
 from .requests_auth import AccountAuth
 from .rest_api import arest, rest
 from .rest_pages import Pages
-from .waiting import patience
+from .waiting import in_request, patience
 
 __all__ = [
     "AccountAuth",
@@ -22,6 +22,7 @@ __all__ = [
     "alist_tools",
     "arest",
     "call_tool",
+    "in_request",
     "list_tools",
     "patience",
     "prepare",
