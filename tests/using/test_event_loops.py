@@ -128,13 +128,13 @@ async def own_process() -> int:
 def test_the_first_calls_may_come_at_once_and_a_loop_that_was_ended_starts_again() -> None:
     loop = event_loop.BackgroundLoop(os.getpid())
 
-    def thread_of(_: int) -> int:
-        return loop.run(thread_of_the_loop)
+    async def running() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
 
     with ThreadPoolExecutor(8) as threads:
-        first = set(threads.map(thread_of, range(8)))
+        first = set(threads.map(lambda _: loop.run(running), range(8)))
     loop.stop()
-    assert (len(first), loop.run(thread_of_the_loop) in first) == (1, False)
+    assert (len(first), loop.run(running) in first) == (1, False)
     loop.stop()
     loop.stop()
 
@@ -166,9 +166,14 @@ def test_a_caller_that_is_interrupted_cancels_its_coroutine(monkeypatch: pytest.
     with pytest.raises(KeyboardInterrupt):
         run_in_background(sleep_long)
     assert cancelled.wait(5)
-    begun.set()
-    with pytest.raises(KeyboardInterrupt):
-        event_loop.BackgroundLoop(os.getpid()).run(sleep_long)
+
+
+def test_a_call_that_is_cancelled_before_it_begins_does_not_begin() -> None:
+    call = event_loop._Call(own_process)
+    call.cancel()
+    call.begin()
+    with pytest.raises(OntraportUnavailable):
+        call.result()
 
 
 def test_a_call_that_the_end_of_the_process_cuts_off_is_told_so() -> None:
@@ -224,6 +229,8 @@ def test_where_the_library_is_patched_a_real_thread_runs_the_loop(
 def test_a_pipe_that_was_closed_is_not_written_to() -> None:
     """Its number may be that of another file by now."""
     signal = event_loop._PipeSignal()
+    signal.set()
+    signal.wait()
     signal.close()
     signal.set()
 

@@ -288,8 +288,9 @@ def test_a_page_waits_for_less(sandbox: Sandbox, account: OntraportAccount) -> N
 @override_settings(ONTRAPORT_RATE_LIMIT=(4, 0.5))
 def test_calls_take_turns(sandbox: Sandbox, account: OntraportAccount) -> None:
     sandbox.set(rate_limit=4, rate_window=0.5)
-    for _ in range(3):
+    for _ in range(2):
         account.mcp("count_objects", objectID="0")
+    async_to_sync(account.amcp)("count_objects", objectID="0")
     assert sandbox.state()["counts"]["rate_limited"] == 0
 
 
@@ -329,6 +330,7 @@ from ontraport_connect.models import OntraportAccount
 from ontraport_connect.encryption.secret import Secret
 account = OntraportAccount.objects.get()
 print(identify(Secret("token")) == Identity(), account.rest("GET", "objects?objectID=0&range=1")["code"])
+print(type(account.httpx_auth()).__name__)
 try:
     account.mcp("get_objects")
 except OntraportMisconfigured as error:
@@ -345,6 +347,7 @@ def test_without_the_extra_rest_works_and_mcp_says_what_to_install(
     assert (done.stdout.splitlines(), done.stderr) == (
         [
             "True 0",
+            "HttpxAuth",
             "Calling Ontraport's MCP server needs the MCP SDK: pip install 'django-ontraport-connect[mcp]'.",
         ],
         "",
