@@ -9,7 +9,7 @@ from .client_settings import endpoints, issuer, new_transport, oauth_client
 from .grants import from_now, grant_columns
 from .heartbeat import Pulse, pulses, record_beat, record_worker
 from .one_account import ensure_fresh, refresh, replace_refused
-from .recovery import recover_all
+from .recovery import reconsider, recover_all
 from .revoking import deliver_revocation, deliver_revocations, queue_revocation, revoke_grant
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "oauth_client",
     "pulses",
     "queue_revocation",
+    "reconsider",
     "record_beat",
     "record_worker",
     "recover_all",
