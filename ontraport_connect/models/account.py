@@ -189,8 +189,6 @@ class OntraportAccount(SavesChanges, UsesOntraport):
         """Set when the beat task refreshes tokens that other code than ours brought (an import of existing links)."""
         if self.refresh_token is None or (self._state.adding and self.refresh_at is not None):
             return set()
-        now = timezone.now()
-        remaining = 0.0 if self.expires_at is None else (self.expires_at - now).total_seconds()
-        delay = refresh_delay(remaining) if remaining > 0 else -conf.ONTRAPORT_REFRESH_MARGIN
-        self.refresh_at = now + timedelta(seconds=delay)
+        expires_at = self.expires_at or timezone.now()
+        self.refresh_at = expires_at - timedelta(seconds=conf.ONTRAPORT_REFRESH_MARGIN)
         return {"refresh_at"}
