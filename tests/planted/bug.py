@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Bug:
     """A guard of the package and what to write in its place.
 
-    ``module`` is a file of the package without ``.py``. ``guard`` occurs in it exactly once and is replaced by ``undone``; then ``test`` fails.
+    ``module`` is a file of the package without ``.py``. ``guard`` occurs in it exactly once and is replaced by ``undone``; then ``test``
+    must fail.
     """
 
     name: str
