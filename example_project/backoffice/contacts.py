@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from ontraport_connect.budget import patience
 from ontraport_connect.models import OntraportAccount
-from ontraport_connect.using.rate_limiter import patience
 
 CONTACTS = "0"
 PAGE_SIZE = 50

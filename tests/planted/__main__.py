@@ -19,7 +19,8 @@ from queue import SimpleQueue
 
 from tests.support.servers import PROJECT
 
-from . import BUGS, Bug
+from . import BUGS
+from .bug import Bug
 
 WORKERS = 2
 PATIENCE = 120.0
