@@ -1,4 +1,4 @@
-"""Bugs planted one at a time, each a guard undone, and each caught by the test that is named beside it. One module a wing."""
+"""Planted bugs, one module for each wing. Each undoes one guard, and the test named beside it must catch it."""
 
 from . import encryption, linking, models, pages, protocol, refreshing, using
 from .bug import Bug

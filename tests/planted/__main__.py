@@ -24,7 +24,7 @@ from .bug import Bug
 
 WORKERS = 2
 PATIENCE = 120.0
-"""Seconds after which a test is taken to hang, which is no way to catch a bug."""
+"""Seconds after which a test counts as hanging. A bug that makes its test hang is not caught."""
 
 
 def copy_project(folder: Path) -> None:
@@ -34,7 +34,7 @@ def copy_project(folder: Path) -> None:
 
 
 def run(folder: Path, tests: Sequence[str]) -> int:
-    """Run tests of the copy on SQLite, and return pytest's exit status; -1 when they hang."""
+    """Run tests of the copy on SQLite and return pytest's exit status, or -1 when they hang."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "PYTEST_"))}
     command = [
         sys.executable,
@@ -61,7 +61,7 @@ def run(folder: Path, tests: Sequence[str]) -> int:
 
 
 def plant(folder: Path, bug: Bug) -> str:
-    """Return what became of a bug: `caught`, or what is wrong."""
+    """Plant a bug, run its test, and return ``caught`` or what went wrong."""
     file = folder / "ontraport_connect" / f"{bug.module}.py"
     sound = file.read_text()
     if sound.count(bug.guard) != 1:

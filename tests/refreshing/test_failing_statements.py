@@ -1,6 +1,6 @@
-"""Each SQL statement of each flow fails in turn: nothing is lost, no grant lives that nobody knows, and the next try works.
+"""Each SQL statement of each flow fails in turn: nothing is lost, no unknown grant stays alive, and the next try works.
 
-The statements are not named here: a flow is run with its first statement failing, then with its second, until none is left to fail.
+The statements are not listed: a flow is run with its first statement failing, then with its second, until there is none left to fail.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def ontraport(server: tuple[Ontraport, str]) -> Iterator[Ontraport]:
 
 @pytest.fixture
 def app() -> Iterator[Celery]:
-    """A Celery with a broker in memory."""
+    """A Celery app with a broker in memory."""
     app = Celery("tests", broker="memory://", set_as_current=True)
     yield app
     app.control.purge()
@@ -56,7 +56,7 @@ def app() -> Iterator[Celery]:
 
 
 def clear(ontraport: Ontraport) -> None:
-    """Begin anew: what is written for the first time only is written again."""
+    """Empty the tables, so that rows which are written only once are written again."""
     ontraport.forget()
     OntraportEvent.objects.all().delete()
     OntraportAccount.objects.all()._raw_delete(using="default")
@@ -69,13 +69,13 @@ def let_the_leases_end() -> None:
 
 
 def known() -> set[str]:
-    """Return the refresh tokens that this site holds, in an account or to revoke them."""
+    """Return the refresh tokens that this site holds, in an account or for revocation."""
     rows = [*OntraportAccount.objects.filter(refresh_token__isnull=False), *OntraportRevocation.objects.all()]
     return {row.refresh_token.reveal() for row in rows}
 
 
 def assert_nothing_is_lost(ontraport: Ontraport) -> None:
-    """No token was spent twice; what lives at Ontraport is known here; what is connected here is the current token there."""
+    """Check that no token was spent twice, that every living grant is known here, and that every connected account holds the current token."""
     grants = ontraport.endpoint.grants
     assert [name for name, grant in grants.items() if grant.reuses] == []
     with override_settings(ONTRAPORT_ENCRYPTION_KEYS=[settings.SECRET_KEY, *KEYS]):
@@ -87,7 +87,7 @@ def assert_nothing_is_lost(ontraport: Ontraport) -> None:
 
 
 INSERTING = {"link", "reconnect", "refresh in a batch", "disconnect", "link a key pair"}
-"""Flows that write a row which refers to another."""
+"""Flows that insert a row with a foreign key."""
 
 CASES = [
     pytest.param(make, failure, id=f"{flow}, {name}", marks=[] if failure.error else pytest.mark.postgresql)
@@ -124,7 +124,7 @@ def test_whatever_statement_fails(
 
 
 def run(flow: Flow, nth: NthFails) -> Exception | None:
-    """Run with a failing statement, and return what was raised of what may be."""
+    """Run the flow with its failing statement, and return the error if it is one that the flow may raise."""
     with nth.installed():
         try:
             flow.run()

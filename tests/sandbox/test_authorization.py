@@ -1,4 +1,4 @@
-"""The stand-in's authorization server behaves as Ontraport's published facts say, the host apart."""
+"""The stand-in's authorization server behaves as Ontraport's published facts say, apart from the host."""
 
 import json
 import secrets
@@ -189,7 +189,7 @@ def test_registration_without_redirect_uri_is_refused(url: str) -> None:
 
 @pytest.fixture
 def client_metadata_url() -> Iterator[str]:
-    """A site that serves the metadata document of its own client."""
+    """Serve the metadata document of a client, as a site does, and return its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -205,7 +205,7 @@ def client_metadata_url() -> Iterator[str]:
             self.wfile.write(json.dumps(document).encode())
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Tests are quiet."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         client_id = f"http://127.0.0.1:{server.server_port}/client.json"

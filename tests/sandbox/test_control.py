@@ -1,4 +1,4 @@
-"""The stand-in's switches: faults, lifetimes, grants taken back; its control page and its process."""
+"""The stand-in's switches (faults, lifetimes, revoked grants), its control page and its process."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Answers of a hostile server that repeat what it was asked, secrets included, wherever an answer has room."""
+"""Responses of a hostile server that repeat the request, secrets included, wherever a response has room."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def tokens(first: bool = True, **more: Any) -> Behaviour:
 
 
 def is_mcp(server: HostileServer) -> bool:
-    """The MCP SDK's HTTP library logs the head of each answer at DEBUG; what a server echoes there is not ours to hide."""
+    """Return whether the last request was MCP. The SDK's HTTP library logs the head of each response, so nothing is echoed in it."""
     return server.requests[-1].startswith(b"POST /mcp ")
 
 
 def echo(status: str, error: str, location: str = "") -> Behaviour:
-    """Answer with what was asked, everywhere an answer has room."""
+    """Respond with the request in the status line, the headers and the body."""
 
     def behave(server: HostileServer, connection: socket.socket) -> None:
         asked = server.requests[-1].decode(errors="replace").replace("\r\n", " ")
@@ -47,7 +47,7 @@ def echo(status: str, error: str, location: str = "") -> Behaviour:
 
 
 def echo_broken(server: HostileServer, connection: socket.socket) -> None:
-    """Answer with what was asked where no header may be."""
+    """Respond with the request in place of a header."""
     asked = b"no colon" if is_mcp(server) else server.requests[-1].replace(b"\r\n", b" ")
     raw(b"HTTP/1.1 200 OK\r\n" + asked + b"\r\nContent-Length: 2\r\n\r\n{}")(server, connection)
 

@@ -1,4 +1,4 @@
-"""Make the nth SQL statement of a flow fail, in each way in which a database fails."""
+"""Makes the nth SQL statement fail, in each of the ways in which databases fail."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ WRITES = ("INSERT", "UPDATE", "DELETE")
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """``is_done``: the statement was executed, and what is lost is the word of it. ``cuts``: the connection is lost with it. Without an
-    ``error`` nobody is told, so that the next statement fails, or the commit.
+    """How a statement fails.
+
+    ``is_done``: it was executed, and only its result is lost. ``cuts``: the connection is lost as well. Without an ``error`` the caller is
+    not told: the next statement fails, or the commit.
     """
 
     error: Exception | None = None
@@ -40,7 +42,7 @@ FAILURES = {
 
 @dataclass(kw_only=True)
 class NthFails:
-    """Lets one statement fail, of whatever connection: the threads have connections of their own."""
+    """An execute wrapper that lets statement ``number`` fail, on whichever connection it is sent. Threads have connections of their own."""
 
     number: int
     failure: Failure
@@ -63,7 +65,7 @@ class NthFails:
         raise self.failure.error
 
     def cut(self, connection: Any) -> None:
-        """Lose the connection of a server database, and with it the transaction; Django finds out when it looks."""
+        """Break the connection to a server database, and with it the transaction. Django notices at its next use."""
         connection.errors_occurred = True
         if connection.vendor == "postgresql":
             connection.connection.close()

@@ -1,7 +1,7 @@
-"""Each fault of the network in each flow that talks to Ontraport: one typed error or one page, in time, and nothing lost that need not be.
+"""Network faults, and what must hold after each: one typed error or one page, in time, and no link lost that could have been kept.
 
-The proxy stands before the real authorization server of the sandbox. What is right afterwards is asked of the sandbox: whether it has
-served the request. If it has, and the answer to a refresh is lost, the link is the one that nobody can keep (docs/operations.md).
+The proxy stands in front of the sandbox's real authorization server. The sandbox is asked afterwards whether it served the request. If it
+did, and the response to a refresh was lost, the link cannot be kept (docs/operations.md).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from tests.support.fault_proxy import Fault, FaultProxy, Kind
 from tests.support.servers import Sandbox
 
 TIMEOUT = (0.1, 0.1)
-"""While the fault lasts. A fault that is to outlast it lasts for longer, or for as long as anybody waits."""
+"""Seconds to connect and to read while a fault lasts. A fault that must outlast them lasts longer."""
 
 PATIENT = (0.3, 0.3)
-"""The same where something else has to work meanwhile."""
+"""The same, where other requests have to succeed meanwhile."""
 
 LONGEST = sum(PATIENT) + 5
-"""Seconds for one faulty call on a slow machine: less than the quickest of our answers takes when it drips."""
+"""Seconds that one faulty call may take on a slow machine: less than the shortest of our responses takes to drip."""
 BODY = b"\r\n\r\n"
 LENGTH = b"Content-Length: "
 LATE = 0.4
@@ -76,12 +76,13 @@ ONE_OF_EACH_KIND = {
 }
 
 SOME = FAULTS if os.environ.get("ALL_FAULTS") else ONE_OF_EACH_KIND
-"""All of them meet the refresh and the exchange; what uses the same transport meets one of each kind, or all if the environment says so."""
+"""The refresh and the exchange meet all faults. Other flows use the same transport and meet one of each kind, or all with ``ALL_FAULTS``.
+"""
 
 
 @contextmanager
 def meeting(proxy: FaultProxy, *faults: Fault | None, timeout: tuple[float, float] = TIMEOUT) -> Iterator[None]:
-    """Let connections meet these faults, and require that what is done meanwhile is done in time."""
+    """Give the next connections these faults, and require that the body of the block ends in time."""
     proxy.meet(*faults)
     started = time.monotonic()
     with override_settings(ONTRAPORT_TIMEOUT=timeout):
@@ -95,7 +96,7 @@ def a_moment_ago() -> datetime:
 
 
 def error_of(step: Callable[[], object]) -> OntraportError | None:
-    """Do it, and return the typed error; any other fails the test."""
+    """Run ``step`` and return its typed error, or ``None``. Any other exception fails the test."""
     try:
         step()
     except OntraportError as error:
@@ -104,7 +105,7 @@ def error_of(step: Callable[[], object]) -> OntraportError | None:
 
 
 def spent(sandbox: Sandbox, username: str = "owner") -> int:
-    """How often the latest grant of this person was refreshed at the sandbox."""
+    """Return how often the sandbox refreshed this person's latest grant."""
     return next(int(grant["refreshes"]) for grant in sandbox.state()["grants"] if grant["username"] == username)
 
 
@@ -119,7 +120,7 @@ def secrets_of(account: OntraportAccount) -> tuple[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Before:
-    """What an account and the sandbox held before the fault."""
+    """The tokens of an account and its number of refreshes at the sandbox, before the fault."""
 
     secrets: tuple[str, str]
     spent: int
@@ -132,8 +133,8 @@ def before(account: OntraportAccount, sandbox: Sandbox, username: str = "owner")
 def assert_nothing_was_lost_in_vain(
     account: OntraportAccount, then: Before, sandbox: Sandbox, *, failed: bool, username: str = "owner"
 ) -> bool:
-    """Require that the row has the old tokens or the current ones, and that the next refresh works unless the answer to a served request
-    was lost. Returns whether it was.
+    """Require that the row holds the old tokens or the current ones, and that the next refresh works unless the response to a served
+    request was lost. Returns whether it was lost.
     """
     row = read(account)
     is_served = spent(sandbox, username) > then.spent

@@ -1,4 +1,4 @@
-"""Each flow of the app that writes to the database: how to prepare it, run it, try it again, and see that it was done."""
+"""The flows of the app that write to the database: how to prepare, run and repeat each, and how to see that it was done."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ KEYS = ["a-key-of-the-tests-that-is-long-enough-1", "a-key-of-the-tests-that-is-
 
 
 class Ontraport:
-    """Gives a grant for each code, rotates strictly, revokes, and refuses every access token but the current one."""
+    """A server that issues a grant for each code, rotates strictly, revokes, and accepts only the current access token of a grant."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -96,8 +96,10 @@ def tokens(name: str) -> dict[str, Any]:
 
 
 class Flow:
-    """What is prepared, what is run, and how to see that it was done. What it may raise beside ``OntraportError``: the database's own
-    errors, where it is a page (an error page, rolled back) or a task (which runs again).
+    """One flow.
+
+    It may raise ``OntraportError``. Pages and tasks may also raise the database's own errors: a page is rolled back and shows an error
+    page, a task runs again.
     """
 
     raises: Raises = (OntraportError, DatabaseFailure)
@@ -107,7 +109,7 @@ class Flow:
         self.grants = itertools.count()
 
     def link(self, **values: Any) -> Any:
-        """Make an account whose grant Ontraport knows."""
+        """Create an account whose grant the server knows."""
         name = f"g{next(self.grants)}"
         self.ontraport.endpoint.grant(name)
         return linked(name, **values)
@@ -122,7 +124,7 @@ class Flow:
         self.run()
 
     def assert_done(self) -> None:
-        """Nothing to add to what holds for all."""
+        """Check what this flow must have done, besides what holds for all flows."""
 
 
 class Refresh(Flow):
@@ -166,7 +168,7 @@ class RefreshInBatch(Flow):
 
 
 class Unauthorized(Flow):
-    """Ontraport refuses a token that is not due: it is refreshed, and the request sent again."""
+    """The API refuses a token that is not due yet: the token is refreshed and the request sent again."""
 
     raises = (OntraportError,)
 
@@ -204,7 +206,7 @@ class Link(Page):
         self.response = self.browser.get(reverse("ontraport_connect:callback"), {"code": code, "state": state})
 
     def again(self) -> None:
-        """Press the button again, and follow."""
+        """Press the button again and follow it."""
         self.url = self.press()
         self.run()
 
@@ -239,7 +241,7 @@ class Disconnect(Page):
 
 class LinkKey(Page):
     def prepare(self) -> None:
-        """Start without a link."""
+        """There is nothing to prepare: the flow starts without a link."""
 
     def run(self) -> None:
         form = {"app_id": "2_1_app", "api_key": "a-key"}

@@ -1,4 +1,4 @@
-"""A client of the stand-in for Ontraport: one authorization request through its pages, token requests, MCP calls, its control page."""
+"""A client of the stand-in for Ontraport: its authorization pages, token requests, MCP calls and control page."""
 
 import base64
 import hashlib
@@ -40,7 +40,7 @@ def state(url: str) -> Any:
 
 
 class FormParser(HTMLParser):
-    """The hidden fields of the first form of a page."""
+    """Collects the hidden fields of the first form of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class FormParser(HTMLParser):
 
 @dataclass
 class Attempt:
-    """One authorization request and its way through the pages, as a browser goes it."""
+    """One authorization request and its way through the pages, as a browser takes it."""
 
     url: str
     client_id: str = "sandbox-client"
@@ -92,7 +92,7 @@ class Attempt:
         return self.browser.post(page.url, data=fields, timeout=10, allow_redirects=False)
 
     def decide(self, **button: str) -> dict[str, str]:
-        """Press a button of the consent page; the parameters that the callback gets."""
+        """Press a button of the consent page, and return the parameters of the callback."""
         page = self.browser.get(urljoin(self.url, self.log_in().headers["Location"]), timeout=10)
         fields = FormParser(page.text).fields | button
         return self.callback(self.browser.post(page.url, data=fields, timeout=10, allow_redirects=False))

@@ -1,4 +1,4 @@
-"""The app reaches the sandbox through a proxy that can be faulty."""
+"""The app reaches the sandbox through a proxy that breaks connections."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def proxy(sandbox_process: Sandbox) -> Iterator[FaultProxy]:
 
 @pytest.fixture(autouse=True)
 def configured(sandbox: Sandbox, proxy: FaultProxy) -> Iterator[None]:
-    """People reach the sandbox itself, and the app reaches it through the proxy."""
+    """Point browsers at the sandbox itself, and the app at the proxy."""
     direct, through = ontraport.settings_for(sandbox.url), ontraport.settings_for(proxy.url)
     people = {name: direct["ONTRAPORT_ENDPOINTS"][name] for name in ("issuer", "authorization_endpoint")}
     through["ONTRAPORT_ENDPOINTS"] |= people

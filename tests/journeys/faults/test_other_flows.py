@@ -1,4 +1,4 @@
-"""Each fault of the network in the other flows that talk to Ontraport."""
+"""Every network fault in every other flow that talks to Ontraport."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def problem_page(browser: Client, response: Any) -> str:
-    """Follow to the page that explains, which must have a way on, and return its code."""
+    """Follow the redirect to the page that explains the problem, check that it has a way on, and return its code."""
     assert response.status_code == 302
     assert "/problem/" in response["Location"]
     page = browser.get(response["Location"])
@@ -64,7 +64,7 @@ def test_the_exchange(proxy: FaultProxy, sandbox: Sandbox, browser: Client, subt
 def test_the_identity_of_a_new_link(
     proxy: FaultProxy, sandbox: Sandbox, browser: Client, subtests: pytest.Subtests
 ) -> None:
-    """A link whose account's name could not be read is a link."""
+    """A link is made even when the name of its account could not be read."""
     for name, fault in ONE_OF_EACH_KIND.items():
         with subtests.test(name):
             answer = ontraport.consent(ontraport.press_connect(browser))
@@ -80,7 +80,7 @@ def test_the_identity_of_a_new_link(
 def test_the_identity_of_a_reconnect(
     proxy: FaultProxy, sandbox: Sandbox, browser: Client, maya: Any, subtests: pytest.Subtests
 ) -> None:
-    """Without it nobody knows whether it is the same account: the old link stays as it was, and the new grant is revoked."""
+    """Nobody knows whether it is the same account, so the old link stays as it was and the new grant is revoked."""
     account = linked_account(maya, sandbox)
     for name, fault in ONE_OF_EACH_KIND.items():
         with subtests.test(name):
@@ -98,7 +98,7 @@ def test_the_identity_of_a_reconnect(
 def test_a_disconnect(
     proxy: FaultProxy, sandbox: Sandbox, browser: Client, maya: Any, subtests: pytest.Subtests
 ) -> None:
-    """It is done here at once, and told again until Ontraport has heard. The answer has no body to be faulty."""
+    """The row is deleted at once, and the revocation repeated until Ontraport has heard. The response has no body that could be faulty."""
     for name, fault in SOME.items():
         if fault.in_answer and fault.behind == BODY:
             continue
@@ -134,7 +134,7 @@ def test_registration(proxy: FaultProxy, subtests: pytest.Subtests) -> None:
 def test_what_the_check_command_reads(
     proxy: FaultProxy, sandbox: Sandbox, subtests: pytest.Subtests, subject: str
 ) -> None:
-    """It says what it found, and goes on to the next address."""
+    """The command reports what it found, and goes on to the next address."""
     endpoints = dict(sandbox.endpoints)
     if subject == "metadata":
         endpoints["issuer"] = proxy.url
@@ -154,7 +154,7 @@ def test_what_the_check_command_reads(
 
 
 def of_get() -> Iterator[tuple[str, Fault]]:
-    """Yield what can become of a request without a body."""
+    """Yield the faults that a request without a body can meet."""
     for name, fault in SOME.items():
         if fault.in_answer or fault.behind != BODY:
             yield name, fault

@@ -1,4 +1,4 @@
-"""Each fault of the network while a refresh token is spent."""
+"""Every network fault while a refresh token is spent."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_a_refresh(proxy: FaultProxy, sandbox: Sandbox, browser: Client, maya: Any, subtests: pytest.Subtests) -> None:
-    """One link through all of them."""
+    """One link goes through all of them."""
     account = linked_account(maya, sandbox)
     for name, fault in FAULTS.items():
         with subtests.test(name):
@@ -55,7 +55,7 @@ def test_a_refresh(proxy: FaultProxy, sandbox: Sandbox, browser: Client, maya: A
 def test_a_refresh_in_a_batch(
     proxy: FaultProxy, sandbox: Sandbox, browser: Client, maya: Any, subtests: pytest.Subtests
 ) -> None:
-    """One connection of two is faulty: the account that it carries fails, the other does not."""
+    """One of two connections is faulty: the account that it carries fails, the other does not."""
     accounts = {who: linked_account(maya, sandbox, username=who) for who in ("owner", "agency")}
     for name, fault in ONE_OF_EACH_KIND.items():
         with subtests.test(name):
@@ -72,14 +72,14 @@ def test_a_refresh_in_a_batch(
 
 
 OFFSETS = 12
-"""Places in a request, and in an answer, at which the line is reset in turn: in the first line, the headers and the body."""
+"""Number of places in a request, and in a response, where the connection is reset: in the first line, the headers and the body."""
 
 
 @pytest.mark.parametrize("in_answer", [False, True], ids=["request", "answer"])
 def test_a_refresh_whose_line_is_reset_anywhere(
     in_answer: bool, proxy: FaultProxy, sandbox: Sandbox, browser: Client, maya: Any
 ) -> None:
-    """An answer that is lost is the window that nobody can close, and nothing is sent again."""
+    """A lost response is the window that cannot be closed. Nothing is sent again."""
     account = linked_account(maya, sandbox)
     one_account.refresh(account)
     length = len(proxy.passages[-1].answered if in_answer else proxy.passages[-1].sent)
@@ -102,7 +102,7 @@ def two_due(sandbox: Sandbox, maya: Any) -> list[int]:
 
 
 def test_a_failure_leaves_no_other_connection_open(proxy: FaultProxy) -> None:
-    """Nor does it wait for garbage to be collected: the tracebacks of the HTTP stack hold its pools."""
+    """The connections close without waiting for garbage collection: tracebacks of the HTTP stack hold its pools."""
     gc.disable()
     try:
         with client_settings.new_transport(pool_size=2) as transport, ThreadPoolExecutor(2) as threads:
@@ -194,7 +194,7 @@ def test_a_refresh_that_reaches_no_server(address: str, sandbox: Sandbox, maya: 
 
 @contextmanager
 def at(token_endpoint: str) -> Iterator[None]:
-    """Look for the token endpoint there."""
+    """Point the app at this token endpoint."""
     endpoints = client_settings.endpoints()
     addresses = {name: getattr(endpoints, name) for name in ("issuer", "authorization_endpoint", "revocation_endpoint")}
     with override_settings(ONTRAPORT_ENDPOINTS={**addresses, "token_endpoint": token_endpoint}):
