@@ -100,7 +100,7 @@ def test_one_that_hangs_one_that_is_unreadable_and_one_that_is_gone_hold_up_no_o
     pks = many(20)
     OntraportAccount.objects.filter(pk=pks[1]).update(
         uid="00000000-0000-4000-8000-000000000000"
-    )  # as if its secrets had been copied from another row
+    )  # secrets of another row
     strict.behave("g0", hold="before")
     strict.behave("g2", status=400, members={"error": "invalid_grant"})
     strict.behave("g3", status=500)
