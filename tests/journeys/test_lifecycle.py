@@ -169,9 +169,7 @@ class Lifecycle(RuleBasedStateMachine):
     # Refreshing and use
 
     def memory_of(self, link: Link, is_old: bool) -> InMemory | None:
-        """Return the account as somebody read it long ago, or as it is now. ``None`` when its row is gone, or when another refresh holds
-        it, since one would have to wait.
-        """
+        """Return the account as read long ago or now. ``None`` when its row is gone or held by another refresh, which takes a wait."""
         if not link.is_gone and self.site.is_leased(self.uids[link]):
             return None
         if link.is_gone or (is_old and link in self.kept):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -164,3 +164,16 @@ def test_the_picture_of_the_wings_and_the_map_are_true() -> None:
     """Rewrite both with ``python -m tests.support.package_map``."""
     page = PAGE.read_text()
     assert page == rewritten(page)
+
+
+def too_long(files: Iterable[Path], most: int) -> list[str]:
+    lengths = {str(file.relative_to(PROJECT)): len(file.read_text().splitlines()) for file in files}
+    return [f"{file} has {lines} lines" for file, lines in sorted(lengths.items()) if lines > most]
+
+
+def test_no_module_of_the_package_is_over_250_lines() -> None:
+    assert too_long((PACKAGE / file for file in MODULES if file.parts[0] != "migrations"), 250) == []
+
+
+def test_no_module_of_the_tests_is_over_450_lines() -> None:
+    assert too_long((PROJECT / "tests").rglob("*.py"), 450) == []

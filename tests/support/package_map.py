@@ -79,7 +79,7 @@ def modules(folder: Path) -> list[Path]:
 def job(file: Path) -> str:
     """Return the first sentence of a module's docstring in one line, in Markdown; empty without a docstring."""
     paragraph = (ast.get_docstring(ast.parse(file.read_text())) or "").split("\n\n")[0]
-    sentence = re.split(r"(?<=[.:])\s+(?=[A-Z])", " ".join(paragraph.split()))[0]
+    sentence = re.split(r"(?<=\.)\s+(?=[A-Z])", " ".join(paragraph.split()))[0]
     return sentence.replace("``", "`").replace("|", "\\|").rstrip(".:")
 
 
