@@ -1,4 +1,4 @@
-"""The grants that people gave. A grant is the family of refresh tokens that began with one consent."""
+"""The grants that people gave: the family of refresh tokens that began with one consent."""
 
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,7 @@ from example_project.sandbox.accounts import ACCOUNTS
 
 
 def all_grants() -> list[dict[str, Any]]:
-    """Return every grant, the newest first, without any token."""
+    """Every grant, the newest first, without any token."""
     families = (
         get_refresh_token_model()
         .objects.values("token_family", "application__client_id", "application__name", "user__username")
@@ -41,7 +41,7 @@ def all_grants() -> list[dict[str, Any]]:
 
 
 def revoke_grant(family: UUID) -> bool:
-    """Revoke a grant as a customer does inside Ontraport. Returns ``False`` when there is none with that id."""
+    """Take a grant back as a customer does inside Ontraport. ``False`` when there is none of that id."""
     refresh_token = get_refresh_token_model()
     if not refresh_token.objects.filter(token_family=family).exists():
         return False

@@ -75,7 +75,7 @@ def known() -> set[str]:
 
 
 def assert_nothing_is_lost(ontraport: Ontraport) -> None:
-    """Check that no token was spent twice, every living grant is known here, and every connected account holds the current token."""
+    """No token was spent twice; what lives at Ontraport is known here; what is connected here is the current token there."""
     grants = ontraport.endpoint.grants
     assert [name for name, grant in grants.items() if grant.reuses] == []
     with override_settings(ONTRAPORT_ENCRYPTION_KEYS=[settings.SECRET_KEY, *KEYS]):

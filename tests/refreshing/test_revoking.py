@@ -1,4 +1,4 @@
-"""Every grant that this site gives up is revoked at Ontraport, whoever gave it up, and retried until Ontraport has heard."""
+"""A grant that this site lets go of is told to Ontraport until it has heard, whoever or whatever let it go."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ ERRORS: dict[Outcome, Error] = {
 
 @dataclass(kw_only=True)
 class Grant:
-    """A grant at Ontraport. ``is_lost``: a response with its newest token never arrived, so a reuse is nobody's fault."""
+    """At Ontraport. ``is_lost``: an answer with its newest token has not arrived, so that a reuse is nobody's fault."""
 
     serial: int = 0
     is_alive: bool = True
@@ -143,7 +143,7 @@ class Hold:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """A grant that has to be revoked at Ontraport."""
+    """A grant that Ontraport has to be told about."""
 
     grant: str
     link: Link | None
@@ -292,7 +292,7 @@ class Model:
         return "misconfigured" if refused == Outcome.REFUSED else "unavailable"
 
     def link(self, attempt: Attempt, grant: str) -> tuple[str, Link | None]:
-        """Return the row of a new grant, or the code of the problem page."""
+        """Find the row of a new grant: the code of the problem page, or the link."""
         self.grants[grant] = Grant(good_until=self.now + LIFETIME)
         link = attempt.target
         if link is None:
@@ -325,7 +325,7 @@ class Model:
             self.deliver(self.waiting[-1])
 
     def deliver(self, waiting: Waiting) -> None:
-        """Revoke at Ontraport until it has heard, for a week. The response has no body that could be nonsense (RFC 7009, 2.2)."""
+        """Tell Ontraport, until it has heard, for a week. Its answer has no content that could be nonsense (RFC 7009, 2.2)."""
         if self.ailment in (Ailment.NONE, Ailment.NONSENSE) and self.secret == self.right_secret:
             self.grants[waiting.grant].is_alive = False
             self.waiting.remove(waiting)
