@@ -2,7 +2,7 @@
 
 A refresh token may be spent once; spent twice, Ontraport ends the whole grant (RFC 9700, 4.14.2). So a row is claimed first, by one
 conditional UPDATE that takes a lease by the clock of the database; then comes the call, with no transaction and no row lock held; then
-one UPDATE, guarded by the row's version, and committed at once (``outcomes``).
+one UPDATE, guarded by the row's version, and committed at once (``saving``).
 """
 
 from __future__ import annotations
