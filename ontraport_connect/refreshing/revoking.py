@@ -21,7 +21,7 @@ from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured
 from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportRevocation
 from ontraport_connect.signals import account_disconnected
 
-from . import client_settings
+from . import client_settings, spent_tokens
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -86,10 +86,11 @@ def let_go(instance: OntraportAccount, using: str, **kwargs: Any) -> None:
     if current is None:
         return
     detail = ""
-    grant = current.refresh_token or current.access_token if current.method == Method.OAUTH else None
-    if grant is not None:
+    if current.method == Method.OAUTH:
         try:
-            queue_revocation(current, grant, using)
+            grant = spent_tokens.successor(current) or current.refresh_token or current.access_token
+            if grant is not None:
+                queue_revocation(current, grant, using)
         except OntraportMisconfigured as error:
             detail = error.code
     OntraportEvent.record(current, EventKind.DISCONNECTED, detail, using=using)

@@ -138,8 +138,8 @@ def test_a_row_that_another_transaction_holds_is_passed_over(strict: StrictServe
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
-        ({"status": 429, "headers": {"Retry-After": "30"}}, "rate_limited"),
         ({"status": 401, "members": {"error": "invalid_client"}}, "invalid_client"),
+        ({"status": 400, "members": {"error": "invalid_client"}}, "invalid_client"),
     ],
 )
 def test_an_answer_that_concerns_all_stops_the_batch_and_gives_the_rest_back(
@@ -154,6 +154,32 @@ def test_an_answer_that_concerns_all_stops_the_batch_and_gives_the_rest_back(
         assert batches.refresh_batch(pks) == {code: 10}
     rows = OntraportAccount.objects.all()
     assert {(row.lease_until, row.failures, row.last_error) for row in rows} == {(None, 0, "")}
+
+
+def test_when_several_accounts_are_told_to_slow_down_the_batch_stops_and_gives_the_rest_back(
+    strict: StrictServer,
+) -> None:
+    strict.behave(status=429, headers={"Retry-After": "30"}, delay=0.05)
+    pks = many(20)
+    with override_settings(ONTRAPORT_REFRESH_CONCURRENCY=1):
+        counts = batches.refresh_batch(pks)
+        assert counts.keys() == {"rate_limited"}
+        assert 3 <= strict.requests == counts["rate_limited"] <= 5
+        assert batches.refresh_batch(pks) == {"rate_limited": 20}
+    told = OntraportAccount.objects.exclude(failures=0)
+    assert {row.last_error for row in told} == {"rate_limited"}
+    assert (told.count(), OntraportAccount.objects.exclude(lease_until=None).count()) == (strict.requests, 0)
+
+
+def test_one_account_that_is_told_to_slow_down_for_an_hour_stops_no_other(strict: StrictServer) -> None:
+    strict.behave("g0", status=429, headers={"Retry-After": "3600"})
+    pks = many(30)
+    for _ in range(3):
+        batches.refresh_batch(pks)
+        assert circuit_breaker.may_refresh()
+        OntraportAccount.objects.filter(pk=pks[0]).update(refresh_at=timezone.now() - timedelta(days=1))
+    assert tokens(pks[1:]) == [f"a.g{number}.1" for number in range(1, 30)]
+    assert strict.dead == []
 
 
 def test_a_batch_probes_with_one_request_and_goes_on_when_that_succeeds(strict: StrictServer) -> None:
@@ -187,10 +213,10 @@ def test_in_a_callers_transaction_a_batch_goes_one_by_one(strict: StrictServer) 
 
 def test_in_a_callers_transaction_too_an_answer_that_concerns_all_stops_the_batch(strict: StrictServer) -> None:
     strict.behave(status=429)
-    pks = many(3)
+    pks = many(5)
     with transaction.atomic():
-        assert batches.refresh_batch(pks) == {"rate_limited": 1}
-    assert strict.requests == 1
+        assert batches.refresh_batch(pks) == {"rate_limited": 3}
+    assert strict.requests == 3
 
 
 @pytest.mark.django_db(transaction=False)

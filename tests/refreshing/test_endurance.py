@@ -16,7 +16,7 @@ from ontraport_connect import tasks
 from ontraport_connect.models import OntraportAccount, refresh_delay
 from ontraport_connect.protocol.oauth import LONGEST_LIFETIME
 from ontraport_connect.refreshing import one_account
-from ontraport_connect.refreshing.outcomes import EARLIEST
+from ontraport_connect.refreshing.grants import EARLIEST
 from ontraport_connect.schedule import INTERVAL
 from tests.support.accounts import linked, read, token_of
 from tests.support.strict_server import StrictServer

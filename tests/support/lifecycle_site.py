@@ -27,7 +27,7 @@ from ontraport_connect.models import (
     OntraportService,
     OntraportUsedState,
 )
-from ontraport_connect.refreshing import circuit_breaker, client_settings, one_account, outcomes
+from ontraport_connect.refreshing import circuit_breaker, client_settings, leases, outcomes, spending
 from tests.support.accounts import user_named
 from tests.support.lifecycle import Ailment, Seen
 from tests.support.strict_provider import StrictProvider
@@ -117,13 +117,13 @@ class Site:
 
     def claim(self, uid: Any) -> UnderWay:
         rows = OntraportAccount.objects.all()
-        (lease,) = one_account.claim(rows, [rows.get(uid=uid).pk], is_probe=circuit_breaker.enter())
+        (lease,) = leases.claim(rows, [rows.get(uid=uid).pk], is_probe=circuit_breaker.enter())
         self.under_way.append(UnderWay(lease=lease))
         return self.under_way[-1]
 
     def send(self, refresh: UnderWay) -> None:
         with client_settings.new_transport() as transport:
-            refresh.outcome = one_account.call(refresh.lease, transport)
+            refresh.outcome = spending.call(refresh.lease, transport)
 
     def settle(self, refresh: UnderWay) -> None:
         outcomes.settle(refresh.lease, refresh.outcome)
