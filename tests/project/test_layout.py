@@ -9,11 +9,11 @@ from pkgutil import resolve_name
 
 import pytest
 
-from tests.support.package_map import PACKAGE, PAGE, modules, named_paths, rewritten
+from tests.support.package_map import PACKAGE, PAGE, modules, named_paths, rewritten, wings
 from tests.support.servers import PROJECT
 
 NAME = PACKAGE.name
-WINGS = ("encryption", "linking", "models", "pages", "protocol", "refreshing", "staff", "using")
+WINGS = wings()
 LOOKED_UP = Path("models/calls.py")
 """The module that looks a wing up by its name, so that models can offer calls."""
 
@@ -70,6 +70,11 @@ def inside_of(name: str) -> str:
     module = rest.partition(".")[0]
     is_module = (PACKAGE / wing / f"{module}.py").exists() or (PACKAGE / wing / module / "__init__.py").exists()
     return wing if package == NAME and wing in WINGS and module and is_module else ""
+
+
+def test_every_package_is_a_wing_but_those_that_django_looks_for() -> None:
+    packages = {file.parts[0] for file in MODULES if len(file.parts) > 1}
+    assert packages - {*WINGS} == {"management", "migrations", "templatetags"}
 
 
 def test_nothing_reaches_inside_a_wing() -> None:

@@ -8,16 +8,16 @@ rewrites them. The picture is drawn from the import contract in pyproject.toml, 
 import ast
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from textwrap import wrap
+from typing import Any
 
 from tests.support.servers import PROJECT
 
 PACKAGE = PROJECT / "ontraport_connect"
 PAGE = PROJECT / "docs" / "design.md"
-CONTRACT = "Imports point down"
 WIDTH = 100
 """Characters between the left and the right edge of the picture."""
 
@@ -25,11 +25,24 @@ NOT_MAPPED = {"migrations"}
 TOP_LEVEL = "Django's doors, and what everybody needs"
 
 
-def layers() -> list[list[str]]:
-    """Return the layers of the import contract, top first: the names of the wings and top-level modules in each."""
+def contract(name: str) -> Mapping[str, Any]:
+    """Return the import contract of this name from pyproject.toml."""
     configuration = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]
-    (contract,) = (contract for contract in configuration["contracts"] if contract["name"] == CONTRACT)
-    return [re.findall(r"\w+", layer) for layer in contract["layers"]]
+    found: Mapping[str, Any] = {each["name"]: each for each in configuration["contracts"]}[name]
+    return found
+
+
+def layers() -> list[list[str]]:
+    """Return the layers of the package, top first: the names of the wings and top-level modules in each."""
+    return [re.findall(r"\w+", layer) for layer in contract("Imports point down")["layers"]]
+
+
+def wings() -> list[str]:
+    """Return the names of the wings: the packages whose modules have a contract of their own."""
+    return [
+        name.removeprefix(f"{PACKAGE.name}.")
+        for name in contract("Imports point down inside a wing, too")["containers"]
+    ]
 
 
 def picture() -> str:
