@@ -77,6 +77,10 @@ def test_every_package_is_a_wing_but_those_that_django_looks_for() -> None:
     assert packages - {*WINGS} == {"management", "migrations", "templatetags"}
 
 
+def test_every_wing_has_a_folder_of_tests() -> None:
+    assert [wing for wing in WINGS if not any((PROJECT / "tests" / wing).glob("test_*.py"))] == []
+
+
 def test_nothing_reaches_inside_a_wing() -> None:
     reaching = [
         f"{file}:{line} {name}"
