@@ -35,6 +35,7 @@ class Attempt:
     tenant: str | None
     redirect_uri: str
     client_id: str
+    issuer: str
     scope: str
     next: str
     account: str

@@ -52,15 +52,15 @@ def begin(
 
     ``client_id`` is the URL of the client metadata document, for a site without ``ONTRAPORT_CLIENT_ID``. Raises ``OntraportMisconfigured``.
     """
-    own_client_id = "" if conf.ONTRAPORT_CLIENT_ID else client_id
-    client = refreshing.oauth_client(own_client_id)
+    client = refreshing.oauth_client(conf.ONTRAPORT_CLIENT_ID or client_id)
     new_state, verifier = attempts.new_state(), new_verifier()
     url = client.authorization_url(redirect_uri=redirect_uri, state=new_state, challenge=challenge_of(verifier))
     attempt = Attempt(
         owner=str(owner.user.pk),
         tenant=owner.tenant,
         redirect_uri=redirect_uri,
-        client_id=own_client_id,
+        client_id=client.client_id,
+        issuer=refreshing.issuer(),
         scope=" ".join(client.scopes),
         next=next_url,
         account="" if account is None else str(account.uid),
@@ -101,7 +101,7 @@ def _complete(session: SessionBase, owner: Owner, response: AuthorizationRespons
     try:
         current_key_id()
         with refreshing.new_transport() as transport:
-            client = refreshing.oauth_client(attempt.client_id)
+            client = refreshing.oauth_client(attempt.client_id, attempt.issuer)
             verifier = attempt.open_verifier(response.state)
             grant = client.exchange(transport, code=response.code, redirect_uri=attempt.redirect_uri, verifier=verifier)
     except OntraportError as error:
@@ -193,8 +193,7 @@ def _save(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity) -> O
         if grant.refresh_token is None:
             columns |= {"refresh_token": None, "refresh_at": columns["expires_at"]}
         OntraportAccount.objects.using(alias()).filter(pk=account.pk).update(
-            **columns,
-            client_id=attempt.client_id,
+            **{**columns, "client_id": attempt.client_id, "issuer": attempt.issuer},
             ontraport_id=identity.ontraport_id or account.ontraport_id,
             status=Status.CONNECTED,
             linked_at=Now(),

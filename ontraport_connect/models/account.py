@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.db import models
+from django.db import models, router, transaction
 from django.db.models.deletion import CASCADE, SET_NULL, Collector
 from django.db.models.functions import Now
 from django.http import HttpRequest
@@ -151,19 +151,26 @@ class OntraportAccount(SavesChanges, UsesOntraport):
         """Write what was changed since the row was read, and nothing else, so that an account read before a refresh
         cannot bring a spent token back.
         """
+        using = using or router.db_for_write(type(self), instance=self)
         if self._state.adding or force_insert:
+            columns = None
             self._schedule()
         else:
-            update_fields = self.changed() if update_fields is None else set(update_fields)
-            if update_fields & {*SECRET_FIELDS, "expires_at"} and "refresh_at" not in update_fields:
-                update_fields |= self._schedule()
-            if update_fields & {*SECRET_FIELDS}:
-                update_fields |= {"version"}
-                self.version = models.F("version") + 1
-        super().save(force_insert=force_insert, force_update=force_update, using=using, update_fields=update_fields)
-        self.remember(update_fields)
-        if update_fields is not None and "version" in update_fields:
-            self.refresh_from_db(using=using, fields=["version"])
+            columns = self.changed() if update_fields is None else set(update_fields)
+            if columns & {*SECRET_FIELDS, "expires_at"} and "refresh_at" not in columns:
+                columns |= self._schedule()
+        with transaction.atomic(using=using, savepoint=False):
+            if columns is not None and columns & {*SECRET_FIELDS}:
+                columns |= self._raise_version(using)
+            super().save(force_insert=force_insert, force_update=force_update, using=using, update_fields=columns)
+        self.remember(columns)
+
+    def _raise_version(self, using: str) -> set[str]:
+        """Count the version of the row up by one statement, which also locks the row. Receivers of signals see the number."""
+        row = type(self)._base_manager.using(using).filter(pk=self.pk)
+        if row.update(version=models.F("version") + 1):
+            self.version = row.values_list("version", flat=True).get()
+        return {"version"}
 
     def adopt(self, current: OntraportAccount) -> None:
         """Take over the values of ``current``, the same row read later, but for what people may edit and was changed here."""

@@ -5,11 +5,11 @@ Also the site's standing with Ontraport (may it call the token endpoint now?) an
 
 from .batches import BATCH_SIZE, due_batches, refresh_batch
 from .circuit_breaker import RATE_LIMITED, is_site_refused, may_refresh, site_standing
-from .client_settings import endpoints, new_transport, oauth_client
+from .client_settings import endpoints, issuer, new_transport, oauth_client
 from .grants import from_now, grant_columns
 from .heartbeat import Pulse, pulses, record_beat, record_worker
 from .one_account import ensure_fresh, refresh, replace_refused
-from .recovery import recover_all
+from .recovery import reconsider, recover_all
 from .revoking import deliver_revocation, deliver_revocations, queue_revocation, revoke_grant
 
 __all__ = [
@@ -24,11 +24,13 @@ __all__ = [
     "from_now",
     "grant_columns",
     "is_site_refused",
+    "issuer",
     "may_refresh",
     "new_transport",
     "oauth_client",
     "pulses",
     "queue_revocation",
+    "reconsider",
     "record_beat",
     "record_worker",
     "recover_all",

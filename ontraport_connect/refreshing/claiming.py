@@ -67,13 +67,13 @@ def _look(current: Any, account: OntraportAccount, wish: Wish) -> Seen | None:
 
 def _claim(rows: Any, current: Any, wish: Wish) -> Lease | Seen | None:
     client_settings.oauth_client(current.client_id, current.issuer)
-    [lease] = claim(
+    leases = claim(
         rows.filter(version=current.version), [current.pk], is_probe=circuit_breaker.enter(), is_needed=wish.refused
-    ) or [None]
-    if lease is None:
+    )
+    if not leases:
         return Seen(account=current, busy=True, locked=True)
-    if not recover(lease, is_needed=wish.refused):
-        return lease
+    if not recover(leases[0], is_needed=wish.refused):
+        return leases[0]
     recovered = rows.annotate(now=Now()).first()
     return None if recovered is None else Seen(account=recovered, busy=recovered.version == current.version)
 

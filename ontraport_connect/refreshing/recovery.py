@@ -1,14 +1,19 @@
-"""Take over what came for a refresh token that was spent where its row could not be written."""
+"""Bring accounts back: take over what came for a refresh token that was spent where its row could not be written, and reconsider
+accounts that were marked by mistake.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
+from django.db.models import F
+from django.db.models.functions import Now
+
 from ontraport_connect.database import alias
 from ontraport_connect.exceptions import SecretUnreadable
-from ontraport_connect.models import OntraportAccount
+from ontraport_connect.models import Method, OntraportAccount, Status
 
-from . import outcomes, spent_tokens
+from . import circuit_breaker, client_settings, outcomes, spent_tokens
 from .leases import TAKE_OVER_WITHIN, Lease, claim
 
 
@@ -53,3 +58,24 @@ def recover_all() -> int:
             if not recover(lease):
                 outcomes.let_go(lease)
     return len(spent_tokens.uids())
+
+
+def reconsider() -> list[int]:
+    """Take accounts whose grant was said to have ended for connected again, due now, and return their ids.
+
+    For an operator who has corrected a wrong client id or wrong endpoints: a grant that has really ended is marked again when its account
+    is refreshed, and the circuit breaker believes that for an hour.
+    """
+    circuit_breaker.believe_ended_grants()
+    rows = OntraportAccount.objects.using(alias()).filter(
+        client_settings.of_this_client(),
+        method=Method.OAUTH,
+        status=Status.NEEDS_RECONNECT,
+        last_error=circuit_breaker.GRANT_ENDED,
+        refresh_token__isnull=False,
+    )
+    pks = list(rows.order_by("pk").values_list("pk", flat=True))
+    rows.filter(pk__in=pks).update(
+        status=Status.CONNECTED, refresh_at=Now(), failures=1, lease_until=None, version=F("version") + 1
+    )
+    return pks

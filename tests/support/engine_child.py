@@ -176,6 +176,8 @@ def main(arguments: Sequence[str]) -> None:
             race(int(count))
         case ["mixed", seconds]:
             mixed(float(seconds))
+        case ["batch", *pks]:
+            print(batches.refresh_batch([int(pk) for pk in pks]), flush=True)
         case ["kill", point, how]:
             kill_at(point, how)
         case ["kill each", point, *pks]:
