@@ -1,4 +1,4 @@
-"""The rules of the authorization server, where they differ from those of django-oauth-toolkit."""
+"""The rules of the authorization server where they differ from django-oauth-toolkit's."""
 
 import hashlib
 from contextlib import suppress
@@ -22,7 +22,7 @@ def is_loopback_client_id(client_id: str | None) -> bool:
 
 
 def was_spent(refresh_token: str) -> bool:
-    """Whether this refresh token has a successor: presenting it is a reuse, not a late use of a revoked one."""
+    """Return whether this refresh token has a successor. Presenting it is then a reuse, and not a late use of a revoked one."""
     tokens = get_refresh_token_model().objects
     checksum = hashlib.sha256(refresh_token.encode()).hexdigest()
     spent = tokens.filter(token_checksum=checksum, revoked__isnull=False).first()
@@ -31,15 +31,15 @@ def was_spent(refresh_token: str) -> bool:
 
 class SandboxValidator(OAuth2Validator):  # type: ignore[misc]
     def _extract_basic_auth(self, request: Any) -> None:
-        """There is no ``client_secret_basic``: ``client_secret_post`` and ``none`` are what Ontraport publishes."""
+        """Refuse ``client_secret_basic``: Ontraport publishes ``client_secret_post`` and ``none``."""
         return
 
     def _load_application(self, client_id: str | None, request: Any) -> Any:
-        """Resolve the metadata documents of sites under development, which have neither TLS nor a public host."""
+        """Fetch the metadata documents of sites under development, which have neither TLS nor a public host."""
         if is_loopback_client_id(client_id):
             known = get_application_model().objects.filter(client_id=client_id)
             if not known.filter(cimd_expires_at__gt=timezone.now()).exists():
-                # A site that is down keeps its last good document.
+                # when the site is down, its last good document stays
                 with suppress(cimd.CIMDError):
                     cimd._fetch_validate_upsert(client_id)  # noqa: SLF001 - the public way demands https
         return super()._load_application(client_id, request)
@@ -52,7 +52,7 @@ class SandboxValidator(OAuth2Validator):  # type: ignore[misc]
 
 
 class LoopbackMetadataFetcher(cimd.SafeMetadataFetcher):  # type: ignore[misc]
-    """django-oauth-toolkit's own, and plain http besides, on loopback hosts only."""
+    """django-oauth-toolkit's fetcher, which also allows plain http on loopback hosts."""
 
     def fetch(self, client_id: str) -> Any:
         if not is_loopback_client_id(client_id):

@@ -1,4 +1,4 @@
-"""A real Chromium at a real server of this site, and the sandbox in Ontraport's place.
+"""A real Chromium, a real server of this site, and the sandbox in Ontraport's place.
 
 With SHOTS_DIR in the environment, each page and state leaves its screenshots there.
 """
@@ -36,7 +36,7 @@ def chromium() -> Iterator[Browser]:
         unavailable("there is no Chromium on this machine")
     options = ["--no-sandbox"] if os.geteuid() == 0 else []
     with pytest.MonkeyPatch.context() as environ, sync_playwright() as playwright:
-        # Playwright's event loop sleeps in this thread, in which the tests read the database.
+        # Playwright's event loop sleeps in this thread, where the tests read the database.
         environ.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         expect.set_options(timeout=PATIENCE)
@@ -46,7 +46,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def sandbox_process() -> Iterator[Sandbox]:
-    """One of its own, so that these grants are in no other test's count."""
+    """A sandbox of the browser tests' own, so that their grants do not appear in the counts of other tests."""
     sandbox = Sandbox()
     yield sandbox
     sandbox.stop()
@@ -54,7 +54,7 @@ def sandbox_process() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="package")
 def site(django_db_setup: None, sandbox_process: Sandbox) -> Iterator[str]:
-    """The origin of the site: another site than the sandbox's, for a browser, since the names of the hosts differ."""
+    """The origin of the site. Its host name differs from the sandbox's, so that a browser treats them as two sites."""
     StrictPolicy.ontraport = sandbox_process.url
     changes: dict[str, Any] = {
         "ROOT_URLCONF": "tests.browser.site",
@@ -69,7 +69,7 @@ def site(django_db_setup: None, sandbox_process: Sandbox) -> Iterator[str]:
 
 @pytest.fixture
 def open_page(chromium: Browser, site: str, sandbox: Sandbox, transactional_db: None) -> Iterator[Callable[..., Page]]:
-    """Opens a new browser at the site: ``open_page(user)``. In the end none of its pages has complained about anything."""
+    """Open a new browser at the site: ``open_page(user)``. Fails at the end when a page has reported a problem."""
     contexts: list[BrowserContext] = []
     look = Look()
 

@@ -1,4 +1,4 @@
-"""The site of the browser tests: the app's pages, and a page of an adopter with the button in all its forms."""
+"""The site of the browser tests: the app's pages, and an adopter's page with every form of the button."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BUTTONS = """{% load ontraport_connect %}<!doctype html>
 
 
 class StrictPolicy:
-    """Sends a Content-Security-Policy without any exception; forms may lead to this site and to Ontraport, here the sandbox."""
+    """Send a strict Content-Security-Policy. Forms may lead to this site and to Ontraport, here the sandbox."""
 
     ontraport = ""
 

@@ -161,7 +161,7 @@ def test_the_whole_way_by_keyboard(open_page: OpenPage, maya: User) -> None:
 
 
 def press_until(page: Page, name: str) -> None:
-    """Tab to what is called so, see that the focus shows, and press Enter."""
+    """Tab to the element with this name, check that its focus is visible, and press Enter."""
     words = "[document.activeElement.textContent.replace(/\\s+/g, ' ').trim(), getComputedStyle(document.activeElement).outlineStyle]"
     for _ in range(30):
         page.keyboard.press("Tab")

@@ -1,4 +1,4 @@
-"""Writes that stay, whatever becomes of the transaction that the caller is in."""
+"""Writes that survive a rollback of the caller's transaction."""
 
 from __future__ import annotations
 

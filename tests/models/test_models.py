@@ -1,4 +1,4 @@
-"""The rows: what saving one may and may not do to its secrets, and whose they are."""
+"""The rows: what saving one may do to its secrets, and who may see it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many accounts at once: oldest first, each for itself, and nothing lost when it is stopped."""
+"""Many accounts at once: oldest first, each on its own, and nothing lost when a batch is stopped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def many(count: int, **values: Any) -> list[int]:
-    """Due accounts, the oldest first."""
+    """Create accounts that are due, the oldest first."""
     now = timezone.now()
     return [
         linked(f"g{number}", refresh_at=now - timedelta(seconds=1000 - number), **values).pk for number in range(count)
@@ -98,7 +98,9 @@ def test_no_transaction_is_open_while_a_batch_waits(strict: StrictServer) -> Non
 
 def test_one_that_hangs_one_that_is_unreadable_and_one_that_is_gone_hold_up_no_other(strict: StrictServer) -> None:
     pks = many(20)
-    OntraportAccount.objects.filter(pk=pks[1]).update(uid="00000000-0000-4000-8000-000000000000")  # a row copied
+    OntraportAccount.objects.filter(pk=pks[1]).update(
+        uid="00000000-0000-4000-8000-000000000000"
+    )  # secrets of another row
     strict.behave("g0", hold="before")
     strict.behave("g2", status=400, members={"error": "invalid_grant"})
     strict.behave("g3", status=500)
@@ -234,7 +236,7 @@ def test_a_batch_that_takes_long_leaves_the_rest_due(strict: StrictServer) -> No
 
 
 class Told(BaseException):
-    """What a signal handler raises in the middle of a batch, as Celery and billiard do to end a worker."""
+    """Raised by a signal handler in the middle of a batch, as Celery and billiard do to end a worker."""
 
 
 @contextmanager

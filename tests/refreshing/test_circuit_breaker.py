@@ -1,4 +1,4 @@
-"""Whether this site may knock at the token endpoint: one row that all processes share."""
+"""The circuit breaker: whether this site may call the token endpoint, in one row that all processes share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each answer of Ontraport has its consequence for the row, and one only."""
+"""Each response of Ontraport has one consequence for the row."""
 
 from __future__ import annotations
 

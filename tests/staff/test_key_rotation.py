@@ -168,14 +168,14 @@ import os, random, signal, sys
 import django
 django.setup()
 from django.db import connections
-from ontraport_connect import rotation
+from ontraport_connect.staff import key_rotation
 
 def rotate_in_a_child(kill_after):
     connections.close_all()
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        rotation.rotate(lambda seen: os.write(writing, b"."))
+        key_rotation.rotate_keys(lambda seen: os.write(writing, b"."))
         os._exit(0)
     os.close(writing)
     while kill_after and os.read(reading, 1):

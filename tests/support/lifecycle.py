@@ -1,7 +1,7 @@
-"""What must hold for links over their whole life: a model of the site and of Ontraport, in plain values, without database or network.
+"""A model of links over their whole life, of the site and of Ontraport, in plain values, without database or network.
 
-Time is the model's own, in seconds from 0. A *claim* is a refresh under way in some process; one that is never settled is a process that
-was killed, which leaves its row claimed, and, where the request had left, a token spent whose successor nobody has.
+Time is the model's own, in seconds from 0. A *claim* is a refresh in progress in some process. A claim that is never settled belongs to a
+process that was killed: its row stays claimed and, if the request had been sent, its token is spent and nobody has the successor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ATTEMPT = 600.0
 WEEK = 7 * 86400.0
 PROBE_AFTER = 60.0
 RETRY_AFTER = 120.0
-"""What Ontraport asks for when it asks the site to slow down."""
+"""Seconds that Ontraport asks for when it asks the site to slow down."""
 
 Error = type[OntraportError] | None
 
@@ -68,7 +68,7 @@ class Grant:
 
 @dataclass(kw_only=True, eq=False)
 class Link:
-    """An account's row. ``version`` changes with the grant and the status; ``linked`` is when, and which, it was linked last."""
+    """An account's row. ``version`` changes with the grant and with the status."""
 
     owner: str
     number: str
@@ -85,7 +85,7 @@ class Link:
 
 @dataclass(kw_only=True, eq=False)
 class Claim:
-    """A refresh under way, with what its process knows of the row."""
+    """A refresh in progress, with what its process read of the row."""
 
     link: Link
     grant: str
@@ -99,7 +99,7 @@ class Claim:
 
 @dataclass(kw_only=True, eq=False)
 class Seen:
-    """An account as somebody read it, maybe long ago."""
+    """An account as some process read it, possibly long ago."""
 
     link: Link
     version: int
@@ -122,7 +122,7 @@ class Seen:
 
 @dataclass(kw_only=True, eq=False)
 class Attempt:
-    """From the button to the callback. ``key``: the encryption key that its verifier is under."""
+    """An attempt, from the button to the callback. ``key`` is the encryption key of its verifier."""
 
     owner: str
     target: Link | None
@@ -134,7 +134,7 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
-    """Why, and until when, nothing is sent for any account; ``secret`` is the one that was refused."""
+    """Why nothing is sent for any account, and until when. ``secret`` is the client secret that was refused."""
 
     outcome: Outcome
     until: float
@@ -165,7 +165,7 @@ class Model:
     # Ontraport
 
     def says_no(self) -> Outcome | None:
-        """What it answers to everything now, if so."""
+        """Return the error that Ontraport gives to every request now, if any."""
         match self.ailment:
             case Ailment.BROKEN | Ailment.AWAY | Ailment.NONSENSE | Ailment.SILENT:
                 return Outcome.FAILED
@@ -176,7 +176,7 @@ class Model:
         return None if self.secret == self.right_secret else Outcome.REFUSED
 
     def answer(self, claim: Claim) -> Outcome:
-        """Spend a refresh token, and return what arrives."""
+        """Spend a refresh token and return what arrives of the response."""
         refused = self.says_no()
         if refused is not None:
             return refused
@@ -192,14 +192,14 @@ class Model:
         return Outcome.FAILED if self.ailment == Ailment.LOSING else Outcome.GRANTED
 
     def accepts(self, seen: Seen) -> bool:
-        """Whether the API takes the access token."""
+        """Return whether the API accepts the access token."""
         grant = self.grants[seen.grant]
         return grant.is_alive and seen.serial == grant.serial and grant.good_until > self.now
 
     # Refreshing
 
     def enter(self) -> Error | bool:
-        """The error that keeps everybody from Ontraport, or whether a refresh that may go there is a probe. Uses the probe up."""
+        """Return the error that stops every account, or whether the refresh that may go ahead is a probe. Uses the probe up."""
         hold = self.hold
         if hold is None:
             return False
@@ -228,7 +228,7 @@ class Model:
         return claim.outcome
 
     def settle(self, claim: Claim, *, deliver: bool) -> None:
-        """Write what came, unless the row is another by now."""
+        """Save the response, unless the row has changed since it was claimed."""
         link, outcome = claim.link, claim.outcome
         is_same = not link.is_gone and link.version == claim.version
         if outcome == Outcome.GRANTED and is_same:
@@ -259,7 +259,9 @@ class Model:
             self.hold = Hold(outcome=outcome, until=self.now + RETRY_AFTER, secret=self.secret)
 
     def refresh(self, seen: Seen, *, forced: bool = True) -> Error:
-        """Spend the token unless somebody did since the account was read, or, not ``forced``, although: what they got is about to end."""
+        """Refresh the grant unless somebody did since the account was read. Without ``forced``, refresh even then: the token they got is
+        about to expire.
+        """
         link = seen.link
         if link.is_gone:
             return ReconnectRequired
@@ -278,7 +280,7 @@ class Model:
     # Linking and letting go
 
     def reach_exchange(self, attempt: Attempt) -> str:
-        """The code of the problem page that an honest callback ends on before Ontraport gives a grant; empty: it gives one."""
+        """Return the code of the problem page for an honest callback that ends before the exchange, or an empty string."""
         attempt.is_used = True
         if self.now - attempt.started >= ATTEMPT:
             return "expired"
@@ -334,7 +336,7 @@ class Model:
     # What must hold
 
     def promises(self) -> None:
-        """Whatever happened."""
+        """Check what holds after every step."""
         held = {link.grant: link for link in self.links if not link.is_gone}
         for name, grant in self.grants.items():
             link = held.get(name)

@@ -212,10 +212,10 @@ def test_without_the_extra_the_database_counts(child_environ: Any) -> None:
     script = (
         "import sys, importlib, django; django.setup()\n"
         "from django.test import override_settings\n"
-        "from ontraport_connect import budget_store\n"
-        "sys.modules['redis'] = None; importlib.reload(budget_store)\n"
+        "from ontraport_connect.using import rate_store\n"
+        "sys.modules['redis'] = None; importlib.reload(rate_store)\n"
         "with override_settings(ONTRAPORT_REDIS_URL='redis://127.0.0.1/0'):\n"
-        "    print(budget_store.redis_store(), budget_store.RedisErrors)\n"
+        "    print(rate_store.redis_store(), rate_store.RedisErrors)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], env=child_environ(), capture_output=True, text=True, check=True

@@ -25,7 +25,7 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
     for subject, look in staff.SUBJECTS.items():
         if subject == "endpoints" and options["offline"]:
             continue
-        progress(f"Checking {subject} …")
+        progress(f"Looking at {subject} …")
         findings += list(look())
     errors = sum(finding.level == Level.ERROR for finding in findings)
     warnings = sum(finding.level == Level.WARNING for finding in findings)
