@@ -110,14 +110,15 @@ def _run_and_close(step: Callable[[], T]) -> T:
 def short_lock_waits() -> Iterator[None]:
     """Within this block, no statement waits longer than ``LOCK_TIMEOUT`` for a lock: it fails (see ``is_lock_timeout``).
 
-    SQLite has no such limit but that of its connection.
+    SQLite has no such limit but that of its connection. A database that is away is left for the block to notice.
     """
     connection = connections[alias()]
     limit = LOCK_TIMEOUTS.get(connection.vendor)
     if limit is None:
         yield
         return
-    _execute(connection, limit[0].format(LOCK_TIMEOUT))
+    with suppress(DatabaseError, InterfaceError):
+        _execute(connection, limit[0].format(LOCK_TIMEOUT))
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ import random
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from queue import SimpleQueue
 from typing import Any
 
@@ -19,7 +19,7 @@ from ontraport_connect.exceptions import OntraportError, OntraportUnavailable
 from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.protocol import Grant, Transport
 
-from . import circuit_breaker, client_settings, leases, one_account, outcomes
+from . import circuit_breaker, client_settings, group_saves, leases, one_account, outcomes
 from .leases import Lease
 from .outcomes import Outcome
 from .recovery import recover, recover_all
@@ -129,13 +129,13 @@ class _Batch:
                         threads.submit(self.run, future, transport)
                     if not self.started:
                         return dict(self.counts)
-                    self.finish(self.done.get())
+                    self.finish_all([self.done.get(), *self.waiting()])
             finally:
                 self.is_stopped = True
                 for future in [future for future in self.started if future.cancel()]:
                     self.claimed.append(self.started.pop(future))
-                for future in list(self.started):
-                    self.finish(future)
+                while self.started:
+                    self.finish_all(list(wait(self.started, return_when=FIRST_COMPLETED).done))
                 for lease in self.claimed:
                     outcomes.let_go(lease)
 
@@ -173,14 +173,31 @@ class _Batch:
             self.is_stopped = True
         return outcome
 
-    def finish(self, future: Future[Outcome | None]) -> None:
+    def waiting(self) -> list[Future[Outcome | None]]:
+        """Return the calls that have ended meanwhile."""
+        return [self.done.get() for _ in range(self.done.qsize())]
+
+    def finish_all(self, futures: Sequence[Future[Outcome | None]]) -> None:
+        """Save what came of these calls: grants together where that can be done, the rest one by one."""
+        answered = [
+            (self.started[future], outcome) for future in futures if isinstance(outcome := _result(future), Grant)
+        ]
+        try:
+            saved = group_saves.save(answered)
+        except Exception:
+            logger.exception("Answers could not be saved together; they are saved one by one.")
+            saved = set[int]()
+        for future in futures:
+            self.finish(future, is_saved=self.started[future].account.pk in saved)
+
+    def finish(self, future: Future[Outcome | None], *, is_saved: bool) -> None:
         """Save one outcome; what goes wrong with one account must not keep the answers of the others from being saved."""
         lease, outcome = self.started[future], None
         try:
             outcome = future.result()
             if outcome is None:
                 outcomes.let_go(lease)
-            else:
+            elif not is_saved:
                 outcomes.settle(lease, outcome, read=False)
                 self.is_stopped |= _may_stop_all(outcome) and not circuit_breaker.may_refresh()
         except Exception:
@@ -192,6 +209,13 @@ class _Batch:
             self.room = self.most
         elif isinstance(outcome, OntraportUnavailable) and outcome.code != outcomes.LATE:
             self.is_stopped = True  # the probe was sent, and does not tell whether this site is accepted
+
+
+def _result(future: Future[Outcome | None]) -> Outcome | None:
+    try:
+        return future.result()
+    except Exception:  # noqa: BLE001  # reported when this one is finished
+        return None
 
 
 def _may_stop_all(outcome: Outcome) -> bool:

@@ -58,10 +58,14 @@ class Lease:
         """Return the seconds since the lease was taken."""
         return monotonic_seconds() - self.claimed_at
 
+    def claimed_when(self) -> datetime:
+        """Return when the lease was taken, by the database's clock."""
+        when: datetime = vars(self.account)["now"]
+        return when
+
     def now(self) -> datetime:
         """Return the time by the database's clock."""
-        claimed: datetime = vars(self.account)["now"]
-        return claimed + timedelta(seconds=self.age())
+        return self.claimed_when() + timedelta(seconds=self.age())
 
     def rows(self) -> Any:
         """Return the row, as long as its grant is the one that was claimed: whatever changes a grant changes the version."""

@@ -21,7 +21,7 @@ from ontraport_connect.protocol import Grant
 from ontraport_connect.signals import account_needs_reconnect, account_recovered, account_refreshed
 
 from . import circuit_breaker, client_settings, revoking, spent_tokens
-from .grants import from_now, granted_scope, sealed_tokens, token_columns
+from .grants import from_now, grant_columns, token_columns
 from .leases import Lease, duration
 from .spent_tokens import SpentToken
 
@@ -59,62 +59,64 @@ def settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> OntraportAcc
 
 def _keep(lease: Lease, grant: Grant, *, read: bool) -> OntraportAccount | None:
     """Save a grant; where the row cannot be written, note it outside, for whoever claims the row next."""
-    account = lease.account
-    spent = _answered(lease, grant)
+    columns = columns_for(lease, grant)
     if lease.spent is not None:
-        persistently(lambda: spent_tokens.keep(spent))
+        persistently(lambda: spent_tokens.keep(_answered(lease, grant, columns)))
     try:
-        is_saved = _save_first(lease, _lease_columns(lease, spent))
+        is_saved = _save_first(lease, columns)
     except DatabaseFailure:
         if lease.spent is not None:
             raise
-        spent_tokens.keep(spent)
-        logger.warning("The row of account %s cannot be written now; its new tokens are kept beside it.", account.uid)
-        return _with(account, _lease_columns(lease, spent))
+        spent_tokens.keep(_answered(lease, grant, columns))
+        logger.warning(
+            "The row of account %s cannot be written now; its new tokens are kept beside it.", lease.account.uid
+        )
+        return _with(lease.account, columns)
     if not is_saved:
         return _drop(lease, grant, deliver=read)
-    return _after_save(lease, read=read)
+    return after_save(lease, read=read)
 
 
 def take_noted(lease: Lease, spent: SpentToken) -> OntraportAccount | None:
     """Write into the row what came for its refresh token earlier, and return the row. Nothing is sent."""
-    if not _save_first(lease, _lease_columns(lease, spent)):
+    noted = {"access_token": spent.access_token, "refresh_token": spent.refresh_token}
+    tokens = {name: Sealed(value) for name, value in noted.items() if value is not None}
+    columns = token_columns(lease.account, tokens, spent.lifetime or 0.0, spent.scope, spent.sent_at)
+    if not _save_first(lease, _in_plain_values(lease, columns)):
         return _current(lease)
     logger.info("Account %s takes over the tokens that came for it before.", lease.account.uid)
-    return _after_save(lease, read=True)
+    return after_save(lease, read=True)
 
 
-def _answered(lease: Lease, grant: Grant) -> SpentToken:
-    tokens = sealed_tokens(lease.account, grant)
+def columns_for(lease: Lease, grant: Grant) -> dict[str, Any]:
+    """Return the columns of the row that was claimed, once it holds this grant."""
+    asked = lease.account.scope
+    return _in_plain_values(lease, grant_columns(lease.account, grant, asked=asked, since=lease.claimed_when()))
+
+
+def _in_plain_values(lease: Lease, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """To compile expressions costs more than to encrypt."""
+    return {**columns, "refreshed_at": lease.now(), "version": lease.account.version + 1}
+
+
+def _answered(lease: Lease, grant: Grant, columns: Mapping[str, Any]) -> SpentToken:
     return (lease.spent or new_note(lease)).answered(
-        access_token=tokens["access_token"],
-        refresh_token=tokens.get("refresh_token"),
+        access_token=columns["access_token"],
+        refresh_token=columns.get("refresh_token"),
         lifetime=grant.lifetime,
-        scope=granted_scope(lease.account.scope, grant),
+        scope=columns["scope"],
     )
 
 
 def new_note(lease: Lease) -> SpentToken:
     """Return the note that says: the refresh token of this row is being spent."""
-    now = lease.now()
     return SpentToken(
         digest=spent_tokens.digest_of(lease.account),
         account_uid=lease.account.uid,
         owner=lease.owner,
-        sent_at=now - timedelta(seconds=lease.age()),
-        until=now + timedelta(seconds=duration()),
+        sent_at=lease.claimed_when(),
+        until=lease.claimed_when() + timedelta(seconds=duration()),
     )
-
-
-def _lease_columns(lease: Lease, spent: SpentToken) -> dict[str, Any]:
-    """Return the columns in plain values: to compile expressions costs more than to encrypt."""
-    noted = {"access_token": spent.access_token, "refresh_token": spent.refresh_token}
-    tokens = {name: Sealed(value) for name, value in noted.items() if value is not None}
-    return {
-        **token_columns(lease.account, tokens, spent.lifetime or 0.0, spent.scope, spent.sent_at),
-        "refreshed_at": lease.now(),
-        "version": lease.account.version + 1,
-    }
 
 
 def _with(account: OntraportAccount, columns: Mapping[str, Any]) -> OntraportAccount:
@@ -147,7 +149,7 @@ def _save(lease: Lease, columns: Mapping[str, Any]) -> bool:
     )
 
 
-def _after_save(lease: Lease, *, read: bool) -> OntraportAccount | None:
+def after_save(lease: Lease, *, read: bool) -> OntraportAccount | None:
     account = lease.account
     if lease.spent is not None or vars(account).get("has_spent_token"):
         spent_tokens.forget_on_commit(account.uid)
