@@ -35,10 +35,10 @@ class Status(models.TextChoices):
 
 
 def refresh_delay(lifetime: float) -> float:
-    """Return how many seconds after its issue a token is refreshed: ``ONTRAPORT_REFRESH_MARGIN`` before its end, yet never later than
-    half of the lifetime, nor earlier than a quarter of it, so that short-lived tokens are not refreshed without pause.
+    """Return how many seconds after its issue a token is refreshed: ``ONTRAPORT_REFRESH_MARGIN`` before its end, or at half of its lifetime
+    where the margin is longer than that.
     """
-    return max(min(lifetime - conf.ONTRAPORT_REFRESH_MARGIN, lifetime / 2), lifetime / 4)
+    return lifetime - min(conf.ONTRAPORT_REFRESH_MARGIN, lifetime / 2)
 
 
 def forget_user(
@@ -189,7 +189,6 @@ class OntraportAccount(SavesChanges, UsesOntraport):
         """Set when the beat task refreshes tokens that other code than ours brought (an import of existing links)."""
         if self.refresh_token is None or (self._state.adding and self.refresh_at is not None):
             return set()
-        now = timezone.now()
-        remaining = timedelta() if self.expires_at is None else self.expires_at - now
-        self.refresh_at = now + min(remaining - timedelta(seconds=conf.ONTRAPORT_REFRESH_MARGIN), remaining / 2)
+        expires_at = self.expires_at or timezone.now()
+        self.refresh_at = expires_at - timedelta(seconds=conf.ONTRAPORT_REFRESH_MARGIN)
         return {"refresh_at"}
