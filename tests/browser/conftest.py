@@ -54,7 +54,7 @@ def sandbox_process() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="package")
 def site(django_db_setup: None, sandbox_process: Sandbox) -> Iterator[str]:
-    """The origin of the site. Its host name differs from the sandbox's, so that a browser treats them as two sites."""
+    """The origin of the site: another site than the sandbox's, for a browser, since the names of the hosts differ."""
     StrictPolicy.ontraport = sandbox_process.url
     changes: dict[str, Any] = {
         "ROOT_URLCONF": "tests.browser.site",

@@ -30,7 +30,7 @@ BUTTONS = """{% load ontraport_connect %}<!doctype html>
 
 
 class StrictPolicy:
-    """Send a strict Content-Security-Policy. Forms may lead to this site and to Ontraport, here the sandbox."""
+    """Sends a Content-Security-Policy without any exception; forms may lead to this site and to Ontraport, here the sandbox."""
 
     ontraport = ""
 

@@ -160,7 +160,7 @@ class FaultProxy:
         self._faults = deque(faults)
 
     def settle(self) -> None:
-        """Wait until every connection has ended, those included that one side has given up."""
+        """Wait until every connection has ended, those too that one side has given up."""
         wait_until(lambda: not self._serving, "the connections to end")
 
     def hang_up(self) -> None:
