@@ -1,4 +1,4 @@
-"""Secrets: a value that shows nothing, the encrypted column that holds it, and the keys behind that."""
+"""Secrets: a value that does not show its text, the encrypted model field that stores it, and the encryption keys."""
 
 from .fields import EncryptedTextField, StoredSecret
 from .keys import MINIMUM_KEY_LENGTH, Sealed, current_key_id, seal, unseal

@@ -1,5 +1,6 @@
-"""The encrypted column: text under AES-256-GCM (see ``keys``), bound to its row and column, so that a ciphertext that was copied to
-another row or column is refused.
+"""A model field that encrypts its text (see ``keys``) and binds it to its row and column.
+
+A ciphertext that was copied to another row or column is refused.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ DUMP_PREFIX = "ontraport-sealed:"
 
 
 class StoredSecret(Secret):
-    """A secret read from its row: decrypted at each ``reveal()``, pickled as its ciphertext."""
+    """A secret that was read from its row: decrypted at each ``reveal()``, pickled as its ciphertext."""
 
     __slots__ = ("context", "sealed")
 
@@ -37,7 +38,7 @@ class StoredSecret(Secret):
 
 
 class _SecretAttribute(DeferredAttribute):
-    """Takes a ``str``, a ``Secret`` or ``None``; reads as a ``Secret`` or ``None``. Nothing is decrypted on the way."""
+    """Accepts a ``str``, a ``Secret`` or ``None``, and reads as a ``Secret`` or ``None``. Decrypts nothing."""
 
     field: EncryptedTextField
 
@@ -59,12 +60,12 @@ class _SecretAttribute(DeferredAttribute):
 
 if TYPE_CHECKING:
     TextField = models.TextField[str | Secret | None, Any]
-else:  # Django's classes take no parameters when they run
+else:  # Django's classes take no type parameters at run time
     TextField = models.TextField
 
 
 class EncryptedTextField(EncryptedMixin, TextField):
-    """Text encrypted in the column and hidden in memory. The model must have a ``uid``. It has no lookup but ``isnull``."""
+    """Text that is encrypted in the database and hidden in memory. The model needs a ``uid``. The only lookup is ``isnull``."""
 
     descriptor_class = _SecretAttribute
 
@@ -73,14 +74,14 @@ class EncryptedTextField(EncryptedMixin, TextField):
         super().__init__(*args, **kwargs)
 
     def context(self, instance: Any) -> str:
-        """Return what a ciphertext of this column is bound to."""
+        """Return the context that a ciphertext in this column of the instance's row is bound to."""
         return self.context_of(instance.uid)
 
     def context_of(self, uid: uuid.UUID) -> str:
         return f"{self.model._meta.label_lower}.{self.column}:{uid}"
 
     def seal_for(self, uid: uuid.UUID, secret: Secret) -> Sealed:
-        """Return the value to give to ``QuerySet.update``, which knows no row."""
+        """Encrypt a secret for the row with this ``uid``, for ``QuerySet.update``, which has no instance."""
         return seal(secret, self.context_of(uid))
 
     def clone(self) -> Any:
@@ -109,7 +110,7 @@ class EncryptedTextField(EncryptedMixin, TextField):
         return None if value is None else Sealed(value)
 
     def value_to_string(self, obj: models.Model) -> str:
-        """Return the ciphertext for ``dumpdata``: a backup that only this site's keys can read."""
+        """Return the ciphertext for ``dumpdata``: only this site's keys decrypt such a dump."""
         return DUMP_PREFIX + base64.b64encode(self.pre_save(obj, add=False)).decode()
 
     def to_python(self, value: Any) -> Any:

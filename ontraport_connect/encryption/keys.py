@@ -1,7 +1,7 @@
-"""The encryption keys, and what they do: seal and unseal a text.
+"""Encrypts and decrypts text under the configured keys.
 
-A value is stored as ``version (1) | key id (8) | nonce (12) | AES-256-GCM ciphertext and tag``, bound to a context (its row's ``uid`` and
-column) as associated data. Keys are derived with HKDF-SHA256 (RFC 5869) from ``ONTRAPORT_ENCRYPTION_KEYS``, or from ``SECRET_KEY`` and
+A ciphertext is ``version (1 byte) | key id (8) | nonce (12) | AES-256-GCM ciphertext and tag``. The associated data is its context: the
+column and the row's ``uid``. Keys are derived with HKDF-SHA256 (RFC 5869) from ``ONTRAPORT_ENCRYPTION_KEYS``, or from ``SECRET_KEY`` and
 its fallbacks.
 """
 
@@ -30,7 +30,7 @@ MINIMUM_KEY_LENGTH = 32
 
 
 class Sealed(bytes):
-    """A ciphertext as it stands in the column."""
+    """A ciphertext, as it is stored in the column."""
 
     def __repr__(self) -> str:
         return f"<sealed, {len(self)} bytes>"
@@ -53,7 +53,7 @@ def _derive(key: str | bytes) -> tuple[bytes, AESGCM]:
 
 
 def encryption_keys() -> Sequence[str | bytes]:
-    """Return the configured keys, newest first: the first encrypts, all decrypt. What is no key at all is left out."""
+    """Return the configured keys, newest first: the first encrypts, all decrypt. Values that are neither str nor bytes are left out."""
     keys: Sequence[Any] = conf.ONTRAPORT_ENCRYPTION_KEYS or [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     return [key for key in keys if isinstance(key, (str, bytes))]
 
@@ -77,7 +77,7 @@ def _is_fit(key: object) -> bool:
 
 
 def seal(secret: Secret, context: str) -> Sealed:
-    """Encrypt a secret under the newest key, bound to ``context``. Raises ``OntraportMisconfigured`` when the key is unfit."""
+    """Encrypt a secret under the newest key, bound to ``context``. Raises ``OntraportMisconfigured`` when that key is unfit."""
     key_id, cipher = _newest_key()
     nonce = os.urandom(NONCE_LENGTH)
     return Sealed(
@@ -89,7 +89,7 @@ def seal(secret: Secret, context: str) -> Sealed:
 
 
 def unseal(sealed: bytes, context: str) -> str:
-    """Decrypt what ``seal`` made for the same ``context``. Raises ``SecretUnreadable``; never returns anything else."""
+    """Decrypt a ciphertext that ``seal`` made for the same ``context``. Raises ``SecretUnreadable`` for anything else."""
     text = _try_keys(sealed, context)
     if text is None:
         raise SecretUnreadable(
@@ -100,6 +100,7 @@ def unseal(sealed: bytes, context: str) -> str:
 
 
 def _try_keys(sealed: bytes, context: str) -> str | None:
+    """Return the text, or ``None`` when no key decrypts it. Does not raise: its frames see the keys."""
     if sealed[:1] != VERSION:
         return None
     key_id = sealed[1 : 1 + KEY_ID_LENGTH]

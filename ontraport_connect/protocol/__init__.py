@@ -1,10 +1,12 @@
 """Ontraport over HTTP: messages, transport, errors. Values in, values out; nothing here knows Django.
 
-``http`` sends, ``oauth`` speaks to the authorization server, ``mcp`` to the MCP server.
+``http`` sends requests, ``oauth`` speaks to the authorization server, ``mcp`` to the MCP server.
 """
 
+from .answer import Answer
 from .authorization_response import AuthorizationResponse
-from .http import FAILURES, Answer, Transport, is_loopback, require_secure, reveal
+from .failures import FAILURES
+from .http import Transport, reveal
 from .mcp import (
     REQUESTS_PER_CALL,
     HttpxAuthBase,
@@ -15,8 +17,10 @@ from .mcp import (
     run_mcp,
     tool_value,
 )
-from .oauth import OPERATOR_ERRORS, PRESETS, Client, Endpoints, Grant, challenge_of, new_verifier
+from .oauth import PRESETS, Client, Endpoints, challenge_of, new_verifier
+from .oauth_responses import OPERATOR_ERRORS, Grant
 from .retry_after import LONGEST_PAUSE, pause_of
+from .secure_urls import is_loopback, require_secure
 
 __all__ = [
     "FAILURES",

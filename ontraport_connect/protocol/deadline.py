@@ -13,13 +13,15 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError
 
 LONGEST_LOOKUP = 20.0
-"""Seconds beyond the connect timeout after which a connection is not used: the lookup of the name knows no timeout of ours, nor do
-several addresses of one name share one. What is sent later than that could be a refresh token whose lease has ended meanwhile.
+"""Seconds beyond the connect timeout after which a new connection is not used.
+
+The connect timeout bounds neither the lookup of the host name nor the attempts at its several addresses together. A refresh token that
+is sent later than this might be sent after its lease has ended.
 """
 
 
 class _DeadlineReader(io.RawIOBase):
-    """Turns the socket's timeout, which bounds one read, into a deadline for all reads of one response."""
+    """Turns the socket's timeout, which bounds a single read, into a deadline for all reads of one response."""
 
     def __init__(self, raw: io.RawIOBase, sock: Any) -> None:
         self._raw = raw
@@ -47,9 +49,9 @@ class _BoundedResponse(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock))
 
     def begin(self) -> None:
-        """Read status and headers; what cannot be read is refused here, as urllib3 would write it to its log.
+        """Read status and headers, and refuse malformed headers, which urllib3 would write to its log.
 
-        The reason phrase is dropped: it means nothing (RFC 9112, 4), and error reporters keep it.
+        The reason phrase is dropped: it has no meaning (RFC 9112, 4), and error reporters keep it.
         """
         super().begin()
         self.reason = ""
@@ -91,7 +93,7 @@ class BoundedAdapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
 
     def close(self) -> None:
-        """Close every connection now; urllib3 does when the pool is freed, which after an error is whenever garbage is collected."""
+        """Close every connection now. urllib3 closes them when the pool is freed, which after an error is whenever garbage is collected."""
         for key in self.poolmanager.pools.keys():  # noqa: SIM118  # it cannot be iterated
             self.poolmanager.pools[key].close()
         super().close()

@@ -8,7 +8,6 @@ import logging
 import time
 import tracemalloc
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,10 @@ import requests
 
 from ontraport_connect.encryption import Sealed, Secret, StoredSecret
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable, SecretUnreadable
+from ontraport_connect.protocol import Answer, Transport, is_loopback, require_secure
 from ontraport_connect.protocol.deadline import BoundedAdapter
-from ontraport_connect.protocol.http import MESSAGE_LIMIT, Answer, Transport, failure_code, is_loopback, require_secure
+from ontraport_connect.protocol.failures import failure_code
+from ontraport_connect.protocol.http import MESSAGE_LIMIT
 from tests.support.hostile_server import (
     HostileServer,
     KeepAlive,
@@ -37,12 +38,6 @@ TIMEOUT = (0.3, 0.4)
 LONGEST = sum(TIMEOUT) + 0.5
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[HostileServer]:
-    with hostile_server() as server:
-        yield server
 
 
 def send(url: str, **arguments: object) -> Answer:
