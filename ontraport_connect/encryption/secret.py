@@ -6,6 +6,8 @@ import hmac
 from collections.abc import Callable
 from typing import NoReturn
 
+MASK = "[secret]"
+
 
 class Secret:
     """A text that logs, tracebacks, ``repr``, ``vars`` and serializers do not show.
@@ -22,15 +24,15 @@ class Secret:
         """Return the text. Raises ``SecretUnreadable`` when a stored secret cannot be decrypted."""
         return self._read()
 
-    reveal.alters_data = True  # type: ignore[attr-defined]  # so that Django's and Jinja's templates do not call it
+    reveal.alters_data = True  # type: ignore[attr-defined]  # Django's templates and Jinja's sandbox do not call it; plain Jinja does
 
     def __repr__(self) -> str:
-        return "[secret]"
+        return MASK
 
     __str__ = __repr__
 
     def __format__(self, spec: str) -> str:
-        return format("[secret]", spec)
+        return format(MASK, spec)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):

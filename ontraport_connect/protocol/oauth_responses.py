@@ -19,7 +19,7 @@ from typing import Any
 
 from oauthlib.oauth2.rfc6749 import errors
 
-from ontraport_connect.encryption import Secret
+from ontraport_connect.encryption import Secret, is_placeholder
 from ontraport_connect.exceptions import (
     OntraportError,
     OntraportMisconfigured,
@@ -79,7 +79,7 @@ def read_grant(answer: Answer) -> Grant | None:
 
 
 def _is_token(value: object) -> bool:
-    return isinstance(value, str) and TOKEN_TEXT.fullmatch(value) is not None
+    return isinstance(value, str) and TOKEN_TEXT.fullmatch(value) is not None and not is_placeholder(value)
 
 
 def lifetime_of(expires_in: object) -> float:

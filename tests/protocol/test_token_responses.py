@@ -84,6 +84,7 @@ for name in ("access_token", "refresh_token"):
         f"{name}: a bidi mark": {**GOOD, name: "token\u202e"},
         f"{name}: a zero-width space": {**GOOD, name: "tok\u200ben"},
         f"{name}: half a surrogate": raw_member(name, '"\\ud800"'),
+        f"{name}: what is shown in place of a secret": {**GOOD, name: "[secret]"},
         f"{name}: too long": {**GOOD, name: "a" * 8193},
         f"{name}: a number": {**GOOD, name: 42},
         f"{name}: true": {**GOOD, name: True},
