@@ -95,7 +95,7 @@ class EncryptedTextField(EncryptedMixin, TextField):
     def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> str:
         """Refuse expressions that may be anything but ciphertext: they bypass ``get_db_prep_value``."""
         self._require_ciphertext(value)
-        return str(connection.ops.binary_placeholder_sql(value))
+        return "%s"
 
     def get_placeholder_sql(
         self, value: Any, compiler: Any, connection: BaseDatabaseWrapper
