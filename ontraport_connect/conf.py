@@ -86,6 +86,17 @@ class OntraportSettings:
         return cast("tuple[float, float]", getattr(settings, "ONTRAPORT_TIMEOUT", (3.05, 10)))
 
     @property
+    def ONTRAPORT_CA_BUNDLE(self) -> str | None:
+        """The path of a PEM file with the CAs that are trusted; ``None``: the public ones."""
+        bundle = getattr(settings, "ONTRAPORT_CA_BUNDLE", None)
+        return str(bundle) if bundle else None
+
+    @property
+    def ONTRAPORT_PROXY(self) -> str | None:
+        """The URL of the proxy that Ontraport is called through, if there is one."""
+        return cast("str | None", getattr(settings, "ONTRAPORT_PROXY", None)) or None
+
+    @property
     def ONTRAPORT_RATE_LIMIT(self) -> tuple[int, float]:
         """``(calls, seconds)``: so many calls to one Ontraport account, REST and MCP together, in so many seconds."""
         return cast("tuple[int, float]", getattr(settings, "ONTRAPORT_RATE_LIMIT", (180, 60)))

@@ -6,7 +6,6 @@ import http.client
 import zlib
 from collections.abc import Iterator, Sequence
 
-import requests
 import urllib3
 
 from ontraport_connect.exceptions import OntraportUnavailable
@@ -20,10 +19,19 @@ FAILURES = {
     "nonsense": "Ontraport's answer could not be understood.",
 }
 
+
+class NotConnected(Exception):
+    """No connection was made; nothing was sent."""
+
+
+class NotTrusted(Exception):
+    """The TLS handshake failed; nothing was sent."""
+
+
 KINDS: Sequence[tuple[str, tuple[type[BaseException], ...]]] = (
-    ("tls", (requests.exceptions.SSLError, urllib3.exceptions.SSLError)),
-    ("connection", (urllib3.exceptions.NewConnectionError,)),
-    ("timeout", (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)),
+    ("tls", (NotTrusted,)),
+    ("connection", (NotConnected, urllib3.exceptions.NewConnectionError)),
+    ("timeout", (urllib3.exceptions.TimeoutError, TimeoutError)),
     ("cut", (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionError)),
     ("nonsense", (http.client.HTTPException, zlib.error, ValueError)),
     ("cut", (urllib3.exceptions.HTTPError, OSError)),
@@ -43,7 +51,7 @@ def failure_code(error: BaseException) -> str:
 
 
 def _layers(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and the errors inside it: requests wraps what urllib3 wrapped."""
+    """Yield an error and the errors inside it: urllib3 wraps what http.client raised."""
     yield error
     for inner in (*error.args, getattr(error, "reason", None)):
         if isinstance(inner, BaseException) and inner is not error:

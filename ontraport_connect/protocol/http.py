@@ -16,14 +16,16 @@ from urllib.parse import urlencode
 import requests
 from billiard.exceptions import SoftTimeLimitExceeded
 from requests.structures import CaseInsensitiveDict
+from urllib3 import HTTPResponse
 
 from ontraport_connect import __version__
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError
 
 from .answer import Answer
-from .deadline import BoundedAdapter
+from .connections import Connections, shared_connections
 from .failures import failure_code, unavailable
+from .route import DIRECT, Route
 from .secure_urls import require_secure
 
 USER_AGENT = f"django-ontraport-connect/{__version__}"
@@ -32,17 +34,23 @@ CHUNK = 16 * 1024
 
 
 class Transport:
-    """Sends requests over kept-alive connections, for one batch or one call. Threads may share it."""
+    """Sends requests over kept-alive connections. Threads may share it.
 
-    def __init__(self, *, timeout: tuple[float, float], pool_size: int = 1) -> None:
+    ``timeout`` is in seconds: to connect, and to the last byte of the answer. Connections of its own are closed when it is left; those
+    of the process (see ``shared_transport``) stay open for the next.
+    """
+
+    def __init__(self, *, timeout: tuple[float, float], connections: Connections | None = None) -> None:
         self._timeout = timeout
-        self._adapter = BoundedAdapter(pool_size)
+        self._connections = Connections() if connections is None else connections
+        self._is_own = connections is None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._adapter.close()
+        if self._is_own:
+            self._connections.close()
 
     def send(
         self,
@@ -92,12 +100,7 @@ class Transport:
                     **{name: reveal(value) for name, value in headers.items()},
                 },
             ).prepare()
-            response = self._adapter.send(request, stream=True, timeout=self._timeout, verify=True, proxies={})
-            try:
-                body = read_bounded(response, limit)
-            except BaseException:
-                response.close()
-                raise
+            response, body = self._exchange(request, limit)
         except OntraportError as error:
             return error.with_traceback(None)
         except SoftTimeLimitExceeded as error:
@@ -108,7 +111,38 @@ class Transport:
             return without_frames(error)
         if body is None:
             return unavailable("too_large")
-        return Answer(status=response.status_code, headers=CaseInsensitiveDict(response.headers), body=body)
+        return Answer(status=response.status, headers=CaseInsensitiveDict(response.headers), body=body)
+
+    def _exchange(self, request: requests.PreparedRequest, limit: int) -> tuple[HTTPResponse, bytes | None]:
+        """Send the request and read the answer. The connection is closed whatever is raised, and when the body is too long."""
+        method, url = str(request.method), str(request.url)
+        connect_timeout, read_timeout = self._timeout
+        connection = self._connections.take(method, url, connect_timeout)
+        response = None
+        try:
+            connection.request(
+                method,
+                request.path_url,
+                body=request.body,
+                headers=request.headers,
+                preload_content=False,
+                decode_content=False,
+            )
+            connection.timeout = read_timeout
+            response = connection.getresponse()
+            body = read_bounded(response, limit)
+        except BaseException:
+            if response is not None:
+                response.close()
+            connection.close()
+            raise
+        self._connections.give_back(connection, response)
+        return response, body
+
+
+def shared_transport(*, timeout: tuple[float, float], route: Route = DIRECT) -> Transport:
+    """Return a transport over the connections of this process, which stay open when it is left. ``timeout`` as in ``Transport``."""
+    return Transport(timeout=timeout, connections=shared_connections(route))
 
 
 def without_frames(error: BaseException) -> BaseException:
@@ -121,15 +155,13 @@ def reveal(value: str | Secret) -> str:
     return value.reveal() if isinstance(value, Secret) else value
 
 
-def read_bounded(response: requests.Response, limit: int) -> bytes | None:
-    """Return the body, or ``None`` (and close the connection) when it has more than ``limit`` bytes, as sent or decompressed."""
+def read_bounded(response: HTTPResponse, limit: int) -> bytes | None:
+    """Return the body, or ``None`` when it has more than ``limit`` bytes, as sent or decompressed."""
     body = bytearray()
-    while chunk := response.raw.read(CHUNK, decode_content=False):
+    while chunk := response.read(CHUNK, decode_content=False):
         body += chunk
         if len(body) > limit:
-            response.close()
             return None
-    response.raw.release_conn()
     return _decompressed(bytes(body), response.headers.get("Content-Encoding", "identity").lower(), limit)
 
 

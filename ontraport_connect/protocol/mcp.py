@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -14,7 +15,9 @@ from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured,
 from .failures import unavailable
 from .http import USER_AGENT
 from .retry_after import pause_of
+from .route import DIRECT, Proxy, Route
 from .secure_urls import require_secure
+from .tls import tls_context
 
 try:
     import anyio
@@ -68,25 +71,43 @@ def _sdk(module: str) -> Any:
 
 @dataclass(kw_only=True, slots=True)
 class Exchange:
-    """The last HTTP response of a call. The SDK's exceptions do not tell its status."""
+    """How a call reaches the server, and its last HTTP response. The SDK's exceptions do not tell its status."""
 
+    way: Mapping[str, Any] = field(repr=False)
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     failure: OntraportError | None = None
 
 
-async def run_mcp(url: str, auth: Any, deadlines: tuple[float, float], use: Callable[[Any], Awaitable[T]]) -> T:
+async def run_mcp(
+    url: str,
+    auth: Any,
+    deadlines: tuple[float, float],
+    use: Callable[[Any], Awaitable[T]],
+    route: Route = DIRECT,
+) -> T:
     """Connect, let ``use`` call the server, and close, all within the sum of ``deadlines`` (to connect, to answer), in seconds.
 
     Raises ``OntraportUnavailable``, ``OntraportRejected``, ``OntraportMisconfigured``, and what ``auth`` raises.
     """
     require_mcp()
     require_secure(url)
-    exchange = Exchange()
+    exchange = Exchange(way=_way(url, route))
     outcome = await _attempt(url, auth, deadlines, use, exchange)
     if isinstance(outcome, OntraportError):
         raise outcome
     return outcome
+
+
+def _way(url: str, route: Route) -> dict[str, Any]:
+    """Return the options of an HTTP transport for a route. Raises ``OntraportMisconfigured``."""
+    context = tls_context(route.ca_bundle)
+    if route.proxy is None or url.startswith("http:"):  # on a loopback host, which no proxy reaches
+        return {"verify": context}
+    proxy = Proxy.read(route.proxy)
+    own_context = context if proxy.scheme == "https" else None
+    way = httpx2.Proxy(f"{proxy.scheme}://{proxy.netloc}", ssl_context=own_context, headers=proxy.headers())
+    return {"verify": context, "proxy": way}
 
 
 async def _attempt(
@@ -123,13 +144,18 @@ def _failure(error: Exception, exchange: Exchange) -> OntraportError:
     if isinstance(error, TimeoutError) or _find(error, httpx2.TimeoutException) is not None:
         return unavailable("timeout")
     if exchange.status is None:
-        return unavailable("connection")
+        return unavailable("tls" if _is_tls(_find(error, httpx2.ConnectError)) else "connection")
     if exchange.status >= 300:
         return _refusal(exchange.status, httpx2.Headers(exchange.headers))
     rpc = _find(error, _sdk("").MCPError)
     if rpc is not None and rpc.error.code not in NO_ANSWER:
         return OntraportRejected(f"Ontraport's MCP server refused the call (code {rpc.error.code}).", code="mcp_error")
     return unavailable("nonsense")
+
+
+def _is_tls(error: BaseException | None) -> bool:
+    """Tell whether a TLS handshake failed: the HTTP client raises its own errors from those of ``ssl``."""
+    return error is not None and (isinstance(error, ssl.SSLError) or _is_tls(error.__cause__ or error.__context__))
 
 
 def _refusal(status: int, headers: Mapping[str, str]) -> OntraportError:
@@ -180,7 +206,7 @@ def _bounded_transport(exchange: Exchange) -> Any:
         async def aclose(self) -> None:
             await self._stream.aclose()
 
-    return BoundedTransport(trust_env=False, retries=0)
+    return BoundedTransport(trust_env=False, retries=0, **exchange.way)
 
 
 async def call_mcp_tool(client: Any, tool: str, arguments: Mapping[str, Any]) -> Any:

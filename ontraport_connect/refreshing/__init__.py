@@ -5,7 +5,7 @@ Also the site's standing with Ontraport (may it call the token endpoint now?) an
 
 from .batches import BATCH_SIZE, due_batches, refresh_batch
 from .circuit_breaker import RATE_LIMITED, is_site_refused, may_refresh, site_standing
-from .client_settings import endpoints, new_transport, oauth_client
+from .client_settings import endpoints, new_transport, oauth_client, route
 from .heartbeat import Pulse, pulses, record_beat, record_worker
 from .one_account import ensure_fresh, refresh
 from .outcomes import from_now, grant_columns
@@ -33,5 +33,6 @@ __all__ = [
     "refresh",
     "refresh_batch",
     "revoke_grant",
+    "route",
     "site_standing",
 ]
