@@ -10,7 +10,7 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 
-from ontraport_connect import protocol
+from ontraport_connect import protocol, refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError
@@ -46,6 +46,7 @@ def identify(access_token: Secret) -> Identity:
                 _BearerAuth(access_token),
                 conf.ONTRAPORT_TIMEOUT,
                 lambda client: protocol.call_mcp_tool(client, "get_account_info", {}),
+                refreshing.route(),
             )
         )
     except OntraportError as error:

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from ontraport_connect import refreshing, using
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
-from ontraport_connect.encryption import Secret
+from ontraport_connect.encryption import Secret, current_key_id
 from ontraport_connect.exceptions import (
     LinkingFailed,
     OntraportError,
@@ -83,6 +83,7 @@ def link_key_pair(
 def verify(app_id: Secret, api_key: Secret) -> str:
     """Return the number of the Ontraport account that the pair opens, by one cheap call. Raises ``LinkingFailed``."""
     try:
+        current_key_id()  # raises when the pair could not be encrypted
         with refreshing.new_transport() as transport:
             url = urljoin(conf.ONTRAPORT_REST_URL, CHEAP_CALL)
             answer = transport.send("GET", url, headers={"Api-Appid": app_id, "Api-Key": api_key})

@@ -1,10 +1,13 @@
 """Ontraport over HTTP: messages, transport, errors. Values in, values out; nothing here knows Django.
 
-``http`` sends, ``oauth`` speaks to the authorization server, ``mcp`` to the MCP server.
+``http`` sends requests, ``oauth`` speaks to the authorization server, ``mcp`` to the MCP server.
 """
 
+from .answer import Answer
 from .authorization_response import AuthorizationResponse
-from .http import FAILURES, Answer, Transport, is_loopback, require_secure, reveal
+from .connections import close_connections, close_idle_connections
+from .failures import FAILURES
+from .http import Transport, reveal, shared_transport
 from .mcp import (
     REQUESTS_PER_CALL,
     HttpxAuthBase,
@@ -15,8 +18,12 @@ from .mcp import (
     run_mcp,
     tool_value,
 )
-from .oauth import OPERATOR_ERRORS, PRESETS, Client, Endpoints, Grant, challenge_of, new_verifier
+from .oauth import PRESETS, Client, Endpoints, challenge_of, new_verifier
+from .oauth_responses import OPERATOR_ERRORS, Grant
 from .retry_after import LONGEST_PAUSE, pause_of
+from .route import Proxy, Route
+from .secure_urls import is_loopback, require_secure
+from .tls import tls_context
 
 __all__ = [
     "FAILURES",
@@ -30,9 +37,13 @@ __all__ = [
     "Endpoints",
     "Grant",
     "HttpxAuthBase",
+    "Proxy",
+    "Route",
     "Transport",
     "call_mcp_tool",
     "challenge_of",
+    "close_connections",
+    "close_idle_connections",
     "is_loopback",
     "is_mcp_installed",
     "list_mcp_tools",
@@ -42,5 +53,7 @@ __all__ = [
     "require_secure",
     "reveal",
     "run_mcp",
+    "shared_transport",
+    "tls_context",
     "tool_value",
 ]

@@ -1,8 +1,9 @@
-"""Ontraport's MCP server through the official SDK (extra ``mcp``): one call a connection, bounded in time and size."""
+"""Calls Ontraport's MCP server through the official SDK (extra ``mcp``): one connection per call, bounded in time and size."""
 
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -11,8 +12,12 @@ from typing import Any, TypeVar
 
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportRejected, OntraportUnavailable
 
-from .http import FAILURES, USER_AGENT, require_secure
+from .failures import unavailable
+from .http import USER_AGENT
 from .retry_after import pause_of
+from .route import DIRECT, Proxy, Route
+from .secure_urls import require_secure
+from .tls import tls_context
 
 try:
     import anyio
@@ -25,17 +30,17 @@ T = TypeVar("T")
 ANSWER_LIMIT = 16 * 1024 * 1024
 
 REQUESTS_PER_CALL = 3
-"""What one call costs of the account's requests: two to open the session, and the call."""
+"""HTTP requests of one call, for the rate limiter: two to open the session, and the call itself."""
 
 NO_ANSWER = {-32700, -32603, -32600, -32000}
-"""Codes of JSON-RPC errors that the SDK makes up when it cannot read an answer, or the server has failed."""
+"""JSON-RPC error codes that the SDK makes up when it cannot read an answer, or that say that the server failed."""
 
 MOST_PAGES = 20
-"""Pages of the list of tools that are read."""
+"""At most this many pages of the list of tools are read."""
 
 
 def _auth_classes() -> Iterator[type]:
-    """Yield the classes by which the installed ones of httpx2 (the SDK's client) and httpx know an auth."""
+    """Yield the ``Auth`` base classes of httpx2 (which the SDK uses) and httpx, where they are installed."""
     for name in ("httpx2", "httpx"):
         try:
             yield import_module(name).Auth
@@ -44,7 +49,7 @@ def _auth_classes() -> Iterator[type]:
 
 
 HttpxAuthBase: Any = type("Auth", tuple(_auth_classes()), {})
-"""The base of whatever authenticates requests of either."""
+"""The base class of an auth that both clients accept."""
 
 
 def is_mcp_installed() -> bool:
@@ -60,37 +65,55 @@ def require_mcp() -> None:
 
 
 def _sdk(module: str) -> Any:
-    """Return a module of the SDK, which takes half a second to import: a site that starts does not wait for that."""
+    """Return a module of the SDK, imported at its first use: the import takes half a second, too long for the start of a site."""
     return import_module(f"mcp{module}")
 
 
 @dataclass(kw_only=True, slots=True)
 class Exchange:
-    """What HTTP said last, for the SDK tells of errors in its own words only."""
+    """How a call reaches the server, and its last HTTP response. The SDK's exceptions do not tell its status."""
 
+    way: Mapping[str, Any] = field(repr=False)
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     failure: OntraportError | None = None
 
 
-async def run_mcp(url: str, auth: Any, deadlines: tuple[float, float], use: Callable[[Any], Awaitable[T]]) -> T:
-    """Connect, let ``use`` call the server, and close; all of it within the sum of ``deadlines`` (to connect, to answer), in seconds.
+async def run_mcp(
+    url: str,
+    auth: Any,
+    deadlines: tuple[float, float],
+    use: Callable[[Any], Awaitable[T]],
+    route: Route = DIRECT,
+) -> T:
+    """Connect, let ``use`` call the server, and close, all within the sum of ``deadlines`` (to connect, to answer), in seconds.
 
-    Raises ``OntraportUnavailable``, ``OntraportRejected`` or ``OntraportMisconfigured``, and what ``auth`` raises.
+    Raises ``OntraportUnavailable``, ``OntraportRejected``, ``OntraportMisconfigured``, and what ``auth`` raises.
     """
     require_mcp()
     require_secure(url)
-    exchange = Exchange()
+    exchange = Exchange(way=_way(url, route))
     outcome = await _attempt(url, auth, deadlines, use, exchange)
     if isinstance(outcome, OntraportError):
         raise outcome
     return outcome
 
 
+def _way(url: str, route: Route) -> dict[str, Any]:
+    """Return the options of an HTTP transport for a route. Raises ``OntraportMisconfigured``."""
+    context = tls_context(route.ca_bundle)
+    if route.proxy is None or url.startswith("http:"):  # on a loopback host, which no proxy reaches
+        return {"verify": context}
+    proxy = Proxy.read(route.proxy)
+    own_context = context if proxy.scheme == "https" else None
+    way = httpx2.Proxy(f"{proxy.scheme}://{proxy.netloc}", ssl_context=own_context, headers=proxy.headers())
+    return {"verify": context, "proxy": way}
+
+
 async def _attempt(
     url: str, auth: Any, deadlines: tuple[float, float], use: Callable[[Any], Awaitable[T]], exchange: Exchange
 ) -> T | OntraportError:
-    """Return the result or the error: plain secrets are in sight of the frames below this one."""
+    """Return the result or the error. Frames below this one see plain secrets, so that nothing may be raised through them."""
     try:
         with anyio.fail_after(sum(deadlines)):
             async with (
@@ -110,7 +133,7 @@ async def _attempt(
                 ) as client,
             ):
                 return await use(client)
-    except Exception as error:  # noqa: BLE001  # mapped by _failure, closed by default
+    except Exception as error:  # noqa: BLE001  # mapped by _failure, whatever it is
         return _failure(error, exchange)
 
 
@@ -119,15 +142,20 @@ def _failure(error: Exception, exchange: Exchange) -> OntraportError:
     if known is not None:
         return known
     if isinstance(error, TimeoutError) or _find(error, httpx2.TimeoutException) is not None:
-        return OntraportUnavailable(FAILURES["timeout"], code="timeout")
+        return unavailable("timeout")
     if exchange.status is None:
-        return OntraportUnavailable(FAILURES["connection"], code="connection")
+        return unavailable("tls" if _is_tls(_find(error, httpx2.ConnectError)) else "connection")
     if exchange.status >= 300:
         return _refusal(exchange.status, httpx2.Headers(exchange.headers))
     rpc = _find(error, _sdk("").MCPError)
     if rpc is not None and rpc.error.code not in NO_ANSWER:
         return OntraportRejected(f"Ontraport's MCP server refused the call (code {rpc.error.code}).", code="mcp_error")
-    return OntraportUnavailable(FAILURES["nonsense"], code="nonsense")
+    return unavailable("nonsense")
+
+
+def _is_tls(error: BaseException | None) -> bool:
+    """Tell whether a TLS handshake failed: the HTTP client raises its own errors from those of ``ssl``."""
+    return error is not None and (isinstance(error, ssl.SSLError) or _is_tls(error.__cause__ or error.__context__))
 
 
 def _refusal(status: int, headers: Mapping[str, str]) -> OntraportError:
@@ -140,7 +168,7 @@ def _refusal(status: int, headers: Mapping[str, str]) -> OntraportError:
 
 
 def _find(error: BaseException, kind: type[T]) -> T | None:
-    """Look for an error of a kind in a group of errors."""
+    """Return the first error of a kind in an exception or exception group, or ``None``."""
     if isinstance(error, kind):
         return error
     inner = [_find(each, kind) for each in error.exceptions] if isinstance(error, BaseExceptionGroup) else []
@@ -149,7 +177,7 @@ def _find(error: BaseException, kind: type[T]) -> T | None:
 
 def _bounded_transport(exchange: Exchange) -> Any:
     class BoundedTransport(httpx2.AsyncHTTPTransport):
-        """Refuses what is encoded or too large, and remembers the last status."""
+        """Refuses responses that are encoded or too large, and records the last status."""
 
         async def handle_async_request(self, request: Any) -> Any:
             exchange.status = None
@@ -157,7 +185,7 @@ def _bounded_transport(exchange: Exchange) -> Any:
             exchange.status, exchange.headers = response.status_code, dict(response.headers)
             if response.headers.get("Content-Encoding", "identity").lower() != "identity":
                 await response.aclose()
-                exchange.failure = OntraportUnavailable(FAILURES["nonsense"], code="nonsense")
+                exchange.failure = unavailable("nonsense")
                 raise httpx2.ReadError("encoded")
             response.stream = BoundedStream(response.stream)
             return response
@@ -171,18 +199,18 @@ def _bounded_transport(exchange: Exchange) -> Any:
             async for chunk in self._stream:
                 left -= len(chunk)
                 if left < 0:
-                    exchange.failure = OntraportUnavailable(FAILURES["too_large"], code="too_large")
+                    exchange.failure = unavailable("too_large")
                     raise httpx2.ReadError("too large")
                 yield chunk
 
         async def aclose(self) -> None:
             await self._stream.aclose()
 
-    return BoundedTransport(trust_env=False, retries=0)
+    return BoundedTransport(trust_env=False, retries=0, **exchange.way)
 
 
 async def call_mcp_tool(client: Any, tool: str, arguments: Mapping[str, Any]) -> Any:
-    """Call a tool without having its result checked against its schema, for which the SDK would fetch the list of all tools."""
+    """Call a tool. The SDK's own method would fetch the list of all tools, to check the result against its schema."""
     types = _sdk(".types")
     request = types.CallToolRequest(params=types.CallToolRequestParams(name=tool, arguments=dict(arguments)))
     return await client.session.send_request(request, types.CallToolResult)
@@ -202,7 +230,7 @@ async def list_mcp_tools(client: Any) -> Sequence[Any]:
 
 
 def tool_value(result: Any) -> Any:
-    """Return what a tool gave: its structured content, or else its text, parsed when it is JSON. Raises ``OntraportRejected``."""
+    """Return a tool's structured content, or else its text, parsed if it is JSON. Raises ``OntraportRejected`` if the tool failed."""
     text = "\n".join(part.text for part in result.content if getattr(part, "type", "") == "text")
     if result.is_error:
         error = OntraportRejected("The tool reported an error.", code="tool_error")

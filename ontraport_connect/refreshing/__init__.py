@@ -5,7 +5,7 @@ Also the site's standing with Ontraport (may it call the token endpoint now?) an
 
 from .batches import BATCH_SIZE, due_batches, refresh_batch
 from .circuit_breaker import RATE_LIMITED, is_site_refused, may_refresh, site_standing
-from .client_settings import endpoints, issuer, new_transport, oauth_client
+from .client_settings import endpoints, issuer, new_transport, oauth_client, route
 from .grants import from_now, grant_columns
 from .heartbeat import Pulse, pulses, record_beat, record_worker
 from .one_account import ensure_fresh, refresh, replace_refused
@@ -38,5 +38,6 @@ __all__ = [
     "refresh_batch",
     "replace_refused",
     "revoke_grant",
+    "route",
     "site_standing",
 ]

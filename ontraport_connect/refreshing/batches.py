@@ -117,7 +117,7 @@ class _Batch:
         """Whatever ends this, an error or a signal: what was sent is waited for and saved, what was not is given back."""
         with (
             short_lock_waits(),
-            client_settings.new_transport(pool_size=self.concurrency) as transport,
+            client_settings.new_transport() as transport,
             ThreadPoolExecutor(self.concurrency, thread_name_prefix="ontraport-refresh") as threads,
         ):
             try:

@@ -12,7 +12,7 @@ from django.utils.crypto import salted_hmac
 from ontraport_connect.conf import conf
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportMisconfigured
-from ontraport_connect.protocol import PRESETS, Client, Endpoints, Transport
+from ontraport_connect.protocol import PRESETS, Client, Endpoints, Route, Transport, shared_transport
 
 NO_CLIENT = "client_id"
 """The code of an account that cannot be refreshed since neither it nor the site names a client."""
@@ -101,8 +101,14 @@ def of_this_client() -> Q:
     return (own | documents) & Q(issuer__in=["", issuer()])
 
 
-def new_transport(pool_size: int = 1) -> Transport:
-    return Transport(timeout=conf.ONTRAPORT_TIMEOUT, pool_size=pool_size)
+def new_transport() -> Transport:
+    """Return a transport over the kept connections of this process, as the settings say."""
+    return shared_transport(timeout=conf.ONTRAPORT_TIMEOUT, route=route())
+
+
+def route() -> Route:
+    """Return how Ontraport is reached, as the settings say."""
+    return Route(ca_bundle=conf.ONTRAPORT_CA_BUNDLE, proxy=conf.ONTRAPORT_PROXY)
 
 
 def fingerprint() -> str:

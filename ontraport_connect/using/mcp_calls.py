@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync, sync_to_async
 
-from ontraport_connect import protocol
+from ontraport_connect import protocol, refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import OntraportRejected, OntraportUnavailable
 from ontraport_connect.models import Method, OntraportAccount
@@ -92,7 +92,13 @@ async def _run(account: OntraportAccount, use: Callable[[Any], Awaitable[T]]) ->
 async def _attempt(account: OntraportAccount, use: Callable[[Any], Awaitable[T]]) -> T:
     auth = HttpxAuth(account, takes_turns=False)
     try:
-        return await protocol.run_mcp(conf.ONTRAPORT_MCP_URL, auth, conf.ONTRAPORT_TIMEOUT, use)
+        return await protocol.run_mcp(
+            conf.ONTRAPORT_MCP_URL,
+            auth,
+            conf.ONTRAPORT_TIMEOUT,
+            use,
+            refreshing.route(),
+        )
     except OntraportRejected as error:
         if error.status != 401 or account.method == Method.OAUTH:
             raise

@@ -109,6 +109,30 @@ def test_an_insecure_address_is_the_operators_to_mend(maya: Any, caplog: pytest.
     assert [record.levelname for record in caplog.records] == ["CRITICAL"]
 
 
+@pytest.mark.parametrize("keys", [["short"], [None], 7, "a-key-of-32-characters-or-more-that-is-no-list"])
+def test_with_an_unfit_encryption_key_nothing_is_asked_stored_or_a_server_error(
+    client: Client, maya: Any, sandbox: Sandbox, keys: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.force_login(maya)
+    account = linked_account(maya, sandbox)
+    caplog.clear()
+    name = "ontraport_connect:"
+    with Answering(lambda asked: Reply()) as server, override_settings(ONTRAPORT_ENCRYPTION_KEYS=keys):
+        with override_settings(ONTRAPORT_REST_URL=f"{server.url}/1/"):
+            page = client.post(reverse(f"{name}connect_key"), {"app_id": APP_ID, "api_key": API_KEY})
+        assert server.asked == []
+        assert page.status_code == 422
+        assert "not set up correctly" in page.content.decode()
+        assert "CRITICAL" in [record.levelname for record in caplog.records]
+        assert OntraportAccount.objects.get() == account
+        assert client.get(reverse(f"{name}accounts")).status_code == 200
+        assert client.post(reverse(f"{name}connect"))["Location"] == reverse(f"{name}problem", args=["misconfigured"])
+        again = client.post(reverse(f"{name}reconnect", args=[account.uid]))
+        assert again["Location"] == reverse(f"{name}problem", args=["misconfigured"])
+        assert client.post(reverse(f"{name}disconnect", args=[account.uid])).status_code == 302
+        assert not OntraportAccount.objects.exists()
+
+
 def test_the_page_says_what_is_wrong_and_never_shows_the_key(client: Client, maya: Any) -> None:
     client.force_login(maya)
     pasted = {"app_id": APP_ID, "api_key": "not-this-one", "label": "Shop"}

@@ -4,11 +4,11 @@ from . import encryption, linking, models, pages, protocol, refreshing, using
 from .bug import Bug
 
 BUGS: list[Bug] = [
+    *refreshing.BUGS,
+    *pages.BUGS,
     *protocol.BUGS,
     *encryption.BUGS,
-    *linking.BUGS,
-    *refreshing.BUGS,
     *using.BUGS,
     *models.BUGS,
-    *pages.BUGS,
+    *linking.BUGS,
 ]

@@ -27,7 +27,7 @@ BUGS = [
     Bug(
         "a short key encrypts",
         "encryption/keys",
-        "if conf.ONTRAPORT_ENCRYPTION_KEYS and not _is_fit(conf.ONTRAPORT_ENCRYPTION_KEYS[0]):",
+        "if not _is_first_key_fit():",
         "if False:",
         "encryption/test_fields.py::test_an_unfit_key_encrypts_nothing_and_no_frame_of_the_error_shows_it_or_the_secret",
     ),
@@ -41,14 +41,14 @@ BUGS = [
     Bug(
         "plain text goes into the column",
         "encryption/fields",
-        "        if not isinstance(value, Sealed):\n            raise TypeError(",
-        "        if False:\n            raise TypeError(",
-        "encryption/test_fields.py::test_update_writes_no_plain_text",
+        "        if not isinstance(value, Sealed):\n",
+        "        if False:\n",
+        "encryption/test_writes.py::test_update_writes_no_plain_text",
     ),
     Bug(
         "a secret shows itself",
         "encryption/secret",
-        '    def __repr__(self) -> str:\n        return "[secret]"',
+        "    def __repr__(self) -> str:\n        return MASK",
         "    def __repr__(self) -> str:\n        return self.reveal()",
         "encryption/test_secret.py::test_it_shows_nothing",
     ),
@@ -58,5 +58,19 @@ BUGS = [
         "    reveal.alters_data = True",
         "    reveal.alters_data = False",
         "encryption/test_secret.py::test_it_shows_nothing",
+    ),
+    Bug(
+        "an expression brings plain text into the column",
+        "encryption/fields",
+        '        if hasattr(value, "as_sql") and not self._is_ciphertext(value):\n',
+        "        if False:\n",
+        "encryption/test_writes.py::test_update_writes_no_expression_that_is_no_ciphertext",
+    ),
+    Bug(
+        "what stands in place of a secret becomes the secret",
+        "encryption/keys",
+        "    if is_placeholder(secret",
+        "    if False and is_placeholder(secret",
+        "encryption/test_writes.py::test_what_is_shown_in_place_of_a_secret_never_becomes_one",
     ),
 ]

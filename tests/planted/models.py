@@ -15,6 +15,6 @@ BUGS = [
         "models/account",
         "        if refused := {*fields} & {*SECRET_FIELDS}:\n",
         "        if refused := {*fields} & set():\n",
-        "encryption/test_fields.py::test_bulk_update_keeps_what_stands_and_refuses_plain_text",
+        "encryption/test_writes.py::test_bulk_update_keeps_what_stands_and_refuses_plain_text",
     ),
 ]

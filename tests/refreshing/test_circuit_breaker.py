@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable, ReconnectRequired
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportService
-from ontraport_connect.protocol.oauth import PRESETS
+from ontraport_connect.protocol import PRESETS
 from ontraport_connect.refreshing import batches, circuit_breaker, client_settings, one_account
 from tests.support.accounts import linked, read, token_of
 from tests.support.strict_server import StrictServer

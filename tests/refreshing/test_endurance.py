@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from ontraport_connect import tasks
 from ontraport_connect.models import OntraportAccount, refresh_delay
-from ontraport_connect.protocol.oauth import LONGEST_LIFETIME
+from ontraport_connect.protocol.oauth_responses import LONGEST_LIFETIME
 from ontraport_connect.refreshing import one_account
 from ontraport_connect.refreshing.grants import EARLIEST
 from ontraport_connect.schedule import INTERVAL

@@ -15,7 +15,7 @@ from django.utils import timezone
 from ontraport_connect.encryption.secret import Secret
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable, ReconnectRequired
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportRevocation, Status
-from ontraport_connect.protocol.oauth import Grant
+from ontraport_connect.protocol import Grant
 from ontraport_connect.refreshing import circuit_breaker, leases, one_account, outcomes
 from ontraport_connect.refreshing.leases import Lease
 from ontraport_connect.signals import account_needs_reconnect, account_recovered, account_refreshed

@@ -23,7 +23,7 @@ from django.db import connection, connections  # noqa: E402 - Django must be set
 
 from ontraport_connect.exceptions import OntraportError  # noqa: E402
 from ontraport_connect.models import OntraportAccount  # noqa: E402
-from ontraport_connect.protocol.oauth import Client, Grant  # noqa: E402
+from ontraport_connect.protocol import Client, Grant  # noqa: E402
 from ontraport_connect.refreshing import batches, one_account  # noqa: E402
 
 

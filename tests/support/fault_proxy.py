@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from ontraport_connect.protocol import close_connections
 from tests.support.servers import HOST, wait_until
 
 CHUNK = 65536
@@ -160,8 +161,13 @@ class FaultProxy:
         self._faults = deque(faults)
 
     def settle(self) -> None:
-        """Wait until every connection has ended, those too that one side has given up."""
-        wait_until(lambda: not self._serving, "the connections to end")
+        """Wait until every connection has ended, those too that one side has given up or keeps for later."""
+
+        def has_ended() -> bool:
+            close_connections()
+            return not self._serving
+
+        wait_until(has_ended, "the connections to end")
 
     def hang_up(self) -> None:
         """Close the connections that are kept alive."""

@@ -95,6 +95,7 @@ class HostileServer:
         self.connections = 0
         self.closing = threading.Event()
         self._context = context
+        self._open: set[socket.socket] = set()
         self._listener = socket.create_server((HOST, 0), backlog=100)
         self.port: int = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -120,6 +121,8 @@ class HostileServer:
             plain.settimeout(20)
             connection = self._context.wrap_socket(plain, server_side=True) if self._context else plain
             stack.enter_context(connection)
+            self._open.add(connection)
+            stack.callback(self._open.discard, connection)
             while request := read_request(connection):
                 self.requests.append(request)
                 self.behaviour(self, connection)
@@ -131,6 +134,9 @@ class HostileServer:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for connection in list(self._open):  # those that clients keep for a next request
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(5)
 

@@ -13,8 +13,8 @@ from django.urls import reverse
 
 from ontraport_connect.encryption.secret import Secret
 from ontraport_connect.exceptions import OntraportError
+from ontraport_connect.protocol import Client, Endpoints
 from ontraport_connect.protocol.http import Transport
-from ontraport_connect.protocol.oauth import Client, Endpoints
 from tests.benchmarks.clients.attempt import TIMEOUT, main
 from tests.benchmarks.hostile_answers import CLIENT_ID, CLIENT_SECRET, CODE, REDIRECT_URI, SCOPE, VERIFIER
 

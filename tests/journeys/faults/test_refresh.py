@@ -81,6 +81,7 @@ def test_a_refresh_whose_line_is_reset_anywhere(
 ) -> None:
     """A lost response is the window that cannot be closed. Nothing is sent again."""
     account = linked_account(maya, sandbox)
+    proxy.meet()
     one_account.refresh(account)
     length = len(proxy.passages[-1].answered if in_answer else proxy.passages[-1].sent)
     for after in range(0, length, length // OFFSETS):
@@ -105,7 +106,7 @@ def test_a_failure_leaves_no_other_connection_open(proxy: FaultProxy) -> None:
     """The connections close without waiting for garbage collection: tracebacks of the HTTP stack hold its pools."""
     gc.disable()
     try:
-        with client_settings.new_transport(pool_size=2) as transport, ThreadPoolExecutor(2) as threads:
+        with client_settings.new_transport() as transport, ThreadPoolExecutor(2) as threads:
             proxy.meet(Fault(kind=Kind.LATENCY, in_answer=True, seconds=1), Fault(kind=Kind.RESET, in_answer=True))
             first = threads.submit(transport.send, "GET", f"{proxy.url}/oauth/token")
             second = threads.submit(transport.send, "GET", f"{proxy.url}/oauth/token")
