@@ -84,7 +84,7 @@ def test_to_who_is_signed_out_it_offers_to_connect(rf: RequestFactory) -> None:
 
 def test_who_may_not_link_for_their_tenant_reads_whom_to_ask(request_of_maya: HttpRequest) -> None:
     request_of_maya.META["HTTP_X_TENANT"] = "north"
-    with override_settings(ONTRAPORT_TENANT="tests.pages.test_views.tenant_of_request"):
+    with override_settings(ONTRAPORT_TENANT="tests.support.pages.tenant_of_request"):
         html = button(request_of_maya)
     assert "Ask somebody who administers your workspace." in html
     assert "<form" not in html
