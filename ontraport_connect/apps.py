@@ -10,4 +10,4 @@ class OntraportConnectConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks, refreshing  # noqa: F401, PLC0415  # they register themselves, once the models are there
+        from . import checks, refreshing  # noqa: F401, PLC0415  # they register themselves, which needs the models

@@ -1,4 +1,4 @@
-"""``request.ontraport``: the links of whoever makes the request, looked up when first asked for, and not before."""
+"""``request.ontraport``: the links of the person making the request, looked up on first use."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from .models import OntraportAccount
 
 
 class RequestAccounts:
-    """The Ontraport accounts of one request; truthy when there is a connected one."""
+    """The Ontraport accounts of one request. Truthy if one of them is connected."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
 
     @cached_property
     def accounts(self) -> Sequence[OntraportAccount]:
-        """All accounts of this owner, the default one first."""
+        """All accounts of this owner, the default first."""
         return list(OntraportAccount.objects.for_request(self._request).select_related("user"))
 
     @property
     def account(self) -> OntraportAccount | None:
-        """The default account, else the first that is connected, else the first; ``None`` where nothing was ever linked."""
+        """The default account, else the first connected one, else the first; ``None`` if there is none."""
         default = [account for account in self.accounts if account.is_default]
         connected = [account for account in self.accounts if account.is_connected]
         return next(iter([*default, *connected, *self.accounts]), None)
 
     def get(self, uid: UUID | str) -> OntraportAccount | None:
-        """Return the account with this handle if this owner has it."""
+        """Return the account with this ``uid``, or ``None`` if this owner has no such account."""
         return next((account for account in self.accounts if str(account.uid) == str(uid)), None)
 
     async def aload(self) -> RequestAccounts:
-        """Look the accounts up in an async view; the other members need no waiting afterwards."""
+        """Load the accounts in an async view. The other members can then be used without ``await``."""
         await sync_to_async(lambda: self.accounts)()
         return self
 
@@ -48,7 +48,7 @@ class RequestAccounts:
 
 
 class OntraportMiddleware:
-    """Gives each request its ``ontraport``, and sends a person whose link has ended during a view to where it is mended."""
+    """Sets ``request.ontraport``, and answers ``ReconnectRequired`` with a redirect to reconnect."""
 
     sync_capable = True
     async_capable = True
@@ -63,7 +63,7 @@ class OntraportMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> Any:
-        """Answer a ``ReconnectRequired`` that a view let through, where the account is one that this person could reconnect."""
+        """Answer a ``ReconnectRequired`` that a view raised, if the account is one this person may see."""
         if not isinstance(exception, ReconnectRequired):
             return None
         accounts = RequestAccounts(request)

@@ -1,4 +1,4 @@
-"""What customers meet: the views, what they show, and where they lead."""
+"""The pages for customers: views, forms, wording, and the addresses they use."""
 
 from .addresses import uuid_or_none
 from .responses import not_signed_in, not_usable, unavailable

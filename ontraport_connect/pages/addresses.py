@@ -1,4 +1,4 @@
-"""Addresses: ours as Ontraport must know them, and those that a request asks to come back to."""
+"""The site's own addresses as Ontraport knows them, and validation of the ``next`` paths that requests bring."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from ontraport_connect.conf import conf
 from ontraport_connect.protocol import is_loopback
 
 LONGEST_PATH = 2000
+"""Characters of a ``next``."""
 
 
 def redirect_uri(request: HttpRequest) -> str:
-    """Return the callback's absolute URL: the configured one, or else built from the request."""
+    """Return the callback's absolute URL: ``ONTRAPORT_REDIRECT_URI``, or one built from the request."""
     return conf.ONTRAPORT_REDIRECT_URI or request.build_absolute_uri(reverse("ontraport_connect:callback"))
 
 
@@ -44,11 +45,12 @@ def client_metadata(request: HttpRequest) -> dict[str, Any]:
 
 
 def after_link_url() -> str:
+    """Return where a finished link lands when no ``next`` was given."""
     return resolve_url(conf.ONTRAPORT_AFTER_LINK_URL or "ontraport_connect:accounts")
 
 
 def local_path(target: str) -> str:
-    """Return ``target`` if it is a path on this site, else an empty string. Nothing that names a host is one."""
+    """Return ``target`` if it is a path on this site, else an empty string. A URL with a host is refused, even our own."""
     if not target.startswith("/") or target.startswith("//") or "\\" in target:
         return ""
     if len(target) > LONGEST_PATH or not target.isprintable():
@@ -57,6 +59,7 @@ def local_path(target: str) -> str:
 
 
 def uuid_or_none(text: str) -> UUID | None:
+    """Parse a UUID; return None when ``text`` is not one."""
     try:
         return UUID(text)
     except ValueError:

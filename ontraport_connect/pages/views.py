@@ -1,4 +1,4 @@
-"""The pages: they translate between HTTP and the flows of ``linking``, and decide nothing else."""
+"""The views. They translate between HTTP and the flows in ``linking``, and make no other decisions."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from .forms import KeyForm, RenameForm
 View = Callable[..., HttpResponse]
 
 LONGEST_HISTORY = 10
-"""Events of an account that its owner is shown."""
+"""Number of events shown per account."""
 
 
 def private(view: View) -> View:
-    """Make a view's page one that is never cached and never framed.
+    """Forbid caching and framing of a view's page, and keep its address from other sites.
 
-    Its address goes to no other site, and still to our own, since Django's CSRF protection asks for it.
+    The referrer is kept within this site, because Django's CSRF protection checks it.
     """
 
     @wraps(view)
@@ -52,7 +52,7 @@ def private(view: View) -> View:
 
 
 def page(view: View) -> View:
-    """Make a view a private page for people who are signed in."""
+    """Make a view a private page that requires an active, signed-in user."""
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -66,7 +66,7 @@ def page(view: View) -> View:
 @page
 @require_safe
 def accounts(request: HttpRequest) -> HttpResponse:
-    """List the links of this owner, each with the latest of its history."""
+    """List this owner's links, each with its latest events."""
     history = Prefetch("events", OntraportEvent.objects.order_by("-at", "-pk")[:LONGEST_HISTORY], to_attr="history")
     rows = list(OntraportAccount.objects.for_request(request).prefetch_related(history))
     context = {"accounts": rows, "is_refused": refreshing.is_site_refused(), "may": tenancy.permissions(request)}
@@ -76,7 +76,7 @@ def accounts(request: HttpRequest) -> HttpResponse:
 @page
 @require_http_methods(["GET", "HEAD", "POST"])
 def connect(request: HttpRequest) -> HttpResponse:
-    """Explain what will be asked (GET), and send the browser to Ontraport (POST)."""
+    """Explain what the site will ask for (GET), or send the browser to Ontraport (POST)."""
     if request.method == "POST":
         return _begin(request, None)
     uid = addresses.uuid_or_none(request.GET.get("account", ""))
@@ -95,7 +95,7 @@ def connect(request: HttpRequest) -> HttpResponse:
 @page
 @require_POST
 def reconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
-    """Send the browser to Ontraport for a new grant to an account that is linked already, or to the form for a new key."""
+    """Send the browser to Ontraport for a new grant of an existing link, or to the form for a new key pair."""
     account = get_object_or_404(OntraportAccount.objects.for_request(request), uid=uid)
     if account.method == Method.API_KEY:
         back = addresses.local_path(request.POST.get("next", ""))
@@ -117,18 +117,18 @@ def _begin(request: HttpRequest, account: OntraportAccount | None) -> HttpRespon
         )
     except OntraportMisconfigured as error:
         return problems.report(request, error)
-    return _unreferred(HttpResponseRedirect(url))
+    return _without_referrer(HttpResponseRedirect(url))
 
 
 @private
 @transaction.non_atomic_requests
 @require_GET
 def callback(request: HttpRequest) -> HttpResponse:
-    """Take Ontraport's answer, finish the attempt, and leave for an address that shows nothing of it."""
+    """Complete the attempt with Ontraport's authorization response, and redirect to an address without its parameters."""
     if _cookie_was_held_back(request):
-        return _unreferred(render(request, "ontraport_connect/return.html", {"query": request.GET.urlencode()}))
+        return _without_referrer(render(request, "ontraport_connect/return.html", {"query": request.GET.urlencode()}))
     if not request.user.is_authenticated or not request.user.is_active:
-        return _unreferred(HttpResponseRedirect(problems.url("signed_out")))
+        return _without_referrer(HttpResponseRedirect(problems.url("signed_out")))
     attempt = linking.find_attempt(request.session, request.GET.get("state", ""))
     try:
         owner = tenancy.owner_of(request)
@@ -143,13 +143,16 @@ def callback(request: HttpRequest) -> HttpResponse:
     except OntraportMisconfigured as error:
         response = problems.report(request, error)
     else:
-        _say(request, _("%(account)s is connected."), account)
+        _success_message(request, _("%(account)s is connected."), account)
         response = HttpResponseRedirect(attempt.next or addresses.after_link_url())
-    return _unreferred(response)
+    return _without_referrer(response)
 
 
 def _cookie_was_held_back(request: HttpRequest) -> bool:
-    """Tell whether ``SESSION_COOKIE_SAMESITE = "Strict"`` kept the session from coming along: a step on our own site brings it."""
+    """Tell whether ``SESSION_COOKIE_SAMESITE = "Strict"`` withheld the session cookie on the way from Ontraport.
+
+    The browser sends the cookie again after one navigation within this site.
+    """
     return (
         settings.SESSION_COOKIE_SAMESITE == "Strict"
         and settings.SESSION_COOKIE_NAME not in request.COOKIES
@@ -157,20 +160,20 @@ def _cookie_was_held_back(request: HttpRequest) -> bool:
     )
 
 
-def _unreferred(response: HttpResponse) -> HttpResponse:
-    """Keep the address of this response, which may hold a code, from whoever is visited next."""
+def _without_referrer(response: HttpResponse) -> HttpResponse:
+    """Send no referrer from this response: the request's address may hold an authorization code."""
     response["Referrer-Policy"] = "no-referrer"
     return response
 
 
-def _say(request: HttpRequest, words: str, account: object) -> None:
+def _success_message(request: HttpRequest, words: str, account: object) -> None:
     messages.success(request, words % {"account": account}, fail_silently=True)
 
 
 @private
 @require_safe
 def problem(request: HttpRequest, code: str) -> HttpResponse:
-    """Say what became of an attempt that failed, and offer the next step. It knows nothing but what this session was told."""
+    """Explain a failed attempt and offer the next step, from what this session has stored about it."""
     return problems.show(request, code)
 
 
@@ -179,7 +182,7 @@ def problem(request: HttpRequest, code: str) -> HttpResponse:
 @transaction.non_atomic_requests
 @require_http_methods(["GET", "HEAD", "POST"])
 def connect_key(request: HttpRequest) -> HttpResponse:
-    """Link an Ontraport account with an App ID and API key, tried with one live call before anything is stored."""
+    """Link an Ontraport account with an App ID and API key. One live call verifies them before anything is stored."""
     tenancy.require(request, "link")
     uid = addresses.uuid_or_none(request.GET.get("account", ""))
     own = OntraportAccount.objects.for_request(request).filter(method=Method.API_KEY)
@@ -192,7 +195,7 @@ def connect_key(request: HttpRequest) -> HttpResponse:
         except LinkingFailed as error:
             form.add_error(None, error.message)
         else:
-            _say(request, _("%(account)s is connected."), linked)
+            _success_message(request, _("%(account)s is connected."), linked)
             return HttpResponseRedirect(back or addresses.after_link_url())
     context = {"form": form, "account": account, "next": back}
     return render(request, "ontraport_connect/connect_key.html", context, status=422 if form.errors else 200)
@@ -201,13 +204,13 @@ def connect_key(request: HttpRequest) -> HttpResponse:
 @page
 @require_POST
 def rename(request: HttpRequest, uid: UUID) -> HttpResponse:
-    """Call an account something else."""
+    """Change the label of an account."""
     account = get_object_or_404(OntraportAccount.objects.for_request(request), uid=uid)
     tenancy.require(request, "link")
     form = RenameForm(request.POST)
     if form.is_valid():
         editing.rename(account, form.cleaned_data["label"])
-        _say(request, _("This connection is called %(account)s now."), account)
+        _success_message(request, _("This connection is called %(account)s now."), account)
     else:
         messages.error(request, " ".join(map(str, form.errors["label"])), fail_silently=True)
     return HttpResponseRedirect(reverse("ontraport_connect:accounts"))
@@ -216,24 +219,24 @@ def rename(request: HttpRequest, uid: UUID) -> HttpResponse:
 @page
 @require_POST
 def make_default(request: HttpRequest, uid: UUID) -> HttpResponse:
-    """Use an account wherever a page does not ask for another."""
+    """Make an account the default: the one used where a page names no other."""
     account = get_object_or_404(OntraportAccount.objects.for_request(request), uid=uid)
     tenancy.require(request, "link")
     editing.make_default(tenancy.owner_of(request), account)
-    _say(request, _("%(account)s is the default now."), account)
+    _success_message(request, _("%(account)s is the default now."), account)
     return HttpResponseRedirect(reverse("ontraport_connect:accounts"))
 
 
 @page
 @require_POST
 def disconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
-    """Let an account go; pressed twice, the second time changes nothing."""
+    """Disconnect an account. A second press of the button changes nothing and is not an error."""
     account = OntraportAccount.objects.for_request(request).filter(uid=uid).first()
     if account is not None:
         tenancy.require(request, "disconnect")
         name = str(account)
         linking.unlink(account)
-        _say(request, _("%(account)s is disconnected. This site can no longer use it."), name)
+        _success_message(request, _("%(account)s is disconnected. This site can no longer use it."), name)
     elif not editing.was_disconnected(tenancy.owner_of(request), uid):
         raise Http404
     return HttpResponseRedirect(
@@ -243,5 +246,5 @@ def disconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
 
 @require_safe
 def client_metadata(request: HttpRequest) -> HttpResponse:
-    """Serve this site's client metadata document, whose URL is its client id where it has no other."""
+    """Serve the client metadata document. Its URL is the client id of a site without ``ONTRAPORT_CLIENT_ID``."""
     return JsonResponse(addresses.client_metadata(request), headers={"Cache-Control": "public, max-age=300"})

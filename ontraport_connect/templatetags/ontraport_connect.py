@@ -1,4 +1,4 @@
-"""``{% load ontraport_connect %}{% connect_ontraport %}``: the button, by the state of the link."""
+"""``{% load ontraport_connect %}{% connect_ontraport %}``: the connect button, rendered by the state of the link."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def connect_ontraport(
     context: RequestContext,
     *,
     text: str = "",
-    next: str = "",  # noqa: A002  # what it is called everywhere in Django
+    next: str = "",  # noqa: A002  # Django's usual name for it
     size: str = "medium",
     theme: str = "auto",
 ) -> dict[str, Any]:
-    """Render "Connect Ontraport", "Connected as …" with a way to manage it, or "Reconnect Ontraport".
+    """Render "Connect Ontraport", "Connected as …" with a link to manage it, or "Reconnect Ontraport".
 
-    ``text`` replaces the words of the connect button; ``next`` is the path to come back to (this page if not given); ``size`` is
-    ``small``, ``medium`` or ``large``; ``theme`` is ``light``, ``dark``, or ``auto``: as the page around it. It needs ``request`` in the
-    context and the middleware.
+    ``text`` replaces the words of the connect button. ``next`` is the path to come back to (default: this page). ``size`` is
+    ``small``, ``medium`` or ``large``. ``theme`` is ``light``, ``dark``, or ``auto`` (follow the page). Needs ``request`` in the
+    context, and the middleware.
     """
     request = context.get("request")
     accounts = getattr(request, "ontraport", None)
@@ -56,15 +56,17 @@ def connect_ontraport(
 
 @register.filter
 def ontraport_state(account: OntraportAccount) -> pages.State:
-    """Return how the link is doing: its ``name``, ``title`` and ``text``."""
+    """Return the state of the link: its ``name``, ``title`` and ``text``."""
     return pages.state_of(account)
 
 
 @register.filter
 def ontraport_happened(event: OntraportEvent) -> str | Promise:
+    """Return the words for an event in a link's history."""
     return pages.happened(event)
 
 
 @register.filter
 def ontraport_reason(code: str) -> str | Promise:
+    """Return the words for an error code."""
     return pages.reason_for(code)

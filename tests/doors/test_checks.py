@@ -1,4 +1,4 @@
-"""A missing or wrong setting is a system check with a hint; a default install is clean."""
+"""System checks: a missing or wrong setting is reported with a hint; a default installation is clean."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_deployment_wants_a_key_and_an_address_of_its_own() -> None:
 
 
 def test_tools_without_the_sdk_are_said() -> None:
-    """In a Python that has no MCP SDK: a fresh process that hides it."""
+    """Runs a new process that hides the MCP SDK."""
     script = (
         "import sys; sys.modules['mcp'] = sys.modules['httpx2'] = None\n"
         "import django; django.setup()\n"

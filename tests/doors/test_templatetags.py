@@ -1,4 +1,4 @@
-"""The button, as a template of an adopter renders it."""
+"""The connect button in an adopter's template."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Browsers, and the servers that stand for Ontraport, for the tests of the pages."""
+"""Fixtures for the tests of the pages: people, browsers, and servers in Ontraport's place."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def server() -> Iterator[HostileServer]:
 
 @pytest.fixture
 def ontraport(server: HostileServer) -> Iterator[HostileServer]:
-    """A server that gives tokens to whoever asks, so that only the app's own care stands between an attacker and a link."""
+    """A server that gives tokens to anyone, so that only the app's own checks stand between an attacker and a link."""
     server.behaviour = KeepAlive(answer(json.dumps(TOKENS)))
     server.requests.clear()
     endpoints = {
@@ -45,14 +45,14 @@ def ontraport(server: HostileServer) -> Iterator[HostileServer]:
 
 @pytest.fixture
 def unreachable() -> Iterator[None]:
-    """Settings that are complete, for an Ontraport that nobody can reach."""
+    """Complete settings for an Ontraport that cannot be reached."""
     with override_settings(**stand_in.settings_for("http://127.0.0.1:9/")):
         yield
 
 
 @pytest.fixture
 def maya(client: Client) -> Any:
-    """A person, who is signed in with ``client``."""
+    """A user, signed in with ``client``."""
     user = get_user_model().objects.create_user("maya", password="demo")
     client.force_login(user)
     return user

@@ -1,4 +1,4 @@
-"""Attempts between the button and the callback: how long, how often, in which session, and with a database that fails."""
+"""Attempts between the button and the callback: expiry, single use, session stores, and database failures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_an_attempt_ends_after_ten_minutes(browser: Client, ontraport: HostileSe
 
 
 def test_an_attempt_counts_once_even_when_the_session_comes_back(browser: Client, ontraport: HostileServer) -> None:
-    """A cookie session can be played back by whoever has a copy of it."""
+    """A cookie session can be replayed by anyone who has a copy of it."""
     sent = press(browser)
     kept = browser.session[SESSION_KEY]
     come_back(browser, good(ontraport, sent))
@@ -158,7 +158,7 @@ def test_fifty_answers_at_once_are_one_exchange(browser: Client, ontraport: Host
 
 @pytest.fixture
 def broken(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Some tables out of reach, as after a migration that was forgotten."""
+    """Tables that do not exist, as after a forgotten migration."""
     names = [f"ontraport_connect_{name}" for name in request.param]
     with connection.cursor() as cursor:
         for name in names:

@@ -1,4 +1,4 @@
-"""The authorization response: whose it is, and what an attacker, another person or another tenant may bring to the callback."""
+"""The authorization response: who may complete an attempt, and which state and issuer are accepted."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ LOOK_ALIKES = [
 def test_an_issuer_that_is_not_ontraport_to_the_letter_is_refused_before_the_code_is_sent(
     browser: Client, ontraport: HostileServer, issuer: str | None, kind: str
 ) -> None:
-    """RFC 9207, 2.4: simple string comparison; the error of an unknown server is not shown."""
+    """RFC 9207, 2.4: simple string comparison. An error from an unknown server is not shown."""
     parts = urlsplit(ontraport.url)
     parameters = good(ontraport, press(browser)) | (
         {"error": "x", "error_description": "canary"} if kind == "error" else {}
@@ -168,7 +168,7 @@ def test_an_attempt_of_another_browser_is_unknown_here(browser: Client, ontrapor
 
 
 def test_who_started_is_who_completes(browser: Client, ontraport: HostileServer) -> None:
-    """Even where a session is carried over from one person to the next: cross-user session fixation."""
+    """Also when a session is carried over from one person to another (cross-user session fixation)."""
     sent = press(browser)
     victim = Client()
     victim.force_login(get_user_model().objects.create_user("victim"))
@@ -180,7 +180,7 @@ def test_who_started_is_who_completes(browser: Client, ontraport: HostileServer)
 def test_people_are_known_by_their_id_and_never_by_their_e_mail_address(
     browser: Client, ontraport: HostileServer, maya: Any
 ) -> None:
-    """Nor by a name that differs in case only."""
+    """Nor by a user name that differs only in case."""
     maya.email = "maya@shop.example"
     maya.save()
     twin = get_user_model().objects.create_user("Maya", email=maya.email)

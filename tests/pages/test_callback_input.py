@@ -1,4 +1,4 @@
-"""What a hostile or a broken server may put into the callback's address, and how long and how often."""
+"""Hostile and broken input to the callback: errors, codes, generated parameters, redirect targets, headers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.memory import growth_of
 pytestmark = pytest.mark.django_db(transaction=True)
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "100"))
 DEADLINE = 5.0
-"""Seconds in which a callback has its page: an exchange, and the question whose account it is, each at most two."""
+"""Seconds a callback may take: the exchange and the account lookup, at most two each."""
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,10 @@ def test_no_callback_is_a_server_error_or_a_wrong_link(
 
 
 def is_linked(browser: Client, ontraport: HostileServer, parameters: Mapping[str, list[str]]) -> bool:
-    """Tell whether a callback made a link, and then a right one; ``STATE`` and ``ISSUER`` stand for those of an attempt of its own."""
+    """Come back with ``parameters`` and tell whether a link was made, which must then be justified.
+
+    ``STATE`` and ``ISSUER`` stand for those of a new attempt.
+    """
     known = {"STATE": press(browser), "ISSUER": ontraport.url}
     filled = {name: [known.get(value, value) for value in values] for name, values in parameters.items()}
     before = OntraportAccount.objects.count()
@@ -134,7 +137,7 @@ def is_linked(browser: Client, ontraport: HostileServer, parameters: Mapping[str
 
 
 def generated(chance: random.Random) -> dict[str, list[str]]:
-    """An answer with one thing or several done to it: a parameter lost, repeated, exchanged for another or for noise."""
+    """Return a good answer with up to five mutations: a parameter removed, repeated, swapped or replaced by noise."""
     parameters = {"code": [CODE], "state": ["STATE"], "iss": ["ISSUER"]}
     for _ in range(chance.choice((0, 1, 1, 2, 5))):
         noise = "".join(chr(chance.randrange(1, 0xD800)) for _ in range(chance.choice((0, 1, 20, 2000))))
@@ -147,7 +150,7 @@ def generated(chance: random.Random) -> dict[str, list[str]]:
 def test_thousands_of_generated_callbacks_cost_neither_time_nor_memory(
     browser: Client, ontraport: HostileServer
 ) -> None:
-    """``HYPOTHESIS_EXAMPLES`` of them; Hypothesis itself, which remembers what it has tried, is left out of the measurement."""
+    """Runs ``HYPOTHESIS_EXAMPLES`` callbacks, without Hypothesis, whose own memory would be measured."""
     chance = random.Random(7)
     linked, slowest = 0, 0.0
 
@@ -194,7 +197,7 @@ def test_sixty_ways_to_lead_elsewhere_stay_here(browser: Client, ontraport: Host
 
 
 def stays(target: str) -> bool:
-    """Read a redirect target as browsers do, which take a backslash for a slash and drop control characters."""
+    """Read a redirect target as browsers do: a backslash is a slash, and control characters are dropped."""
     seen = re.sub(r"[\x00-\x20]", "", target).replace("\\", "/")
     return seen.startswith("/") and not seen.startswith("//")
 

@@ -1,4 +1,4 @@
-"""A site that nobody registered: its client metadata document is its client id, and the sandbox fetches it for real."""
+"""An unregistered site: the URL of its client metadata document is its client id, and the sandbox fetches it."""
 
 from __future__ import annotations
 

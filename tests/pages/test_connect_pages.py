@@ -1,4 +1,4 @@
-"""The pages that connect: what they say before, and what pressing their buttons does."""
+"""The connect pages: what they say, and what their buttons do."""
 
 from __future__ import annotations
 

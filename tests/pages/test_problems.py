@@ -1,4 +1,4 @@
-"""What is said when an attempt failed, and what the callback leaves behind."""
+"""The problem page, and what the callback leaves in session and headers."""
 
 from __future__ import annotations
 

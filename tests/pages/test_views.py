@@ -1,4 +1,4 @@
-"""The pages over real HTTP semantics: what they say, whom they let in, what their headers are."""
+"""The pages: their texts, access control and headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The callback of a person's browser: press the button, and come back with an answer that a test has made."""
+"""Press the connect button in a browser, and come back to the callback with an answer made by the test."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CALLBACK = "https://shop.example/ontraport/callback/"
 
 
 def press(browser: Client, **data: str) -> str:
-    """Press the button, and return the state that went to Ontraport."""
+    """Press the button, and return the ``state`` sent to Ontraport."""
     response = browser.post(reverse("ontraport_connect:connect"), data)
     assert response.status_code == 302
     return parse_qs(urlsplit(response["Location"]).query)["state"][0]
@@ -49,7 +49,7 @@ def assert_refused(response: Any, server: HostileServer, code: str) -> None:
 
 
 def move(attempts: Any, browser: Client) -> None:
-    """Put the attempts of one session into another."""
+    """Put ``attempts`` into the session of ``browser``."""
     session = browser.session
     session[SESSION_KEY] = attempts
     session.save()

@@ -1,4 +1,4 @@
-"""The addresses of the pages, and what is on them."""
+"""Addresses of the pages, and helpers to read them."""
 
 from __future__ import annotations
 
