@@ -25,7 +25,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from ontraport_connect import linking, refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import LinkingFailed, OntraportMisconfigured
-from ontraport_connect.models import Method, OntraportAccount, OntraportEvent
+from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, is_signed_in
 
 from . import addresses, editing, problems, responses, tenancy, tool_descriptions
 from .forms import KeyForm, RenameForm
@@ -56,7 +56,7 @@ def page(view: View) -> View:
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not request.user.is_authenticated or not request.user.is_active:
+        if not is_signed_in(request.user):
             return responses.not_signed_in(request)
         return view(request, *args, **kwargs)
 
@@ -127,7 +127,7 @@ def callback(request: HttpRequest) -> HttpResponse:
     """Complete the attempt with Ontraport's authorization response, and redirect to an address without its parameters."""
     if _cookie_was_held_back(request):
         return _without_referrer(render(request, "ontraport_connect/return.html", {"query": request.GET.urlencode()}))
-    if not request.user.is_authenticated or not request.user.is_active:
+    if not is_signed_in(request.user):
         return _without_referrer(HttpResponseRedirect(problems.url("signed_out")))
     attempt = linking.find_attempt(request.session, request.GET.get("state", ""))
     try:

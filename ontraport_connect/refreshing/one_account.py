@@ -38,7 +38,7 @@ from ontraport_connect.exceptions import (
     ReconnectRequired,
     SecretUnreadable,
 )
-from ontraport_connect.models import Method, OntraportAccount, Status
+from ontraport_connect.models import Method, OntraportAccount, Status, is_active
 from ontraport_connect.protocol import Transport
 
 from . import circuit_breaker, client_settings, outcomes
@@ -161,7 +161,7 @@ def _claim_or_see(account: OntraportAccount, *, forced: bool, callers_transactio
         return None
     if current.status != Status.CONNECTED or (current.version != account.version and (forced or not _is_due(current))):
         return Seen(account=current)
-    if not current.tenant and (current.user is None or not current.user.is_active):
+    if not current.tenant and not is_active(current.user):
         raise OntraportRejected("The owner of this Ontraport account is not active.", code="inactive_user")
     if current.lease_until is not None and current.lease_until > current.now:
         return Seen(account=current, busy=True)
