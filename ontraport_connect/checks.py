@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
-from . import protocol, refreshing
+from . import pages, protocol, refreshing
 from .conf import conf
 from .encryption import MINIMUM_KEY_LENGTH
 from .exceptions import OntraportMisconfigured
@@ -232,6 +232,8 @@ def _notices() -> Iterator[CheckMessage]:
 CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     _endpoints,
     _addresses,
+    pages.check_redirect_uri,
+    pages.check_form_action,
     _client,
     _encryption_keys,
     _tenant,

@@ -2,6 +2,7 @@
 
 from .addresses import uuid_or_none
 from .responses import not_signed_in, not_usable, unavailable
+from .site_checks import check_form_action, check_redirect_uri
 from .state_texts import State, happened, reason_for, state_of
 from .tenancy import permissions
 from .views import (
@@ -21,6 +22,8 @@ __all__ = [
     "State",
     "accounts",
     "callback",
+    "check_form_action",
+    "check_redirect_uri",
     "client_metadata",
     "connect",
     "connect_key",

@@ -67,6 +67,30 @@ def unavailable(request: HttpRequest, error: OntraportUnavailable) -> HttpRespon
     return _private(response)
 
 
+def leave(request: HttpRequest, url: str) -> HttpResponse:
+    """Send the browser on from a form of this site to ``url`` on another host, without a referrer.
+
+    A browser gets a page that goes there by itself, since Chromium applies ``form-action`` of the site's Content-Security-Policy to
+    redirects of a form, too (https://github.com/w3c/webappsec-csp/issues/8): ``form-action 'self'`` would block a redirect without a
+    word. The page needs no script, and is replaced in the history by where it leads. Other clients get a redirect.
+    """
+    if request.headers.get("Sec-Fetch-Mode") == "navigate":
+        return without_referrer(render(request, "ontraport_connect/step.html", {"url": url}))
+    return without_referrer(HttpResponseRedirect(url))
+
+
+def come_back(request: HttpRequest) -> HttpResponse:
+    """Repeat the request to the callback from a page of this site, which brings a ``SameSite=Strict`` session cookie along."""
+    url = f"{reverse('ontraport_connect:callback')}?{request.GET.urlencode()}&returned=1"
+    return without_referrer(render(request, "ontraport_connect/step.html", {"url": url, "is_back": True}))
+
+
+def without_referrer(response: HttpResponse) -> HttpResponse:
+    """Send no referrer from this response: the request's address may hold an authorization code."""
+    response["Referrer-Policy"] = "no-referrer"
+    return response
+
+
 def _private(response: HttpResponse) -> HttpResponse:
     """Forbid caching: the response depends on the person, the time and the ``Accept`` header."""
     patch_vary_headers(response, ["Accept", "Cookie"])

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Prefetch
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
-from django.views.decorators.cache import never_cache
-from django.views.decorators.clickjacking import xframe_options_deny
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
@@ -29,38 +26,10 @@ from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, i
 
 from . import addresses, editing, problems, responses, tenancy, tool_descriptions
 from .forms import KeyForm, RenameForm
-
-View = Callable[..., HttpResponse]
+from .view_decorators import in_own_language, page, private
 
 LONGEST_HISTORY = 10
 """Number of events shown per account."""
-
-
-def private(view: View) -> View:
-    """Forbid caching and framing of a view's page, and keep its address from other sites.
-
-    The referrer is kept within this site, because Django's CSRF protection checks it.
-    """
-
-    @wraps(view)
-    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        response = view(request, *args, **kwargs)
-        response.headers.setdefault("Referrer-Policy", "same-origin")
-        return response
-
-    return xframe_options_deny(never_cache(wrapper))
-
-
-def page(view: View) -> View:
-    """Make a view a private page that requires an active, signed-in user."""
-
-    @wraps(view)
-    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not is_signed_in(request.user):
-            return responses.not_signed_in(request)
-        return view(request, *args, **kwargs)
-
-    return private(wrapper)
 
 
 @page
@@ -99,36 +68,46 @@ def reconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
     account = get_object_or_404(OntraportAccount.objects.for_request(request), uid=uid)
     if account.method == Method.API_KEY:
         back = addresses.local_path(request.POST.get("next", ""))
-        query = {"account": str(account.uid), **({"next": back} if back else {})}
-        return HttpResponseRedirect(f"{reverse('ontraport_connect:connect_key')}?{urlencode(query)}")
+        return HttpResponseRedirect(_start_url(reverse("ontraport_connect:connect_key"), account, back))
     return _begin(request, account)
+
+
+def _start_url(page: str, account: OntraportAccount | None, back: str) -> str:
+    query = {**({"account": str(account.uid)} if account else {}), **({"next": back} if back else {})}
+    return f"{page}?{urlencode(query)}" if query else page
 
 
 def _begin(request: HttpRequest, account: OntraportAccount | None) -> HttpResponse:
     tenancy.require(request, "link")
+    back = addresses.local_path(request.POST.get("next", ""))
+    elsewhere = addresses.other_start(request)
+    if elsewhere:
+        return responses.leave(request, _start_url(elsewhere, account, back))
     try:
         url = linking.begin(
             request.session,
             tenancy.owner_of(request),
-            redirect_uri=addresses.redirect_uri(request),
+            redirect_uri=addresses.secure_redirect_uri(request),
             client_id=addresses.client_metadata_url(request),
-            next_url=addresses.local_path(request.POST.get("next", "")),
+            next_url=back,
             account=account,
         )
     except OntraportMisconfigured as error:
         return problems.report(request, error)
-    return _without_referrer(HttpResponseRedirect(url))
+    return responses.leave(request, url)
 
 
+@login_not_required
 @private
 @transaction.non_atomic_requests
+@in_own_language
 @require_GET
 def callback(request: HttpRequest) -> HttpResponse:
     """Complete the attempt with Ontraport's authorization response, and redirect to an address without its parameters."""
     if _cookie_was_held_back(request):
-        return _without_referrer(render(request, "ontraport_connect/return.html", {"query": request.GET.urlencode()}))
+        return responses.come_back(request)
     if not is_signed_in(request.user):
-        return _without_referrer(HttpResponseRedirect(problems.url("signed_out")))
+        return responses.without_referrer(HttpResponseRedirect(problems.url("signed_out")))
     attempt = linking.find_attempt(request.session, request.GET.get("state", ""))
     try:
         owner = tenancy.owner_of(request)
@@ -145,7 +124,7 @@ def callback(request: HttpRequest) -> HttpResponse:
     else:
         _success_message(request, _("%(account)s is connected."), account)
         response = HttpResponseRedirect(attempt.next or addresses.after_link_url())
-    return _without_referrer(response)
+    return responses.without_referrer(response)
 
 
 def _cookie_was_held_back(request: HttpRequest) -> bool:
@@ -160,16 +139,11 @@ def _cookie_was_held_back(request: HttpRequest) -> bool:
     )
 
 
-def _without_referrer(response: HttpResponse) -> HttpResponse:
-    """Send no referrer from this response: the request's address may hold an authorization code."""
-    response["Referrer-Policy"] = "no-referrer"
-    return response
-
-
 def _success_message(request: HttpRequest, words: str, account: object) -> None:
     messages.success(request, words % {"account": account}, fail_silently=True)
 
 
+@login_not_required
 @private
 @require_safe
 def problem(request: HttpRequest, code: str) -> HttpResponse:
@@ -244,7 +218,17 @@ def disconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
     )
 
 
+@login_not_required
 @require_safe
 def client_metadata(request: HttpRequest) -> HttpResponse:
-    """Serve the client metadata document. Its URL is the client id of a site without ``ONTRAPORT_CLIENT_ID``."""
-    return JsonResponse(addresses.client_metadata(request), headers={"Cache-Control": "public, max-age=300"})
+    """Serve the client metadata document. Its URL is the client id of a site without ``ONTRAPORT_CLIENT_ID``.
+
+    Without ``ONTRAPORT_REDIRECT_URI`` it follows the request's host, so no cache may keep it for others.
+    """
+    response = JsonResponse(addresses.client_metadata(request))
+    if conf.ONTRAPORT_REDIRECT_URI:
+        response["Cache-Control"] = "public, max-age=300"
+    else:
+        response["Cache-Control"] = "no-store"
+        patch_vary_headers(response, ["Host", "X-Forwarded-Host", "X-Forwarded-Proto"])
+    return response
