@@ -1,6 +1,7 @@
 """The pages for customers: views, forms, wording, and the addresses they use."""
 
 from .addresses import uuid_or_none
+from .buttons import button
 from .responses import not_signed_in, not_usable, unavailable
 from .site_checks import check_form_action, check_redirect_uri
 from .state_texts import State, happened, reason_for, state_of
@@ -21,6 +22,7 @@ from .views import (
 __all__ = [
     "State",
     "accounts",
+    "button",
     "callback",
     "check_form_action",
     "check_redirect_uri",
