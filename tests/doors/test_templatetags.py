@@ -105,7 +105,7 @@ def test_what_is_missing_in_the_settings_is_said_to_the_developer(rf: RequestFac
 
 
 def test_it_needs_no_context_processor(request_of_maya: HttpRequest) -> None:
-    options = {"context_processors": []}
+    options: dict[str, Any] = {"context_processors": []}
     engine = DjangoTemplates({"NAME": "bare", "DIRS": [], "APP_DIRS": True, "OPTIONS": options})
     html = engine.from_string("{% load ontraport_connect %}{% connect_ontraport %}").render({}, request_of_maya)
     assert "csrfmiddlewaretoken" in html

@@ -93,6 +93,7 @@ def test_a_browser_is_led_to_ontraport_by_a_page_that_no_policy_for_forms_stops(
 ) -> None:
     """Chromium applies form-action to the redirects of a form, too; a browser says by a header that it is one."""
     account = linked(maya, status=Status.NEEDS_RECONNECT)
+    location = ""
     for address in (CONNECT, url("reconnect", account)):
         page = client.post(address, headers={"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"})
         assert page.status_code == 200
