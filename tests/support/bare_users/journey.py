@@ -40,7 +40,8 @@ def refresh_all() -> None:
 def journey(sandbox: Any) -> dict[str, Any]:
     current_app.conf.task_always_eager = True
     call_command("migrate", run_syncdb=True, verbosity=0)
-    maya = get_user_model().objects.create(name="maya")
+    people: Any = get_user_model().objects
+    maya = people.create(name="maya")
     client = Client()
     client.force_login(maya)
     seen: dict[str, Any] = {"linked": ontraport.link(client, sandbox)["Location"]}
@@ -51,7 +52,7 @@ def journey(sandbox: Any) -> dict[str, Any]:
         OntraportAccount.objects.update(refresh_at=timezone.now() - timedelta(minutes=1))
         refresh()
         account.refresh_from_db()
-        seen[name] = account.refresh_at > timezone.now()
+        seen[name] = account.refresh_at is not None and account.refresh_at > timezone.now()
     seen["used"] = account.mcp("count_objects", objectID="0")
     seen["pages"] = [
         client.get(address).status_code
