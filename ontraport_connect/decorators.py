@@ -27,10 +27,7 @@ def check_request(request: HttpRequest, uid: object = None) -> HttpResponseBase 
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return pages.not_signed_in(request)
-    accounts: RequestAccounts = request.ontraport  # type: ignore[attr-defined]
-    account: OntraportAccount | None = accounts.account if uid is None else accounts.get(str(uid))
-    if uid is not None and account is None:
-        raise Http404("No such Ontraport account.")
+    account = find_account(request, uid)
     if account is None:
         return pages.not_usable(request, None)
     try:
@@ -40,6 +37,17 @@ def check_request(request: HttpRequest, uid: object = None) -> HttpResponseBase 
     except OntraportUnavailable as error:
         return pages.unavailable(request, error)
     return None
+
+
+def find_account(request: HttpRequest, uid: object = None) -> OntraportAccount | None:
+    """Return the account with ``uid``, else the default one, if there is any. Raises ``Http404`` for an unknown ``uid``."""
+    accounts: RequestAccounts = request.ontraport  # type: ignore[attr-defined]
+    if uid is None:
+        return accounts.account
+    account = accounts.get(str(uid))
+    if account is None:
+        raise Http404("No such Ontraport account.")
+    return account
 
 
 @overload
@@ -76,18 +84,32 @@ def ontraport_required(view: View | None = None, *, account: str | None = None) 
 
 
 class OntraportRequiredMixin:
-    """``ontraport_required`` for class-based views. ``ontraport_account`` is the name of the URL argument that holds the ``uid``."""
+    """``ontraport_required`` for class-based views. ``ontraport_account`` is the name of the URL argument that holds the ``uid``.
+
+    On a view of Django REST framework the account is checked after authentication and permissions.
+    """
 
     ontraport_account: str | None = None
     view_is_async: bool
+    kwargs: dict[str, Any]
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        uid = None if self.ontraport_account is None else kwargs[self.ontraport_account]
         inner: View = super().dispatch  # type: ignore[misc]  # that of the view this is mixed into
+        if hasattr(self, "initialize_request"):  # Django REST framework; see check_throttles
+            return inner(request, *args, **kwargs)
+        uid = None if self.ontraport_account is None else kwargs[self.ontraport_account]
         if self.view_is_async:
             return _run_async(inner, request, uid, args, kwargs)
         replacement = check_request(request, uid)
         return inner(request, *args, **kwargs) if replacement is None else replacement
+
+    def check_throttles(self, request: Any) -> None:
+        """Run the last step of Django REST framework before the handler: only now is the person of a token known."""
+        super().check_throttles(request)  # type: ignore[misc]  # that of the view this is mixed into
+        uid = None if self.ontraport_account is None else self.kwargs[self.ontraport_account]
+        replacement = check_request(request, uid)
+        if replacement is not None:
+            setattr(self, request.method.lower(), lambda *args, **kwargs: replacement)
 
 
 async def _run_async(

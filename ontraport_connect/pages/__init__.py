@@ -2,7 +2,7 @@
 
 from .addresses import uuid_or_none
 from .buttons import button
-from .responses import not_signed_in, not_usable, unavailable
+from .responses import connect_url, not_signed_in, not_usable, unavailable
 from .site_checks import check_form_action, check_redirect_uri
 from .state_texts import State, happened, reason_for, state_of
 from .tenancy import permissions
@@ -29,6 +29,7 @@ __all__ = [
     "client_metadata",
     "connect",
     "connect_key",
+    "connect_url",
     "disconnect",
     "happened",
     "make_default",
