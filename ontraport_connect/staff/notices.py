@@ -22,7 +22,7 @@ from django.utils import translation
 
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
-from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status
+from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status, owner_is_active
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -84,7 +84,7 @@ def _due() -> Any:
     return (
         OntraportAccount.objects.using(alias())
         .select_related("user")
-        .filter(_untold(), Exists(ended), status=Status.NEEDS_RECONNECT, user__is_active=True)
+        .filter(_untold(), owner_is_active(), Exists(ended), status=Status.NEEDS_RECONNECT)
     )
 
 

@@ -20,7 +20,7 @@ from ontraport_connect.database import (
 )
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportRejected, ReconnectRequired
-from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, Status
+from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, Status, is_active
 from ontraport_connect.protocol import require_secure
 from ontraport_connect.signals import account_needs_reconnect
 
@@ -30,7 +30,7 @@ logger = logging.getLogger("ontraport_connect")
 def prepare(account: OntraportAccount) -> None:
     """Leave ``account`` with credentials that can be used now. Raises as ``refreshing.ensure_fresh`` does."""
     with unavailable_while_away():
-        is_allowed = bool(account.tenant) or (account.user is not None and account.user.is_active)
+        is_allowed = bool(account.tenant) or is_active(account.user)
     if not is_allowed:
         raise OntraportRejected("The owner of this Ontraport account is not active.", code="inactive_user")
     _named(account, refreshing.ensure_fresh)
