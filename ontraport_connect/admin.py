@@ -1,4 +1,4 @@
-"""Ontraport links for support staff: what state each is in, what happened, and what can be done. No secret anywhere."""
+"""The admin of accounts and their history. It shows no secret."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from .staff import AccountActions, ConditionFilter, TenantFilter
 
 if TYPE_CHECKING:
     EventModelAdmin = admin.ModelAdmin[OntraportEvent]
-else:  # Django's classes take no parameters when they run
+else:  # Django's classes are not subscriptable at run time
     EventModelAdmin = admin.ModelAdmin
 
-MOST_EVENTS = 100
+MAX_EVENTS = 100
 TEMPLATES = "admin/ontraport_connect/ontraportaccount"
 
 
@@ -71,7 +71,7 @@ class OntraportAccountAdmin(AccountActions):
             *super().get_urls(),
         ]
 
-    # What is shown
+    # Display
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[OntraportAccount]:
         return super().get_queryset(request).defer(*SECRET_FIELDS)
@@ -113,10 +113,10 @@ class OntraportAccountAdmin(AccountActions):
 
     @admin.display(description=_("history"))
     def timeline(self, account: OntraportAccount) -> str:
-        events = OntraportEvent._default_manager.filter(account_uid=account.uid)[:MOST_EVENTS]
+        events = OntraportEvent._default_manager.filter(account_uid=account.uid)[:MAX_EVENTS]
         return render_to_string(f"{TEMPLATES}/timeline.html", {"events": events})
 
-    # What can be done
+    # Permissions and actions
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -147,7 +147,7 @@ class OntraportAccountAdmin(AccountActions):
         )
 
     def refresh_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Refresh the one account whose page is open."""
+        """Refresh the account of an open change page."""
         accounts = self.get_queryset(request).filter(pk=pk)
         account = accounts.first()
         if not self.has_change_permission(request, account):
@@ -158,7 +158,7 @@ class OntraportAccountAdmin(AccountActions):
         return HttpResponseRedirect(reverse("admin:ontraport_connect_ontraportaccount_change", args=[pk]))
 
     def glance_view(self, request: HttpRequest) -> HttpResponse:
-        """Show the numbers of all links on one page."""
+        """Show the dashboard: counts, background jobs, upcoming expiries and recent failures."""
         if not self.has_view_or_change_permission(request):
             raise PermissionDenied
         context = {
@@ -167,7 +167,7 @@ class OntraportAccountAdmin(AccountActions):
             "opts": self.model._meta,
             "counts": staff.link_counts(),
             "bars": staff.expiring_tokens(),
-            "picture": staff.Picture,
+            "picture": staff.Chart,
             "failures": staff.recent_failures(),
             "health": staff.site_health(),
             "media": self.media,
@@ -183,7 +183,7 @@ def _badge_of(account: OntraportAccount) -> tuple[str, Any]:
 
 @admin.register(OntraportEvent)
 class OntraportEventAdmin(EventModelAdmin):
-    """What happened, also to accounts that are gone. Nobody writes history."""
+    """The read-only history of all accounts, including deleted ones."""
 
     list_display = ("at", "what", "account_uid", "ontraport_id", "user", "tenant", "detail")
     list_filter = ("kind", "at")

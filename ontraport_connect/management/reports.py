@@ -1,4 +1,4 @@
-"""What a subcommand says when it has ended, to people and to machines, and how it goes along."""
+"""The result of a subcommand, for people and for machines, and its progress display."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ontraport_connect import exceptions
 FAILED = 1
 USAGE = 2
 TRY_LATER = 75
-"""The exit status of sysexits.h for a failure that passes by itself."""
+"""EX_TEMPFAIL of sysexits.h: a temporary failure."""
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """``lines`` for people, ``data`` for machines; ``problem`` says in a sentence what is wrong, empty when all is well."""
+    """``lines`` for people, ``data`` for ``--json``. ``problem`` is a sentence, or empty on success; ``status`` is its exit status."""
 
     lines: Sequence[str] = field(default_factory=list)
     data: Any = None
@@ -37,7 +37,7 @@ def as_command_error(error: exceptions.OntraportError) -> CommandError:
 
 
 def progress_on(stream: OutputWrapper) -> Progress:
-    """Return what writes progress: one line that is overwritten on a terminal, or else a line each time."""
+    """Return a function that writes progress: it overwrites one line on a terminal, and writes a line each time elsewhere."""
 
     def write(text: str) -> None:
         if stream.isatty():
@@ -49,6 +49,6 @@ def progress_on(stream: OutputWrapper) -> Progress:
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows, the first being the head, as lines with columns below each other."""
+    """Return rows, the first being the header, as lines with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,4 +1,4 @@
-"""What support does to many accounts at once. Rows tell the beat task what is left to do, so that no request waits for it."""
+"""Refresh or disconnect many accounts. What exceeds ``INLINE_LIMIT`` is left to the beat task, so that no request waits long."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ontraport_connect import refreshing
 from ontraport_connect.database import alias
 from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, Status
 
-FEW = 20
-"""As many accounts are seen to while the person waits; more are left to the beat task and the workers."""
+INLINE_LIMIT = 20
+"""The most accounts that are handled within the request; larger selections are left to the beat task and the workers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What came of one account, in words."""
+    """The result for one account, in words."""
 
     account: OntraportAccount
     text: str
@@ -31,13 +31,13 @@ class Outcome:
 
 
 def make_due(pks: Sequence[int]) -> int:
-    """Leave accounts to the beat task, as if their tokens ended now, and return how many there are to refresh or check."""
+    """Mark accounts as due, so that the beat task refreshes or checks them. Returns how many were marked."""
     rows = OntraportAccount.objects.using(alias()).filter(pk__in=pks, status=Status.CONNECTED)
     return int(rows.update(refresh_at=Now()))
 
 
 def refresh(accounts: Sequence[OntraportAccount]) -> Iterator[Outcome]:
-    """Refresh a few accounts now, side by side, and say what came of each."""
+    """Refresh a few accounts now, concurrently, and yield the outcome of each."""
     before = {account.pk: account for account in accounts}
     make_due(list(before))
     refreshing.refresh_batch(list(before))
@@ -78,12 +78,12 @@ def disconnect_accounts(accounts: Sequence[OntraportAccount]) -> int:
         with transaction.atomic(using=alias()):
             account.delete(using=alias())
     waiting = OntraportRevocation.objects.using(alias()).filter(account_uid__in=uids)
-    if len(uids) <= FEW:
+    if len(uids) <= INLINE_LIMIT:
         all(refreshing.deliver_revocation(revocation) for revocation in waiting)
     return waiting.all().count()
 
 
-def described(account: OntraportAccount) -> str | Promise:
-    """Return a name by which support tells an account from others of the same label."""
+def name_with_owner(account: OntraportAccount) -> str | Promise:
+    """Return the account's name with its owner, to tell apart accounts with the same label."""
     owner = account.tenant or (account.user.get_username() if account.user else "")
     return f"{account} ({owner})" if owner else str(account)

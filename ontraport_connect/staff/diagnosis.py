@@ -1,4 +1,4 @@
-"""Whether this site is fit to keep its links alive: what ``manage.py ontraport check`` looks at, one function a subject."""
+"""What ``manage.py ontraport check`` looks at: one function per subject, each yielding findings."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ontraport_connect.protocol import Answer, Endpoints, Transport
 
 from . import key_rotation
 
-PAGE_LIMIT = 4 * 1024 * 1024
-"""Bytes of an answer that are read to learn that a server is there."""
+BODY_LIMIT = 4 * 1024 * 1024
+"""The most bytes read from a server that is only probed."""
 
 
 class Level(StrEnum):
@@ -33,7 +33,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One thing that was looked at, and what to do about it where it is not well."""
+    """One result. ``hint`` says what to do when it is not OK."""
 
     subject: str
     level: Level
@@ -45,7 +45,7 @@ class Finding:
 
 
 def check_configuration() -> Iterator[Finding]:
-    """Run the system checks of this app, those of a deployment only where ``DEBUG`` is off."""
+    """Run the system checks of this app; deployment checks only when ``DEBUG`` is off."""
     found = checks.run_checks(include_deployment_checks=not settings.DEBUG)
     messages = [message for message in found if str(message.id).startswith("ontraport_connect.")]
     for message in messages:
@@ -61,7 +61,7 @@ def check_configuration() -> Iterator[Finding]:
 
 
 def check_endpoints() -> Iterator[Finding]:
-    """Knock at every address that this site calls, without credentials; any answer but a server error will do."""
+    """Call every configured address without credentials. Any answer but a server error (5xx) counts as reachable."""
     try:
         endpoints = refreshing.endpoints()
     except OntraportMisconfigured as error:
@@ -77,14 +77,14 @@ def check_endpoints() -> Iterator[Finding]:
     with refreshing.new_transport() as transport:
         for name, url in addresses.items():
             if url is not None:
-                yield _knock(transport, name, url)
+                yield _probe(transport, name, url)
         if endpoints.issuer is not None:
-            yield from _published(transport, endpoints, endpoints.issuer)
+            yield from _compare_metadata(transport, endpoints, endpoints.issuer)
 
 
-def _knock(transport: Transport, name: str, url: str) -> Finding:
+def _probe(transport: Transport, name: str, url: str) -> Finding:
     try:
-        answer = transport.send("GET", url, limit=PAGE_LIMIT)
+        answer = transport.send("GET", url, limit=BODY_LIMIT)
     except OntraportError as error:
         return _finding("endpoints", Level.ERROR, f"{name}: {error}", f"Can this machine reach {url}?")
     if answer.status >= 500:
@@ -97,7 +97,7 @@ def _knock(transport: Transport, name: str, url: str) -> Finding:
     return _finding("endpoints", Level.OK, f"{name}: {url} answers")
 
 
-def _published(transport: Transport, endpoints: Endpoints, issuer: str) -> Iterator[Finding]:
+def _compare_metadata(transport: Transport, endpoints: Endpoints, issuer: str) -> Iterator[Finding]:
     """Compare the endpoints with what the issuer publishes of itself (RFC 8414, 3)."""
     parts = urlsplit(issuer)
     url = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path.rstrip('/')}"
@@ -130,14 +130,14 @@ def _read_metadata(answer: Answer) -> Mapping[str, Any]:
 
 
 def check_secrets() -> Iterator[Finding]:
-    """Decrypt every row, and say which cannot be, and how many still need an old key."""
+    """Decrypt every row. Reports the rows that cannot be decrypted and how many still need an old key."""
     looked_at = old = unreadable = 0
     for model in key_rotation.MODELS:
         for page in key_rotation.pages(model):
             looked_at += len(page)
-            old += sum(bool(row.old()) for row in page)
+            old += sum(bool(row.outdated_columns()) for row in page)
             for row in page:
-                for column in row.unreadable():
+                for column in row.unreadable_columns():
                     unreadable += 1
                     yield _finding(
                         "secrets",
@@ -158,7 +158,7 @@ def check_secrets() -> Iterator[Finding]:
 
 
 def check_standing() -> Iterator[Finding]:
-    """Tell whether refreshing is held, and until when."""
+    """Report whether refreshing is paused, and until when."""
     row = refreshing.site_standing()
     if row.hold_code == refreshing.RATE_LIMITED and row.held_until and row.held_until > timezone.now():
         yield _finding(
@@ -179,7 +179,7 @@ def check_standing() -> Iterator[Finding]:
 
 
 def check_heartbeat() -> Iterator[Finding]:
-    """Tell when beat and workers were last seen. They matter once there is a link with a token to refresh."""
+    """Report when beat and workers were last seen. Their absence is an error once there is a token to refresh."""
     needed = OntraportAccount.objects.using(alias()).filter(method=Method.OAUTH).exists()
     for name, pulse in refreshing.pulses().items():
         if pulse.is_alive:

@@ -44,7 +44,7 @@ def maya() -> Any:
 
 @pytest.fixture
 def account(client: Client, maya: Any, sandbox: Sandbox) -> OntraportAccount:
-    """An account that was linked at the sandbox."""
+    """An account linked at the sandbox."""
     client.force_login(maya)
     ontraport.link(client, sandbox)
     return OntraportAccount.objects.get()
@@ -56,7 +56,7 @@ class Terminal(io.StringIO):
 
 
 class Run:
-    """What the command wrote, and how it ended."""
+    """One run of the command: its output, its progress and its exit status."""
 
     def __init__(self, *arguments: str, stderr: io.StringIO | None = None) -> None:
         out, self.errors = io.StringIO(), stderr or io.StringIO()
@@ -100,7 +100,7 @@ def test_check_of_a_healthy_site_ends_with_status_0(account: OntraportAccount) -
     assert "ok    secrets: all of 1 rows can be decrypted" in run.output
     assert "ok    endpoints: the endpoints are those that the issuer publishes" in run.output
     assert "ok    heartbeat: beat: seen 0 s ago" in run.output
-    assert "Looking at secrets …" in run.progress
+    assert "Checking secrets …" in run.progress
 
 
 @override_settings(ONTRAPORT_TIMEOUT=(0, 0), DEBUG=True)
@@ -131,7 +131,7 @@ def test_check_says_which_server_cannot_be_reached() -> None:
     assert said.startswith("REST: Ontraport ")
 
 
-def test_check_says_which_server_is_ill(sandbox: Sandbox) -> None:
+def test_check_says_which_server_answers_with_an_error(sandbox: Sandbox) -> None:
     sandbox.set(fault="500", fault_target="rest")
     found = findings(Run("check", "--json"), "endpoints")
     assert [text for level, text in found if level == "error"] == ["REST: answers with status 500"]
@@ -152,7 +152,7 @@ def test_check_warns_when_the_issuer_publishes_nothing(sandbox: Sandbox, path: s
 
 
 class Page(http.server.BaseHTTPRequestHandler):
-    """A web page, whatever is asked for."""
+    """Answers every GET with an HTML page."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -160,7 +160,7 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"<!doctype html>")
 
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def test_check_warns_when_the_issuer_publishes_a_web_page(sandbox: Sandbox) -> None:
@@ -255,7 +255,7 @@ def test_refresh_of_one_account_spends_its_token(account: OntraportAccount, sand
     assert Run("refresh", str(account.uid), "--json").data["refreshed"] is True
 
 
-def test_refresh_of_a_key_pair_tries_it(maya: Any, sandbox: Sandbox) -> None:
+def test_refresh_of_a_key_pair_checks_it(maya: Any, sandbox: Sandbox) -> None:
     app_id, api_key = Secret("2_187157_sandbox"), Secret("sandbox-key-owner")
     account = key_pairs.link_key_pair(Owner(user=maya, tenant=None), app_id=app_id, api_key=api_key)
     run = Run("refresh", str(account.uid))
@@ -326,7 +326,7 @@ def test_disconnect_ends_the_grant_at_ontraport(account: OntraportAccount, sandb
     assert living_grants(sandbox) == before - 1
 
 
-def test_disconnect_while_ontraport_is_away_says_that_it_will_be_told(
+def test_disconnect_while_ontraport_is_away_reports_a_pending_revocation(
     account: OntraportAccount, sandbox: Sandbox
 ) -> None:
     sandbox.set(fault="500", fault_target="revoke")
@@ -358,7 +358,7 @@ def test_register_of_a_public_client_has_no_secret() -> None:
     assert data["metadata"]["application_type"] == "native"
 
 
-def test_register_of_a_site_on_the_web_says_so() -> None:
+def test_register_of_a_public_site_declares_a_web_client() -> None:
     run = Run("register", "--again", "--public", "--json", "--redirect-uri", "https://shop.example.com/callback/")
     assert run.data["metadata"]["application_type"] == "web"
     assert run.data["metadata"]["client_name"] == "shop.example.com"
@@ -372,7 +372,7 @@ def test_register_of_a_site_on_the_web_says_so() -> None:
         ({}, ["--again", "--redirect-uri", "http://shop.example.com/"], "is not an https URL"),
     ],
 )
-def test_register_in_the_wrong_way_is_told_how(settings: dict[str, Any], arguments: list[str], said: str) -> None:
+def test_wrong_usage_of_register_explains_itself(settings: dict[str, Any], arguments: list[str], said: str) -> None:
     with override_settings(**settings):
         run = Run("register", *arguments)
     assert (run.status, said in run.problem) == (2, True)

@@ -1,6 +1,6 @@
-"""``manage.py ontraport``: what an operator does with the links of a site.
+"""``manage.py ontraport``: the operator's command line.
 
-Exit status: 0 all is well; 1 something is not, and the last line says what; 2 wrong usage; 75 try again later.
+Exit status: 0 success; 1 a problem, named in the last line; 2 wrong usage; 75 a temporary failure (sysexits.h), try again later.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SUBCOMMANDS = {
 }
 
 
-def end(number: int, frame: object) -> NoReturn:
+def exit_on_signal(number: int, frame: object) -> NoReturn:
     signal.signal(number, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
@@ -42,8 +42,8 @@ class Command(BaseCommand):
             module.add_arguments(subparser)
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """From the command line, SIGTERM ends it as Ctrl-C does: what was sent to Ontraport is waited for, and saved."""
-        signal.signal(signal.SIGTERM, end)
+        """Treat SIGTERM like Ctrl-C: answers to requests that were sent are awaited and saved before the process exits."""
+        signal.signal(signal.SIGTERM, exit_on_signal)
         super().run_from_argv(argv)
 
     def handle(self, *args: Any, **options: Any) -> None:

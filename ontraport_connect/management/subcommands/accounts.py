@@ -1,4 +1,4 @@
-"""``accounts``: every link, in a line each."""
+"""``accounts``: list the links, one per line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ COLUMNS = ("uid", "state", "method", "ontraport_id", "owner", "expires_at", "las
 
 
 def describe(account: OntraportAccount) -> dict[str, Any]:
-    """Return what an operator may see of an account."""
+    """Return the columns of an account that an operator may see."""
     return {
         "uid": str(account.uid),
         "state": account.status,

@@ -1,4 +1,4 @@
-"""``check``: whether this site is fit to keep its links alive."""
+"""``check``: diagnose whether this site can keep its links alive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``disconnect``: let one account go."""
+"""``disconnect``: disconnect one account."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from django.core.management.base import CommandParser
 from ontraport_connect import linking
 from ontraport_connect.database import alias
 from ontraport_connect.management.reports import Progress, Report
-from ontraport_connect.management.subcommands import choosing
+from ontraport_connect.management.subcommands import account_argument
 from ontraport_connect.models import OntraportRevocation
 
 HELP = "Disconnect one account: its credentials are gone at once, and Ontraport is told to end the access."
 
 
 def add_arguments(parser: CommandParser) -> None:
-    choosing.add_uid(parser)
+    account_argument.add_uid(parser)
 
 
 def run(options: Mapping[str, Any], progress: Progress) -> Report:
-    account = choosing.account_of(options["uid"])
-    uid, name = account.uid, choosing.name_of(account)
+    account = account_argument.account_of(options["uid"])
+    uid, name = account.uid, account_argument.name_of(account)
     linking.unlink(account)
     is_waiting = OntraportRevocation.objects.using(alias()).filter(account_uid=uid).exists()
     heard = "Ontraport did not hear of it yet, and is told again by the beat task." if is_waiting else ""

@@ -1,4 +1,4 @@
-"""``refresh``: one account now, or from cron whatever is due, where no Celery runs."""
+"""``refresh``: refresh one account now, or all that are due (from cron, where Celery does not run)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from django.core.management.base import CommandParser
 from ontraport_connect import linking, refreshing, staff
 from ontraport_connect.conf import conf
 from ontraport_connect.management.reports import FAILED, TRY_LATER, Progress, Report
-from ontraport_connect.management.subcommands import choosing
+from ontraport_connect.management.subcommands import account_argument
 from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.schedule import INTERVAL
 from ontraport_connect.staff import Level
-from ontraport_connect.tasks import MOST_KEYS, MOST_REVOCATIONS
+from ontraport_connect.tasks import MAX_KEYS, MAX_REVOCATIONS
 
 HELP = (
     "Refresh one account now, or with --all whatever is due: from cron every minute, it does what beat and workers do."
@@ -24,12 +24,12 @@ HELP = (
 
 def add_arguments(parser: CommandParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
-    choosing.add_uid(which, nargs="?")
+    account_argument.add_uid(which, nargs="?")
     which.add_argument("--all", action="store_true", help="whatever is due")
 
 
 def run(options: Mapping[str, Any], progress: Progress) -> Report:
-    return _all(progress) if options["all"] else _one(choosing.account_of(options["uid"]))
+    return _all(progress) if options["all"] else _one(account_argument.account_of(options["uid"]))
 
 
 def _one(account: OntraportAccount) -> Report:
@@ -38,7 +38,7 @@ def _one(account: OntraportAccount) -> Report:
     refreshing.refresh(account)
     return Report(
         lines=[
-            f"{choosing.name_of(account)} is refreshed; its token is good until {account.expires_at:%Y-%m-%d %H:%M} UTC."
+            f"{account_argument.name_of(account)} is refreshed; its token is good until {account.expires_at:%Y-%m-%d %H:%M} UTC."
         ],
         data={"uid": str(account.uid), "refreshed": True, "expires_at": account.expires_at},
     )
@@ -50,14 +50,14 @@ def _check_key(account: OntraportAccount) -> Report:
         raise error
     return Report(
         lines=[
-            f"{choosing.name_of(account)} is linked with an API key, which Ontraport accepts; there is no token to refresh."
+            f"{account_argument.name_of(account)} is linked with an API key, which Ontraport accepts; there is no token to refresh."
         ],
         data={"uid": str(account.uid), "refreshed": False, "accepted": True},
     )
 
 
 def _all(progress: Progress) -> Report:
-    """Do one round of the beat task and of the workers. What Ontraport asked to wait for waits: the rows know."""
+    """Do one round of the beat task and the workers. Accounts that Ontraport asked to wait are not due, and wait."""
     refreshing.record_beat()
     refreshing.record_worker()
     linking.forget_used_states()
@@ -65,8 +65,8 @@ def _all(progress: Progress) -> Report:
     for pks in refreshing.due_batches(int(conf.ONTRAPORT_REFRESH_RATE * INTERVAL)):
         outcomes.update(refreshing.refresh_batch(pks))
         progress(f"{outcomes.total()} accounts: {_counted(outcomes)} …")
-    checked = linking.check_key_pairs(MOST_KEYS)
-    revoked = refreshing.deliver_revocations(MOST_REVOCATIONS)
+    checked = linking.check_key_pairs(MAX_KEYS)
+    revoked = refreshing.deliver_revocations(MAX_REVOCATIONS)
     told = staff.send_due_notices()
     (standing,) = staff.check_standing()
     return Report(

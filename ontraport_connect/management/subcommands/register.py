@@ -1,4 +1,4 @@
-"""``register``: make this site known to Ontraport as an OAuth client (RFC 7591)."""
+"""``register``: register this site with Ontraport as an OAuth client (RFC 7591)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
 
 
 def client_metadata(redirect_uri: str, name: str, *, is_public: bool) -> dict[str, Any]:
-    """Return what this site says of itself (RFC 7591, 2; OpenID Connect Dynamic Client Registration 1.0, 2 for ``application_type``)."""
+    """Return the client metadata of this site (RFC 7591, 2; ``application_type``: OpenID Connect Dynamic Client Registration 1.0, 2)."""
     parts = urlsplit(redirect_uri)
     return {
         "client_name": name or parts.netloc,

@@ -1,4 +1,4 @@
-"""``rotate-keys``: encrypt what is stored under the newest key."""
+"""``rotate-keys``: re-encrypt stored secrets under the newest key."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DONE = (
 
 
 def add_arguments(parser: CommandParser) -> None:
-    """Take none: the keys are in the settings."""
+    """Add none: the keys are in the settings."""
 
 
 def run(options: Mapping[str, Any], progress: Progress) -> Report:
