@@ -66,7 +66,7 @@ def check_keys() -> dict[str, int]:
     return linking.check_key_pairs(MAX_KEYS)
 
 
-@shared_task(name="ontraport_connect.tasks.send_notices", ignore_result=True)
+@shared_task(name="ontraport_connect.tasks.send_notices", ignore_result=True, time_limit=90, soft_time_limit=60)
 def send_notices() -> int:
     """E-mail people whose accounts need a reconnect. Returns how many messages were sent."""
     refreshing.record_worker()

@@ -135,9 +135,9 @@ def check_secrets() -> Iterator[Finding]:
     for model in key_rotation.MODELS:
         for page in key_rotation.pages(model):
             looked_at += len(page)
-            old += sum(bool(row.outdated_columns()) for row in page)
+            old += sum(bool(row.outdated()) for row in page)
             for row in page:
-                for column in row.unreadable_columns():
+                for column in row.unreadable():
                     unreadable += 1
                     yield _finding(
                         "secrets",

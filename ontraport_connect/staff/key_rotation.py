@@ -41,7 +41,7 @@ class Row:
         """Decrypt one secret and discard the plain text. Raises ``SecretUnreadable``."""
         unseal(self.secrets[name], _field(self.model, name).context_of(self.uid))
 
-    def unreadable_columns(self) -> list[str]:
+    def unreadable(self) -> list[str]:
         """Return the columns that cannot be decrypted."""
         return [name for name in self.secrets if not self._is_readable(name)]
 
@@ -52,7 +52,7 @@ class Row:
             return False
         return True
 
-    def outdated_columns(self) -> list[str]:
+    def outdated(self) -> list[str]:
         """Return the columns that are not encrypted with the newest key."""
         newest = current_key_id()
         return [name for name, sealed in self.secrets.items() if sealed.key_id != newest]
@@ -94,7 +94,7 @@ def count_stored_rows() -> int:
 
 def rewrite(row: Row) -> bool:
     """Re-encrypt the secrets of a row. Returns False when the row has changed since it was read. Raises ``SecretUnreadable``."""
-    values = {name: _re_sealed(row, name) for name in row.outdated_columns()}
+    values = {name: _re_sealed(row, name) for name in row.outdated()}
     return bool(row.model._base_manager.using(alias()).filter(**row.guard).update(**values))
 
 
@@ -124,13 +124,13 @@ def _run_pass(progress: Callable[[int], object]) -> Summary:
 
 
 def _rewrite_page(page: Sequence[Row], summary: Summary) -> None:
-    old = [row for row in page if row.outdated_columns()]
+    old = [row for row in page if row.outdated()]
     summary.current += len(page) - len(old)
     if not old:
         return
     with transaction.atomic(using=alias()):
         for row in old:
-            unreadable = row.unreadable_columns()
+            unreadable = row.unreadable()
             summary.unreadable += [(row.uid, name) for name in unreadable]
             if unreadable:
                 continue

@@ -170,8 +170,8 @@ def test_last_failures_are_shown_with_their_owner(maya: Any, support: Client) ->
 
 
 def test_storm_that_holds_back_notices_is_shown(maya: Any, support: Client) -> None:
-    for _ in range(notices.STORM):
-        OntraportEvent.record(make_account(maya), EventKind.NEEDS_RECONNECT)
+    for number in range(notices.STORM):
+        OntraportEvent.record(make_account(maya, tenant=f"tenant-{number}"), EventKind.NEEDS_RECONNECT)
     assert "are not told by e-mail" not in text_of(support)
     with override_settings(ONTRAPORT_NOTIFY=True):
         assert "are not told by e-mail" in text_of(support)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -12,6 +13,7 @@ from ontraport_connect import linking, refreshing, staff
 from ontraport_connect.conf import conf
 from ontraport_connect.management.reports import FAILED, TRY_LATER, Progress, Report
 from ontraport_connect.management.subcommands import account_argument
+from ontraport_connect.management.time_limit import time_limit
 from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.schedule import INTERVAL
 from ontraport_connect.staff import Level
@@ -20,6 +22,9 @@ from ontraport_connect.tasks import MAX_KEYS, MAX_REVOCATIONS
 HELP = (
     "Refresh one account now, or with --all whatever is due: from cron every minute, it does what beat and workers do."
 )
+
+NOTICES = 20.0
+"""Seconds after which no further e-mail is begun."""
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -67,7 +72,7 @@ def _all(progress: Progress) -> Report:
         progress(f"{outcomes.total()} accounts: {_counted(outcomes)} …")
     checked = linking.check_key_pairs(MAX_KEYS)
     revoked = refreshing.deliver_revocations(MAX_REVOCATIONS)
-    told = staff.send_due_notices()
+    told = _send_notices()
     (standing,) = staff.check_standing()
     return Report(
         lines=[
@@ -80,6 +85,13 @@ def _all(progress: Progress) -> Report:
         problem="" if standing.level == Level.OK else f"{standing.text}. {standing.hint}",
         status=FAILED if standing.level == Level.ERROR else TRY_LATER,
     )
+
+
+def _send_notices(seconds: float = NOTICES) -> int:
+    """Send the notices last, so that no mail server delays a refresh, and end whatever it does: cron must not pile up behind it."""
+    with suppress(TimeoutError), time_limit(2 * seconds):
+        return staff.send_due_notices(seconds)
+    return 0
 
 
 def _counted(outcomes: Mapping[str, int]) -> str:
