@@ -76,6 +76,12 @@ class OntraportAccountAdmin(AccountActions):
     def get_queryset(self, request: HttpRequest) -> QuerySet[OntraportAccount]:
         return super().get_queryset(request).defer(*SECRET_FIELDS)
 
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        if _may_see_events(request):
+            return fieldsets
+        return [(title, {**options, "fields": _without_timeline(options["fields"])}) for title, options in fieldsets]
+
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         names: list[Any] = list(self.list_display)
         if conf.ONTRAPORT_TENANT is not None:
@@ -168,11 +174,20 @@ class OntraportAccountAdmin(AccountActions):
             "counts": staff.link_counts(),
             "bars": staff.expiring_tokens(),
             "picture": staff.Chart,
-            "failures": staff.recent_failures(),
+            "failures": staff.recent_failures() if _may_see_events(request) else None,
             "health": staff.site_health(),
             "media": self.media,
         }
         return TemplateResponse(request, f"{TEMPLATES}/glance.html", context)
+
+
+def _may_see_events(request: HttpRequest) -> bool:
+    """Tell whether this person may see the history of accounts, as in the admin of events."""
+    return any(request.user.has_perm(f"ontraport_connect.{verb}_ontraportevent") for verb in ("view", "change"))
+
+
+def _without_timeline(fields: Any) -> tuple[Any, ...]:
+    return tuple(field for field in fields if field != "timeline")
 
 
 def _badge_of(account: OntraportAccount) -> tuple[str, Any]:

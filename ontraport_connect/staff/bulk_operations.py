@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,9 @@ from ontraport_connect.models import Method, OntraportAccount, OntraportRevocati
 
 INLINE_LIMIT = 20
 """The most accounts that are handled within the request; larger selections are left to the beat task and the workers."""
+
+INLINE_SECONDS = 10.0
+"""Seconds after which the revocation of further grants is left to the beat task."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,10 +72,11 @@ def _time(moment: Any) -> str:
     return date_format(localtime(moment), "TIME_FORMAT")
 
 
-def disconnect_accounts(accounts: Sequence[OntraportAccount]) -> int:
-    """Let accounts go, and return how many grants Ontraport has still to be told of, which the beat task does.
+def disconnect_accounts(accounts: Sequence[OntraportAccount], seconds: float = INLINE_SECONDS) -> int:
+    """Disconnect accounts, and return how many grants have still to be revoked at Ontraport when this returns.
 
-    Of a few it is told now, up to the first that it does not hear of.
+    The grants of a few accounts are revoked as soon as the caller's transaction commits, for ``seconds`` at most and up to the first
+    failure: a rollback must bring back links that still work. The beat task revokes the rest.
     """
     uids = [account.uid for account in accounts]
     for account in accounts:
@@ -79,8 +84,15 @@ def disconnect_accounts(accounts: Sequence[OntraportAccount]) -> int:
             account.delete(using=alias())
     waiting = OntraportRevocation.objects.using(alias()).filter(account_uid__in=uids)
     if len(uids) <= INLINE_LIMIT:
-        all(refreshing.deliver_revocation(revocation) for revocation in waiting)
+        transaction.on_commit(lambda: _revoke(waiting.all(), seconds), using=alias(), robust=True)
     return waiting.all().count()
+
+
+def _revoke(waiting: Iterable[OntraportRevocation], seconds: float) -> None:
+    stop_at = time.monotonic() + seconds
+    for revocation in waiting:
+        if time.monotonic() > stop_at or not refreshing.deliver_revocation(revocation):
+            return
 
 
 def name_with_owner(account: OntraportAccount) -> str | Promise:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from html import unescape
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -20,7 +21,7 @@ from django.utils import timezone
 
 from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportRevocation, Status
-from ontraport_connect.refreshing import circuit_breaker
+from ontraport_connect.refreshing import circuit_breaker, one_account
 from ontraport_connect.staff import admin_actions, bulk_operations
 from tests.support import ontraport
 from tests.support.servers import Sandbox
@@ -291,6 +292,37 @@ def test_disconnect_while_ontraport_is_away_reports_pending_revocations(
     assert sorted(OntraportRevocation.objects.values_list("attempts", flat=True)) == [0, 1]
 
 
+def test_rolled_back_disconnect_leaves_the_grant_alive(linked: OntraportAccount, sandbox: Sandbox) -> None:
+    alive = living_grants(sandbox)
+    with suppress(ZeroDivisionError), transaction.atomic():
+        assert bulk_operations.disconnect_accounts([linked]) == 1
+        raise ZeroDivisionError
+    assert living_grants(sandbox) == alive
+    account = OntraportAccount.objects.get()
+    one_account.refresh(account)
+    assert bulk_operations.disconnect_accounts([account]) == 0
+    assert living_grants(sandbox) == alive - 1
+
+
+def test_disconnect_under_atomic_requests_revokes_after_the_commit_and_says_that_it_is_to_be_done(
+    support: Client, linked: OntraportAccount, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive = living_grants(sandbox)
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    response = act(support, "disconnect", linked, post="yes")
+    assert said(response) == [
+        f"{linked} (maya): disconnected.",
+        "Ontraport has still to be told of 1 of them; the beat task does that.",
+    ]
+    assert living_grants(sandbox) == alive - 1
+
+
+def test_slow_ontraport_leaves_the_rest_to_the_beat_task(maya: Any, at_sandbox: Sandbox) -> None:
+    accounts = [make_account(maya, label=str(number)) for number in range(3)]
+    assert bulk_operations.disconnect_accounts(accounts, seconds=-1) == 3
+    assert set(OntraportRevocation.objects.values_list("attempts", flat=True)) == {0}
+
+
 def test_many_are_disconnected_at_once_and_revoked_in_the_background(support: Client, maya: Any) -> None:
     accounts = [make_account(maya, label=str(number)) for number in range(bulk_operations.INLINE_LIMIT + 1)]
     response = act(support, "disconnect", *accounts, post="yes")
@@ -343,6 +375,20 @@ def test_staff_without_permission_sees_nothing(client: Client, maya: Any) -> Non
     paths = [LIST, f"{LIST}glance/", f"{LIST}{account.pk}/change/", EVENTS]
     assert [client.get(path).status_code for path in paths] == [403, 403, 403, 403]
     assert client.post(f"{LIST}{account.pk}/refresh/").status_code == 403
+
+
+@pytest.mark.parametrize("codename", ["view_ontraportevent", "change_ontraportevent", None])
+def test_history_is_shown_to_staff_with_its_permission_only(client: Client, maya: Any, codename: str | None) -> None:
+    user = get_user_model().objects.create_user("other", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=["view_ontraportaccount", codename]))
+    client.force_login(user)
+    account = make_account(maya)
+    OntraportEvent.record(account, EventKind.NEEDS_RECONNECT, "spent-in-a-crash")
+    pages = [client.get(f"{LIST}{account.pk}/change/"), client.get(f"{LIST}glance/")]
+    assert [page.status_code for page in pages] == [200, 200]
+    shown = [("spent-in-a-crash" in text_of(page), "Last failures" in text_of(page)) for page in pages]
+    assert shown == ([(True, False), (True, True)] if codename else [(False, False), (False, False)])
+    assert ("History:" in text_of(pages[0])) is bool(codename)
 
 
 def test_events_outlive_their_account_and_are_read_only(support: Client, maya: Any) -> None:
