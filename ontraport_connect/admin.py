@@ -161,7 +161,11 @@ class OntraportAccountAdmin(AccountActions):
         if account is None:
             raise Http404
         self.refresh_now(request, accounts)
-        return HttpResponseRedirect(reverse("admin:ontraport_connect_ontraportaccount_change", args=[pk]))
+        return HttpResponseRedirect(self._url("change", pk))
+
+    def _url(self, name: str, *args: Any) -> str:
+        """Return the address of a page of this model in this admin site, of which there may be several."""
+        return reverse(f"admin:ontraport_connect_ontraportaccount_{name}", args=args, current_app=self.admin_site.name)
 
     def glance_view(self, request: HttpRequest) -> HttpResponse:
         """Show the dashboard: counts, background jobs, upcoming expiries and recent failures."""
