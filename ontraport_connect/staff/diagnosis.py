@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core import checks
+from django.db.models import Value
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from ontraport_connect import refreshing
@@ -23,6 +26,12 @@ from . import key_rotation
 
 BODY_LIMIT = 4 * 1024 * 1024
 """The most bytes read from a server that is only probed."""
+
+OVERDUE = timedelta(minutes=10)
+"""An account may be due for this long before it is worth a warning."""
+
+LONG_OVERDUE = timedelta(hours=1)
+"""When the oldest is due for longer than this, it is an error."""
 
 
 class Level(StrEnum):
@@ -196,12 +205,35 @@ def check_heartbeat() -> Iterator[Finding]:
         )
 
 
+def check_overdue() -> Iterator[Finding]:
+    """Report accounts that should have been refreshed a while ago: beat and workers may be alive and not keep up."""
+    rows = OntraportAccount.objects.using(alias()).due().usable().filter(refresh_at__lt=Now() - Value(OVERDUE))
+    oldest: Any = rows.annotate(now=Now()).order_by("refresh_at").values("refresh_at", "now").first()
+    if oldest is None:
+        yield _finding("overdue", Level.OK, f"no account is overdue by more than {_minutes(OVERDUE)}")
+        return
+    age, count = oldest["now"] - oldest["refresh_at"], rows.count()
+    accounts = "1 account is" if count == 1 else f"{count} accounts are"
+    yield _finding(
+        "overdue",
+        Level.ERROR if age > LONG_OVERDUE else Level.WARNING,
+        f"{accounts} overdue by more than {_minutes(OVERDUE)}, the oldest by {_minutes(age)}",
+        "Check the workers' log and the length of their queue. If more is due than they are given, raise ONTRAPORT_REFRESH_RATE.",
+    )
+
+
+def _minutes(age: timedelta) -> str:
+    minutes = int(age.total_seconds() // 60)
+    return f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} hours"
+
+
 SUBJECTS: Mapping[str, Callable[[], Iterator[Finding]]] = {
     "configuration": check_configuration,
     "endpoints": check_endpoints,
     "secrets": check_secrets,
     "hold": check_standing,
     "heartbeat": check_heartbeat,
+    "overdue": check_overdue,
 }
 
 

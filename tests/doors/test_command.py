@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -225,6 +225,28 @@ def test_check_takes_missing_beat_and_workers_for_an_error_once_there_is_a_token
         ("error", "beat: last seen 2026-01-02 03:04 UTC"),
         ("ok", "worker: seen 0 s ago"),
     ]
+
+
+def test_check_counts_the_accounts_that_are_overdue(maya: Any) -> None:
+    def overdue(**age: float) -> list[tuple[str, str]]:
+        make_account(maya, refresh_at=timezone.now() - timedelta(**age))
+        return findings(Run("check", "--offline", "--json"), "overdue")
+
+    gone = get_user_model().objects.create_user("gone", is_active=False)
+    make_account(gone, refresh_at=timezone.now() - timedelta(days=1))
+    make_account(maya, refresh_at=timezone.now() - timedelta(days=1), status=Status.NEEDS_RECONNECT)
+    assert overdue(minutes=9) == [("ok", "no account is overdue by more than 10 minutes")]
+    assert overdue(minutes=25) == [
+        ("warning", "1 account is overdue by more than 10 minutes, the oldest by 25 minutes")
+    ]
+    assert overdue(minutes=130) == [("error", "2 accounts are overdue by more than 10 minutes, the oldest by 2 hours")]
+
+
+def test_round_that_fails_gives_no_sign_of_life(account: OntraportAccount) -> None:
+    make_due(account)
+    with override_settings(ONTRAPORT_REFRESH_RATE="many"), pytest.raises(TypeError):
+        Run("refresh", "--all")
+    assert not any(pulse.is_alive for pulse in heartbeat.pulses().values())
 
 
 def test_accounts_lists_links_and_no_secret(account: OntraportAccount) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from celery import Celery
+from django.db import OperationalError, connection
 from django.test import override_settings
 from django.utils import timezone
 
 from ontraport_connect import tasks
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.models import OntraportRevocation
-from ontraport_connect.refreshing import circuit_breaker
+from ontraport_connect.refreshing import circuit_breaker, heartbeat
 from ontraport_connect.schedule import BEAT_SCHEDULE
 from tests.refreshing.test_batches import many
 from tests.refreshing.test_circuit_breaker import let_time_pass
@@ -113,6 +114,50 @@ def test_notices_are_enqueued_only_where_the_site_wants_them(strict: StrictServe
         tasks.refresh_expiring_tokens()
     names = [name for name, _, _ in sent(app)]
     assert names == ["deliver_revocations", "check_keys", *(["send_notices"] if wanted else [])]
+
+
+class Broken:
+    """A database that fails for one table."""
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if f"ontraport_connect_{self.table}" in sql:
+            raise OperationalError("broken")
+        return execute(sql, params, many, context)
+
+
+@pytest.mark.parametrize(
+    ("task", "table"),
+    [
+        (tasks.refresh_expiring_tokens, "ontraportaccount"),
+        (lambda: tasks.refresh_accounts([1]), "ontraportaccount"),
+        (tasks.deliver_revocations, "ontraportrevocation"),
+        (tasks.check_keys, "ontraportaccount"),
+        (tasks.send_notices, "ontraportbudget"),
+    ],
+    ids=["refresh_expiring_tokens", "refresh_accounts", "deliver_revocations", "check_keys", "send_notices"],
+)
+def test_task_gives_a_sign_of_life_only_after_its_work(
+    strict: StrictServer, app: Celery, task: Callable[[], object], table: str
+) -> None:
+    """Otherwise everything looks well while no token can be refreshed."""
+    with (
+        override_settings(ONTRAPORT_NOTIFY=True, ONTRAPORT_REDIRECT_URI="https://shop.example.com/callback/"),
+        connection.execute_wrapper(Broken(table)),
+        pytest.raises(OperationalError),
+    ):
+        task()
+    assert not any(pulse.is_alive for pulse in heartbeat.pulses().values())
+    task()
+    assert [pulse.is_alive for pulse in heartbeat.pulses().values()].count(True) == 1
+
+
+def test_beat_that_may_not_refresh_is_alive(strict: StrictServer, app: Celery) -> None:
+    circuit_breaker.hold(OntraportUnavailable("slow down", code=circuit_breaker.RATE_LIMITED, retry_after=60.0))
+    tasks.refresh_expiring_tokens()
+    assert heartbeat.pulses()["beat"].is_alive
 
 
 def test_the_ready_schedule_names_the_beat_task() -> None:

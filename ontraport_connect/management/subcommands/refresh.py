@@ -63,8 +63,6 @@ def _check_key(account: OntraportAccount) -> Report:
 
 def _all(progress: Progress) -> Report:
     """Do one round of the beat task and the workers. Accounts that Ontraport asked to wait are not due, and wait."""
-    refreshing.record_beat()
-    refreshing.record_worker()
     linking.forget_used_states()
     outcomes: Counter[str] = Counter()
     for pks in refreshing.due_batches(int(conf.ONTRAPORT_REFRESH_RATE * INTERVAL)):
@@ -72,6 +70,8 @@ def _all(progress: Progress) -> Report:
         progress(f"{outcomes.total()} accounts: {_counted(outcomes)} …")
     checked = linking.check_key_pairs(MAX_KEYS)
     revoked = refreshing.deliver_revocations(MAX_REVOCATIONS)
+    refreshing.record_beat()
+    refreshing.record_worker()
     told = _send_notices()
     (standing,) = staff.check_standing()
     return Report(
