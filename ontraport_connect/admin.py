@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -89,10 +88,7 @@ class OntraportAccountAdmin(AccountActions):
         return names
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
-        user = get_user_model()
-        names = {user.USERNAME_FIELD, user.get_email_field_name()}
-        known = {field.name for field in user._meta.get_fields()}
-        return ["label", "ontraport_id", "tenant", *sorted(f"user__{name}" for name in names & known)]
+        return staff.search_fields()
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[OntraportAccount], search_term: str

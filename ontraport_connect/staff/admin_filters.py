@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -35,6 +36,14 @@ def account_conditions() -> dict[str, Q]:
         "expired": token & Q(expires_at__lte=now),
         "inactive": Q(tenant="", user__is_active=False),
     }
+
+
+def search_fields() -> list[str]:
+    """Return the columns in which an account is searched for: its own, and the user's name and e-mail address."""
+    user = get_user_model()
+    names = {user.USERNAME_FIELD, user.get_email_field_name()}
+    known = {field.name for field in user._meta.get_fields()}
+    return ["label", "ontraport_id", "tenant", *sorted(f"user__{name}" for name in names & known)]
 
 
 class ConditionFilter(admin.SimpleListFilter):

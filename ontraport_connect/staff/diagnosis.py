@@ -66,7 +66,7 @@ def check_configuration() -> Iterator[Finding]:
             message.hint or "",
         )
     if not messages:
-        yield _finding("configuration", Level.OK, "every setting is well")
+        yield _finding("configuration", Level.OK, "OK")
 
 
 def check_endpoints() -> Iterator[Finding]:
@@ -101,7 +101,7 @@ def _probe(transport: Transport, name: str, url: str) -> Finding:
             "endpoints",
             Level.ERROR,
             f"{name}: answers with status {answer.status}",
-            f"Is {url} right, or Ontraport ill?",
+            f"Check {url}, or Ontraport may be down.",
         )
     return _finding("endpoints", Level.OK, f"{name}: {url} answers")
 
@@ -116,18 +116,18 @@ def _compare_metadata(transport: Transport, endpoints: Endpoints, issuer: str) -
         yield _finding("endpoints", Level.WARNING, f"metadata of the issuer: {error}", f"See {url}.")
         return
     if not published:
-        yield _finding("endpoints", Level.WARNING, "the issuer publishes no metadata that can be read", f"See {url}.")
+        yield _finding("endpoints", Level.WARNING, "the issuer publishes no readable metadata", f"See {url}.")
         return
     different = [name for name, value in asdict(endpoints).items() if value and published.get(name, value) != value]
     for name in different:
         yield _finding(
             "endpoints",
             Level.WARNING,
-            f"the issuer publishes another {name} than the configured one",
+            f"the issuer publishes a different {name} than the configured one",
             f"Compare {url} with ONTRAPORT_ENDPOINTS.",
         )
     if not different:
-        yield _finding("endpoints", Level.OK, "the endpoints are those that the issuer publishes")
+        yield _finding("endpoints", Level.OK, "they match what the issuer publishes")
 
 
 def _read_metadata(answer: Answer) -> Mapping[str, Any]:
@@ -173,18 +173,18 @@ def check_standing() -> Iterator[Finding]:
         yield _finding(
             "hold",
             Level.WARNING,
-            f"Ontraport asked this site to slow down; refreshing goes on at {row.held_until:%Y-%m-%d %H:%M:%S} UTC",
-            "Nothing is to be done.",
+            f"paused: Ontraport asked this site to slow down; refreshing continues at {row.held_until:%Y-%m-%d %H:%M:%S} UTC",
+            "No action needed.",
         )
     elif row.hold_code and row.hold_code != refreshing.RATE_LIMITED:
         yield _finding(
             "hold",
             Level.ERROR,
-            f"Ontraport refuses this site as a client ({row.hold_code}); nothing is refreshed",
-            "Mend ONTRAPORT_CLIENT_ID and ONTRAPORT_CLIENT_SECRET, or ask Ontraport; refreshing then goes on by itself.",
+            f"paused: Ontraport rejected this site's credentials ({row.hold_code})",
+            "Fix ONTRAPORT_CLIENT_ID and ONTRAPORT_CLIENT_SECRET, or ask Ontraport. Refreshing then continues by itself.",
         )
     else:
-        yield _finding("hold", Level.OK, "nothing is held back: Ontraport has not refused this site")
+        yield _finding("hold", Level.OK, "not paused")
 
 
 def check_heartbeat() -> Iterator[Finding]:
@@ -200,8 +200,7 @@ def check_heartbeat() -> Iterator[Finding]:
             Level.ERROR if needed else Level.WARNING,
             f"{name}: {seen}",
             "Start Celery's beat and worker with ontraport_connect.schedule.BEAT_SCHEDULE, or run"
-            " `manage.py ontraport refresh --all` every minute from cron. Beat is seen by what workers do for it: where both"
-            " are silent, look at the workers and the broker first.",
+            " `manage.py ontraport refresh --all` every minute from cron. If both are silent, check the workers and the broker first.",
         )
 
 
@@ -226,6 +225,15 @@ def _minutes(age: timedelta) -> str:
     minutes = int(age.total_seconds() // 60)
     return f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} hours"
 
+
+TITLES: Mapping[str, str] = {
+    "configuration": "settings",
+    "endpoints": "endpoints",
+    "secrets": "stored secrets",
+    "hold": "refreshing",
+    "heartbeat": "workers",
+    "overdue": "due accounts",
+}
 
 SUBJECTS: Mapping[str, Callable[[], Iterator[Finding]]] = {
     "configuration": check_configuration,

@@ -122,7 +122,7 @@ def test_row_that_keeps_changing_is_left_to_the_next_run() -> None:
     with (
         ROTATING,
         connection.execute_wrapper(Interference(times=key_rotation.MAX_PASSES)),
-        pytest.raises(CommandError, match="run this again, and keep all keys until then"),
+        pytest.raises(CommandError, match="Run this again, and keep all keys until then"),
     ):
         call_command("ontraport", "rotate-keys")
     with ROTATING:
@@ -134,7 +134,7 @@ def test_unreadable_secret_is_named_and_left_as_it_is() -> None:
     broken = OntraportAccount.objects.order_by("pk")[0]
     OntraportAccount.objects.filter(pk=broken.pk).update(access_token=Sealed(b"\x01damaged-beyond-repair"))
     with ROTATING:
-        with pytest.raises(CommandError, match="put their key back into the settings"):
+        with pytest.raises(CommandError, match="Put their key back into the settings"):
             call_command("ontraport", "rotate-keys")
         summary = rotate()
     assert (summary.rewritten, summary.unreadable) == (0, [(broken.uid, "access_token")])
@@ -147,13 +147,11 @@ def test_command_says_what_is_left_to_do(capsys: pytest.CaptureFixture[str]) -> 
     make_accounts(1)
     with ROTATING:
         call_command("ontraport", "rotate-keys")
-    assert capsys.readouterr().out.splitlines() == [
-        "1 rows were encrypted anew; 0 had the newest key already.",
-        (
-            "The older keys are not needed any more: take them out of the settings in ten minutes, when attempts to link that are"
-            " under way now have ended."
-        ),
-    ]
+    done = "Older keys are no longer needed. Remove them from the settings in ten minutes, when pending attempts to link have ended."
+    assert capsys.readouterr().out.splitlines() == ["1 row re-encrypted; 0 already up to date.", done]
+    with ROTATING:
+        call_command("ontraport", "rotate-keys")
+    assert capsys.readouterr().out.splitlines() == ["0 rows re-encrypted; 1 already up to date."]
 
 
 def test_unfit_newest_key_changes_nothing() -> None:

@@ -31,7 +31,7 @@ def exit_on_signal(number: int, frame: object) -> NoReturn:
 
 
 class Command(BaseCommand):
-    help = "Look after the Ontraport links of this site."
+    help = "Manage this site's Ontraport connections."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -47,19 +47,28 @@ class Command(BaseCommand):
         super().run_from_argv(argv)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        progress = (lambda text: None) if options["json"] else reports.progress_on(self.stderr)
+        line = reports.ProgressLine(self.stderr)
+        progress: reports.Progress = (lambda text: None) if options["json"] else line
         try:
             report = SUBCOMMANDS[options["subcommand"]].run(options, progress)
         except OntraportError as error:
             if options["json"]:
                 self._write_json({"error": error.code, "message": str(error)})
             raise reports.as_command_error(error) from None
+        finally:
+            if not options["json"]:
+                line.clear()
         if options["json"]:
             self._write_json(report.data)
         else:
-            self.stdout.writelines(f"{line}\n" for line in report.lines)
+            for each in report.lines:
+                self._write_line(each)
         if report.problem:
             raise CommandError(report.problem, returncode=report.status)
 
+    def _write_line(self, line: str | reports.Line) -> None:
+        text = reports.encodable(line.text if isinstance(line, reports.Line) else line, self.stdout)
+        self.stdout.write(getattr(self.style, line.style)(text) if isinstance(line, reports.Line) else text)
+
     def _write_json(self, data: Any) -> None:
-        self.stdout.write(json.dumps(data, indent=2, default=str))
+        self.stdout.write(json.dumps(data, indent=2))
