@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
+from django.apps import apps
 from django.db import transaction
-from django.db.models import F, Value
+from django.db.models import F, Model, Value
 from django.db.models.functions import Now
-from django.db.models.signals import pre_delete
+from django.db.models.signals import class_prepared, pre_delete
 from django.dispatch import receiver
 from django.utils import timezone
 
@@ -97,3 +99,24 @@ def let_go(instance: OntraportAccount, using: str, **kwargs: Any) -> None:
     transaction.on_commit(
         lambda: account_disconnected.send_robust(sender=OntraportAccount, account=current), using=using
     )
+
+
+PROXY_UID = "ontraport_connect.refreshing.revoking.proxy"
+
+
+def watch_proxies(models: Iterable[type[Model]]) -> None:
+    """Connect ``let_go`` to the proxy models of accounts: Django sends their deletion under their own name.
+
+    A receiver for every sender would do, too, but cost all models of the site their fast deletes.
+    """
+    for model in models:
+        if model._meta.proxy and model._meta.concrete_model is OntraportAccount:
+            pre_delete.connect(let_go, sender=model, dispatch_uid=PROXY_UID)
+
+
+@receiver(class_prepared, dispatch_uid="ontraport_connect.refreshing.revoking.class_prepared")
+def watch_new_model(sender: type[Model], **kwargs: Any) -> None:
+    watch_proxies([sender])
+
+
+watch_proxies(apps.get_models())

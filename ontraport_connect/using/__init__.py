@@ -4,11 +4,13 @@ from .credentials import prepare
 from .httpx_auth import HttpxAuth
 from .mcp_calls import acall_tool, alist_tools, call_tool, list_tools
 from .rate_limiter import patience, throttle
+from .rate_store import DatabaseStore
 from .requests_auth import AccountAuth
 from .rest_api import Pages, arest, rest
 
 __all__ = [
     "AccountAuth",
+    "DatabaseStore",
     "HttpxAuth",
     "Pages",
     "acall_tool",
