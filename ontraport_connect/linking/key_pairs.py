@@ -1,4 +1,4 @@
-"""Link an Ontraport account with an App ID and API key, and find out once a day whether Ontraport still accepts it."""
+"""Link an Ontraport account with a key pair (App ID and API key), and check once a day that Ontraport still accepts it."""
 
 from __future__ import annotations
 
@@ -31,28 +31,33 @@ from ontraport_connect.protocol import Answer
 from ontraport_connect.signals import account_linked
 from ontraport_connect.using import rest
 
-from .identity import number_of
+from .identity import account_id_of
 from .owner import Owner
 
 logger = logging.getLogger("ontraport_connect")
 
 CHEAP_CALL = "objects/getInfo?objectID=0"
+"""A REST call that costs Ontraport little and names the account."""
+
 CHECK_AFTER = 86_400.0
-"""Seconds between two checks of a key pair that Ontraport accepts."""
+"""Seconds between two checks of a key pair that works."""
 
-MOST_TRIES = 30
-TRIES_WITHIN = 600.0
-"""Seconds in which a person may try so many key pairs: each try is a call of Ontraport, from this site's address."""
+MAX_TRIES = 30
+TRIES_WINDOW = 600.0
+"""A person may try ``MAX_TRIES`` key pairs in this many seconds, because each try sends a request to Ontraport from this site's address."""
 
-TRY_AGAIN_AFTER = 3600.0
-"""Seconds after which a check that came to nothing is made again."""
+RETRY_AFTER = 3600.0
+"""Seconds until a check that gave no result is repeated."""
 
 
 def link_key_pair(
     owner: Owner, *, app_id: Secret, api_key: Secret, label: str = "", account: OntraportAccount | None = None
 ) -> OntraportAccount:
-    """Link, or link ``account`` again, with a key pair that one live call has proven. Raises ``LinkingFailed``; nothing is stored then."""
-    if using.throttle(f"keys:{owner.user.pk}", most=MOST_TRIES, seconds=TRIES_WITHIN):
+    """Link a key pair after verifying it with one REST call, or replace the key pair of ``account``.
+
+    Raises ``LinkingFailed``, and stores nothing, when the pair does not work or could not be verified.
+    """
+    if using.throttle(f"keys:{owner.user.pk}", most=MAX_TRIES, seconds=TRIES_WINDOW):
         raise LinkingFailed(
             _("You have tried many keys. Please look them up in Ontraport, and try again in ten minutes."),
             code="too_many",
@@ -76,25 +81,25 @@ def link_key_pair(
     }
     try:
         return _save(owner, ontraport_id, values, account)
-    except IntegrityError:  # the same pair, at the same moment
+    except IntegrityError:  # the same account was linked concurrently; its row exists now
         return _save(owner, ontraport_id, values, account)
 
 
 def verify(app_id: Secret, api_key: Secret) -> str:
-    """Return the number of the Ontraport account that the pair opens, by one cheap call. Raises ``LinkingFailed``."""
+    """Return the id of the Ontraport account that the key pair belongs to, found with one REST call. Raises ``LinkingFailed``."""
     try:
         with refreshing.new_transport() as transport:
             url = urljoin(conf.ONTRAPORT_REST_URL, CHEAP_CALL)
             answer = transport.send("GET", url, headers={"Api-Appid": app_id, "Api-Key": api_key})
     except OntraportError as error:
-        raise _not_tried(error) from None
+        raise _failure_of_call(error) from None
     ontraport_id = _account_id(answer)
     if not ontraport_id:
-        raise _refused(answer)
+        raise _failure_of_answer(answer)
     return ontraport_id
 
 
-def _not_tried(error: OntraportError) -> LinkingFailed:
+def _failure_of_call(error: OntraportError) -> LinkingFailed:
     if isinstance(error, OntraportMisconfigured):
         logger.critical("Nobody can link an API key: %s", error)
         return LinkingFailed(
@@ -106,7 +111,7 @@ def _not_tried(error: OntraportError) -> LinkingFailed:
     )
 
 
-def _refused(answer: Answer) -> LinkingFailed:
+def _failure_of_answer(answer: Answer) -> LinkingFailed:
     if answer.status == 401:
         return LinkingFailed(
             _("Ontraport does not know this App ID and API key. Please copy both again."), code="key_refused"
@@ -129,14 +134,14 @@ def _account_id(answer: Answer) -> str:
         envelope = answer.json() if answer.status == 200 else None
     except ValueError:
         envelope = None
-    return number_of(envelope.get("account_id")) if isinstance(envelope, dict) else ""
+    return account_id_of(envelope.get("account_id")) if isinstance(envelope, dict) else ""
 
 
 def _save(
-    owner: Owner, ontraport_id: str, values: Mapping[str, Any], again: OntraportAccount | None
+    owner: Owner, ontraport_id: str, values: Mapping[str, Any], reconnected: OntraportAccount | None
 ) -> OntraportAccount:
     with transaction.atomic(using=alias()):
-        account = _place(owner, ontraport_id, again)
+        account = _row_for(owner, ontraport_id, reconnected)
         is_new = account is None
         if account is None:
             account = OntraportAccount(
@@ -156,21 +161,21 @@ def _save(
     return account
 
 
-def _place(owner: Owner, ontraport_id: str, again: OntraportAccount | None) -> OntraportAccount | None:
-    """Return the row that the pair belongs into, locked; ``None``: a new one. Raises ``LinkingFailed``."""
+def _row_for(owner: Owner, ontraport_id: str, reconnected: OntraportAccount | None) -> OntraportAccount | None:
+    """Return the row to store the key pair in, locked, or ``None`` for a new row. Raises ``LinkingFailed`` when ``reconnected`` is gone."""
     rows = owner.accounts().select_for_update().filter(method=Method.API_KEY, ontraport_id=ontraport_id)
     account: OntraportAccount | None = rows.first()
-    if again is not None and (account is None or account.pk != again.pk):
+    if reconnected is not None and (account is None or account.pk != reconnected.pk):
         raise LinkingFailed(_("This connection was removed in the meantime. Please connect anew."), code="gone")
     return account
 
 
 def check_key_pair(account: OntraportAccount) -> OntraportError | None:
-    """Find out whether Ontraport still accepts the key pair of ``account``, and mark it if not. Returns what was in the way."""
+    """Check with one REST call whether Ontraport accepts the key pair, and mark the account if not. Returns the error, or ``None``."""
     try:
         rest(account, "GET", CHEAP_CALL, patience=0)
     except OntraportRejected as error:
-        if error.status != 403:  # who may not read contacts is known all the same
+        if error.status != 403:  # a 403 shows that Ontraport accepts the key, though it may not read contacts
             return error
     except (OntraportUnavailable, OntraportMisconfigured, ReconnectRequired) as error:
         return error
@@ -181,14 +186,14 @@ def check_key_pair(account: OntraportAccount) -> OntraportError | None:
 
 
 def _next_check() -> float:
-    """Return the seconds to the next check of a pair; pairs linked together are not checked together."""
+    """Return the seconds until the next check, with jitter so that pairs linked together are not checked together."""
     return CHECK_AFTER * random.uniform(0.9, 1)  # noqa: S311  # jitter
 
 
 def check_key_pairs(limit: int) -> dict[str, int]:
-    """Check up to ``limit`` key pairs that were not checked for a day, and return how often what came out.
+    """Check up to ``limit`` key pairs that are due, and return the number of checks by result (``accepted`` or an error code).
 
-    It stops when Ontraport is away. A pair that could not be checked has its turn again in an hour.
+    Stops when Ontraport is unavailable. A pair that could not be checked is due again in an hour.
     """
     counts: dict[str, int] = {}
     for account in _due(limit):
@@ -201,8 +206,8 @@ def check_key_pairs(limit: int) -> dict[str, int]:
 
 
 def _due(limit: int) -> Iterator[OntraportAccount]:
-    """Yield the accounts to be checked now, each put off in the same moment, so that nobody else checks it too."""
+    """Yield the accounts to check now. Each is postponed when it is yielded, so that no other process checks it too."""
     due = OntraportAccount.objects.using(alias()).due().usable().filter(method=Method.API_KEY)
     for pk in list(due.order_by("refresh_at", "pk").values_list("pk", flat=True)[:limit]):
-        if due.filter(pk=pk).update(refresh_at=refreshing.from_now(TRY_AGAIN_AFTER)):
+        if due.filter(pk=pk).update(refresh_at=refreshing.from_now(RETRY_AFTER)):
             yield from OntraportAccount.objects.using(alias()).select_related("user").filter(pk=pk)

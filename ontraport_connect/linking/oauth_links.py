@@ -1,4 +1,4 @@
-"""Make a link, and let it go: begin, complete, link a key pair, unlink."""
+"""Link or reconnect an account with OAuth: send the browser to Ontraport, handle the authorization response, store the grant."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ def begin(
     next_url: str = "",
     account: OntraportAccount | None = None,
 ) -> str:
-    """Start an attempt to link, or to reconnect ``account``, and return the URL at Ontraport to send the browser to.
+    """Start an attempt to link an account, or to reconnect ``account``, and return the authorization URL to redirect the browser to.
 
-    ``client_id`` is the URL of the client metadata document, for a site without ``ONTRAPORT_CLIENT_ID``. Raises ``OntraportMisconfigured``.
+    ``client_id`` is the URL of the client metadata document, used on sites without ``ONTRAPORT_CLIENT_ID``. Raises
+    ``OntraportMisconfigured``.
     """
     own_client_id = "" if conf.ONTRAPORT_CLIENT_ID else client_id
     client = refreshing.oauth_client(own_client_id)
@@ -74,28 +75,30 @@ def begin(
 def complete(
     session: SessionBase, owner: Owner, parameters: Mapping[str, Sequence[str]]
 ) -> tuple[OntraportAccount, Attempt]:
-    """Finish the attempt that an authorization response belongs to, and return the account, new or reconnected in place.
+    """Complete the attempt that an authorization response belongs to. Returns the account, new or reconnected, and the attempt.
 
-    ``parameters`` are those of the callback, each with all its values. Nothing is sent before state, person, tenant and issuer have been
-    compared, and nothing changes for a response whose ``state`` is not this session's. Raises ``LinkingFailed``, and nothing else: what
-    goes wrong in here is logged without the request, whose address holds the code.
+    ``parameters`` are the callback's query parameters, each with all of its values. No request is sent before state, user, tenant and
+    issuer have been compared. A response whose ``state`` is not in this session changes nothing. Raises only ``LinkingFailed``: other
+    errors are logged here, without the request, because its URL contains the code.
     """
-    return _guarded(session, owner, AuthorizationResponse.read(parameters))
+    return _complete_or_fail(session, owner, AuthorizationResponse.read(parameters))
 
 
-def _guarded(session: SessionBase, owner: Owner, response: AuthorizationResponse) -> tuple[OntraportAccount, Attempt]:
-    """Keep ``parameters`` out of the frames that are logged."""
+def _complete_or_fail(
+    session: SessionBase, owner: Owner, response: AuthorizationResponse
+) -> tuple[OntraportAccount, Attempt]:
+    """Turn unexpected errors into ``LinkingFailed``. A separate function, so that the logged frames do not contain ``parameters``."""
     try:
         return _complete(session, owner, response)
     except LinkingFailed:
         raise
-    except Exception:  # noqa: BLE001  # logged in full, and the customer gets a page with a way on
+    except Exception:  # noqa: BLE001  # logged with its traceback; the customer gets a page
         _log_without_request(logger.exception, "Linking failed")
     raise LinkingFailed(_("Something went wrong here. Nothing was connected; please start again."), code="failed")
 
 
 def _complete(session: SessionBase, owner: Owner, response: AuthorizationResponse) -> tuple[OntraportAccount, Attempt]:
-    attempt = _find(session, owner, response)
+    attempt = _matching_attempt(session, owner, response)
     attempts.take_attempt(session, response.state, attempt)
     require_success(response)
     try:
@@ -109,7 +112,7 @@ def _complete(session: SessionBase, owner: Owner, response: AuthorizationRespons
     return _store(owner, attempt, grant), attempt
 
 
-def _find(session: SessionBase, owner: Owner, response: AuthorizationResponse) -> Attempt:
+def _matching_attempt(session: SessionBase, owner: Owner, response: AuthorizationResponse) -> Attempt:
     attempt = None if response.is_repeated else attempts.find_attempt(session, response.state)
     if attempt is None:
         raise LinkingFailed(_("This answer belongs to no attempt that was started in this browser."), code="unknown")
@@ -123,7 +126,7 @@ def _find(session: SessionBase, owner: Owner, response: AuthorizationResponse) -
 
 
 def _log_without_request(log: Callable[..., None], *args: object) -> None:
-    """Log where error reporters find no request to add: the address of this one holds the code."""
+    """Log in an empty context, where error reporters find no request to attach: its URL contains the code."""
     Context().run(log, *args)
 
 
@@ -144,10 +147,10 @@ def _exchange_failed(error: OntraportError) -> LinkingFailed:
 
 
 def _store(owner: Owner, attempt: Attempt, grant: Grant) -> OntraportAccount:
-    """Save a new grant. One that is not saved is revoked, so that no grant lives that nobody knows."""
+    """Save a new grant in a row. A grant that could not be saved is revoked, because nothing would refer to it."""
     identity = Identity()
     try:
-        identity = Context().run(identify, grant.access_token)  # for what the MCP SDK logs, see _log_without_request
+        identity = Context().run(identify, grant.access_token)  # the MCP SDK logs, too: see _log_without_request
         return _save(owner, attempt, grant, identity)
     except IntegrityError:
         _revoke_unsaved(attempt, grant)
@@ -161,7 +164,7 @@ def _store(owner: Owner, attempt: Attempt, grant: Grant) -> OntraportAccount:
 
 
 def _revoke_unsaved(attempt: Attempt, grant: Grant) -> None:
-    """Revoke a grant that is in no row: in time, or else right now, for the database may be what failed."""
+    """Revoke a grant that is in no row: through the queue, or directly when the queue fails, since the database may be what failed."""
     token = grant.refresh_token or grant.access_token
     try:
         refreshing.deliver_revocation(refreshing.queue_revocation(OntraportAccount(client_id=attempt.client_id), token))
@@ -176,7 +179,7 @@ def _same_account(owner: Owner, identity: Identity) -> Any:
 
 def _save(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity) -> OntraportAccount:
     with transaction.atomic(using=alias()):
-        account = _place(owner, attempt, identity)
+        account = _row_for(owner, attempt, identity)
         is_new = account is None
         if account is None:
             account = OntraportAccount(
@@ -188,7 +191,7 @@ def _save(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity) -> O
             )
             account.save(using=alias())
         elif account.status == Status.CONNECTED and account.refresh_token is not None:
-            _let_old_grant_go(account, account.refresh_token)
+            _queue_old_grant(account, account.refresh_token)
         columns = refreshing.grant_columns(account, grant, asked=attempt.scope)
         if grant.refresh_token is None:
             columns |= {"refresh_token": None, "refresh_at": columns["expires_at"]}
@@ -208,8 +211,8 @@ def _save(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity) -> O
     return account
 
 
-def _place(owner: Owner, attempt: Attempt, identity: Identity) -> OntraportAccount | None:
-    """Return the row that the grant belongs into, locked; ``None``: a new one. Raises ``LinkingFailed``."""
+def _row_for(owner: Owner, attempt: Attempt, identity: Identity) -> OntraportAccount | None:
+    """Return the row to store the grant in, locked, or ``None`` for a new row. Raises ``LinkingFailed``."""
     if not attempt.account:
         same: OntraportAccount | None = _same_account(owner, identity).select_for_update().first()
         return same
@@ -232,9 +235,9 @@ def _place(owner: Owner, attempt: Attempt, identity: Identity) -> OntraportAccou
     return account
 
 
-def _let_old_grant_go(account: OntraportAccount, refresh_token: Secret) -> None:
+def _queue_old_grant(account: OntraportAccount, refresh_token: Secret) -> None:
     try:
         old = refreshing.queue_revocation(account, refresh_token)
-    except SecretUnreadable:  # nobody can revoke it any more
+    except SecretUnreadable:  # a token that cannot be decrypted cannot be revoked
         return
     transaction.on_commit(lambda: refreshing.deliver_revocation(old), using=alias(), robust=True)

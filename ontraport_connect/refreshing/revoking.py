@@ -1,4 +1,4 @@
-"""Tell Ontraport of grants that this site has let go of, until it has heard (RFC 7009)."""
+"""Revoke grants that this site no longer uses (RFC 7009), and retry until Ontraport has answered."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ logger = logging.getLogger("ontraport_connect")
 
 KEEP_TRYING = timedelta(days=7)
 LONGEST_PAUSE = 3600.0
-RUN = 60.0
-"""Seconds after which one run of the beat's task leaves the rest to the next, however slowly Ontraport answers."""
+"""Seconds, at most, between two attempts."""
+
+MAX_RUN_TIME = 60.0
+"""Seconds after which one run of the task leaves the remaining revocations to the next run."""
 
 
 def queue_revocation(account: OntraportAccount, refresh_token: Secret, using: str | None = None) -> OntraportRevocation:
-    """Keep a grant for revocation, encrypted, in the caller's transaction.
+    """Store a grant for revocation, encrypted, in the caller's transaction.
 
-    Raises ``SecretUnreadable`` or ``OntraportMisconfigured`` before the database is asked for anything, so that the transaction goes on.
+    Raises ``SecretUnreadable`` or ``OntraportMisconfigured`` before any statement is executed, so that the transaction stays usable.
     """
     revocation = OntraportRevocation(account_uid=account.uid, client_id=account.client_id)
     column = OntraportRevocation._meta.get_field("refresh_token")
@@ -44,23 +46,23 @@ def queue_revocation(account: OntraportAccount, refresh_token: Secret, using: st
 
 
 def deliver_revocation(revocation: OntraportRevocation) -> bool:
-    """Tell Ontraport of one grant. Returns whether it heard; otherwise the row is kept for later, for a week at most."""
+    """Revoke one grant at Ontraport. Returns whether that succeeded; otherwise the row is kept for a retry, for a week at most."""
     try:
         revoke_grant(revocation.client_id, revocation.refresh_token)
     except OntraportError as error:
-        _put_off(revocation, error)
+        _postpone(revocation, error)
         return False
     OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk).delete()
     return True
 
 
 def revoke_grant(client_id: str, refresh_token: Secret) -> None:
-    """Tell Ontraport at once, and keep nothing. Raises ``OntraportError``."""
+    """Revoke a grant at Ontraport without storing anything. Raises ``OntraportError``."""
     with client_settings.new_transport() as transport:
         client_settings.oauth_client(client_id).revoke(transport, refresh_token)
 
 
-def _put_off(revocation: OntraportRevocation, error: OntraportError) -> None:
+def _postpone(revocation: OntraportRevocation, error: OntraportError) -> None:
     if revocation.created_at + KEEP_TRYING < timezone.now():
         logger.error("Gave up revoking the grant of account %s at Ontraport: %s", revocation.account_uid, error.code)
         OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk).delete()
@@ -72,16 +74,16 @@ def _put_off(revocation: OntraportRevocation, error: OntraportError) -> None:
     )
 
 
-def deliver_revocations(limit: int, seconds: float = RUN) -> int:
-    """Deliver up to ``limit`` revocations whose time has come, oldest first, and return how many Ontraport heard of."""
+def deliver_revocations(limit: int, seconds: float = MAX_RUN_TIME) -> int:
+    """Deliver up to ``limit`` revocations that are due, oldest first, within about ``seconds``. Returns the number that succeeded."""
     stop_at = time.monotonic() + seconds
     rows = OntraportRevocation.objects.using(alias()).filter(try_at__lte=Now()).order_by("try_at")[:limit]
     return sum(deliver_revocation(row) for row in rows if time.monotonic() < stop_at)
 
 
 @receiver(pre_delete, sender=OntraportAccount, dispatch_uid="ontraport_connect.refreshing.revoking")
-def let_go(instance: OntraportAccount, using: str, **kwargs: Any) -> None:
-    """Whatever deletes an account, its user, an admin, a queryset: what the row holds now is revoked, and its end is recorded."""
+def queue_on_delete(instance: OntraportAccount, using: str, **kwargs: Any) -> None:
+    """Queue the grant of a deleted account for revocation and record the event, also when a user or a queryset is deleted."""
     current = OntraportAccount.objects.using(using).select_for_update().filter(pk=instance.pk).first()
     if current is None:
         return

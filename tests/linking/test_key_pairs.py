@@ -1,4 +1,4 @@
-"""Linking with an App ID and API key, tried before anything is stored and once a day from then on."""
+"""Linking with a key pair, which is verified before it is stored and checked once a day from then on."""
 
 from __future__ import annotations
 

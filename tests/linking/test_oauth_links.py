@@ -1,4 +1,4 @@
-"""Linking over real HTTP against the sandbox: first link, reconnect, twice at once, and every way in which it ends without a link."""
+"""Linking over real HTTP against the sandbox: first link, reconnect, concurrent links, and every way to fail."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def maya(client: Client) -> Any:
 
 
 def alive(sandbox: Sandbox) -> int:
-    """Count the grants that Ontraport holds for good."""
+    """Return the number of grants that are valid at Ontraport."""
     return sum(bool(grant["alive"]) for grant in sandbox.state()["grants"])
 
 

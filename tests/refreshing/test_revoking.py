@@ -1,4 +1,4 @@
-"""A grant that this site lets go of is told to Ontraport until it has heard, whoever or whatever let it go."""
+"""A grant that this site no longer uses is revoked at Ontraport, with retries, whatever removed the account."""
 
 from __future__ import annotations
 
