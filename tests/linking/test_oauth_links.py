@@ -97,6 +97,17 @@ def test_a_reconnect_mends_the_same_row(client: Client, maya: Any, sandbox: Sand
     one_account.refresh(again)
 
 
+def test_connecting_again_does_not_end_the_new_grant(client: Client, maya: Any, sandbox: Sandbox) -> None:
+    """RFC 7009, 2.1: revoking the old grant would end the new one at a server with one grant per person and client."""
+    ontraport.link(client, sandbox)
+    reconnect(client, OntraportAccount.objects.get())
+    one_account.refresh(OntraportAccount.objects.get())
+    ontraport.link(client, sandbox)
+    one_account.refresh(OntraportAccount.objects.get())
+    assert sandbox.state()["counts"]["revoke"] == 0
+    assert not OntraportRevocation.objects.exists()
+
+
 def test_a_reconnect_that_comes_back_as_another_account_is_refused_and_its_grant_revoked(
     client: Client, maya: Any, sandbox: Sandbox
 ) -> None:
