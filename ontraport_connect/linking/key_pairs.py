@@ -144,9 +144,7 @@ def _save(
         account = _row_for(owner, ontraport_id, reconnected)
         is_new = account is None
         if account is None:
-            account = OntraportAccount(
-                user=owner.user,
-                tenant=owner.tenant or "",
+            account = owner.new_account(
                 method=Method.API_KEY,
                 ontraport_id=ontraport_id,
                 is_default=not owner.accounts().filter(is_default=True).exists(),

@@ -38,6 +38,9 @@ from .refusals import require_success
 
 logger = logging.getLogger("ontraport_connect")
 
+HOLD_REVOCATIONS = 120.0
+"""Seconds, longer than it takes to store a grant, for which the owner's earlier grants are not revoked: the new one may share them."""
+
 
 def begin(
     session: SessionBase,
@@ -103,6 +106,7 @@ def _complete(session: SessionBase, owner: Owner, response: AuthorizationRespons
     require_success(response)
     try:
         current_key_id()
+        refreshing.hold_revocations(refreshing.owner_key(owner.new_account()), HOLD_REVOCATIONS)
         with refreshing.new_transport() as transport:
             client = refreshing.oauth_client(attempt.client_id)
             verifier = attempt.open_verifier(response.state)
@@ -153,9 +157,9 @@ def _store(owner: Owner, attempt: Attempt, grant: Grant) -> OntraportAccount:
         identity = Context().run(identify, grant.access_token)  # the MCP SDK logs, too: see _log_without_request
         return _save(owner, attempt, grant, identity)
     except IntegrityError:
-        _revoke_unsaved(attempt, grant)
+        _revoke_unsaved(owner, attempt, grant, identity)
     except Exception:
-        _revoke_unsaved(attempt, grant)
+        _revoke_unsaved(owner, attempt, grant, identity)
         raise
     winner: OntraportAccount | None = _same_account(owner, identity).first()
     if winner is None or attempt.account:
@@ -163,14 +167,18 @@ def _store(owner: Owner, attempt: Attempt, grant: Grant) -> OntraportAccount:
     return winner
 
 
-def _revoke_unsaved(attempt: Attempt, grant: Grant) -> None:
-    """Revoke a grant that is in no row: through the queue, or directly when the queue fails, since the database may be what failed."""
+def _revoke_unsaved(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity) -> None:
+    """Revoke a grant that is in no row, unless a connected account may share it.
+
+    It goes through the queue, or directly when the queue fails, since the database may be what failed.
+    """
+    account = owner.new_account(client_id=attempt.client_id, ontraport_id=identity.ontraport_id)
     token = grant.refresh_token or grant.access_token
     try:
-        refreshing.deliver_revocation(refreshing.queue_revocation(OntraportAccount(client_id=attempt.client_id), token))
+        refreshing.deliver_revocation(refreshing.queue_revocation(account, token))
     except (DatabaseFailure, OntraportError):
-        with suppress(OntraportError):
-            refreshing.revoke_grant(attempt.client_id, token)
+        with suppress(DatabaseFailure, OntraportError):
+            refreshing.revoke_grant(account, token)
 
 
 def _same_account(owner: Owner, identity: Identity) -> Any:
@@ -182,9 +190,7 @@ def _save(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity) -> O
         account = _row_for(owner, attempt, identity)
         is_new = account is None
         if account is None:
-            account = OntraportAccount(
-                user=owner.user,
-                tenant=owner.tenant or "",
+            account = owner.new_account(
                 label=identity.name,
                 ontraport_id=identity.ontraport_id,
                 is_default=not owner.accounts().filter(is_default=True).exists(),

@@ -16,6 +16,10 @@ class Owner:
     user: Any
     tenant: str | None
 
+    def new_account(self, **values: Any) -> OntraportAccount:
+        """Return an account of this owner that is not saved yet."""
+        return OntraportAccount(user=self.user, tenant=self.tenant or "", **values)
+
     def accounts(self) -> Any:
         """Return the queryset of the accounts that this owner has."""
         rows = OntraportAccount.objects.using(alias())

@@ -9,12 +9,22 @@ from .client_settings import endpoints, new_transport, oauth_client
 from .heartbeat import Pulse, pulses, record_beat, record_worker
 from .one_account import ensure_fresh, refresh
 from .outcomes import from_now, grant_columns
-from .revoking import deliver_revocation, deliver_revocations, queue_revocation, revoke_grant
+from .revoking import (
+    can_revoke,
+    deliver_revocation,
+    deliver_revocations,
+    hold_revocations,
+    is_grant_shared,
+    owner_key,
+    queue_revocation,
+    revoke_grant,
+)
 
 __all__ = [
     "BATCH_SIZE",
     "RATE_LIMITED",
     "Pulse",
+    "can_revoke",
     "deliver_revocation",
     "deliver_revocations",
     "due_batches",
@@ -22,10 +32,13 @@ __all__ = [
     "ensure_fresh",
     "from_now",
     "grant_columns",
+    "hold_revocations",
+    "is_grant_shared",
     "is_site_refused",
     "may_refresh",
     "new_transport",
     "oauth_client",
+    "owner_key",
     "pulses",
     "queue_revocation",
     "record_beat",
