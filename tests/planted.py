@@ -311,7 +311,7 @@ BUGS = [
     Bug(
         "a grant that could not be saved lives on",
         "linking/oauth_links",
-        "    except Exception:\n        _revoke_unsaved(attempt, grant)\n        raise\n",
+        "    except Exception:\n        _revoke_unsaved(owner, attempt, grant, identity)\n        raise\n",
         "",
         "pages/test_callback.py::test_a_grant_that_could_not_be_saved_is_revoked_and_the_customer_gets_a_page",
     ),
@@ -335,6 +335,20 @@ BUGS = [
         "            queue_revocation(current, grant, using)",
         "            pass",
         "refreshing/test_revoking.py::test_accounts_deleted_in_bulk_are_revoked",
+    ),
+    Bug(
+        "a grant that a connected account shares is revoked",
+        "refreshing/revoking",
+        "    if _sharing(revocation).exists():",
+        "    if False:",
+        "linking/test_oauth_links.py::test_connecting_again_does_not_end_the_new_grant",
+    ),
+    Bug(
+        "a grant is sent to a server that did not issue it",
+        "refreshing/revoking",
+        "    if revocation.issuer and revocation.issuer not in _issuers_of(endpoints):",
+        "    if False:",
+        "refreshing/test_shared_grants.py::test_a_grant_is_sent_to_the_server_that_issued_it_only",
     ),
     Bug(
         "a revocation that failed is forgotten",

@@ -69,7 +69,12 @@ def accounts(request: HttpRequest) -> HttpResponse:
     """List the links of this owner, each with the latest of its history."""
     history = Prefetch("events", OntraportEvent.objects.order_by("-at", "-pk")[:LONGEST_HISTORY], to_attr="history")
     rows = list(OntraportAccount.objects.for_request(request).prefetch_related(history))
-    context = {"accounts": rows, "is_refused": refreshing.is_site_refused(), "may": tenancy.permissions(request)}
+    context = {
+        "accounts": rows,
+        "is_refused": refreshing.is_site_refused(),
+        "can_revoke": refreshing.can_revoke(),
+        "may": tenancy.permissions(request),
+    }
     return render(request, "ontraport_connect/accounts.html", context)
 
 
@@ -231,9 +236,15 @@ def disconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
     account = OntraportAccount.objects.for_request(request).filter(uid=uid).first()
     if account is not None:
         tenancy.require(request, "disconnect")
-        name = str(account)
+        name, is_shared = str(account), refreshing.is_grant_shared(account)
         linking.unlink(account)
         _say(request, _("%(account)s is disconnected. This site can no longer use it."), name)
+        if is_shared:
+            messages.info(
+                request,
+                _("Ontraport keeps this access, because another connection of this site uses it."),
+                fail_silently=True,
+            )
     elif not editing.was_disconnected(tenancy.owner_of(request), uid):
         raise Http404
     return HttpResponseRedirect(

@@ -18,12 +18,14 @@ from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 from django.utils import timezone
 
+from ontraport_connect import refreshing
 from ontraport_connect.encryption.secret import Secret
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.linking import Owner, key_pairs
 from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, OntraportService, Status
 from ontraport_connect.refreshing import circuit_breaker, heartbeat
 from tests.support import ontraport
+from tests.support.linked import linked_account, person
 from tests.support.servers import PROJECT, Sandbox, free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -334,7 +336,21 @@ def test_disconnect_while_ontraport_is_away_says_that_it_will_be_told(
         "uid": str(account.uid),
         "disconnected": True,
         "revocation_pending": True,
+        "grant_shared": False,
     }
+
+
+def test_disconnect_of_one_of_several_says_that_ontraport_keeps_the_access(
+    account: OntraportAccount, sandbox: Sandbox
+) -> None:
+    other = linked_account(person("tomas"), sandbox)
+    run = Run("disconnect", str(account.uid))
+    assert run.output == (
+        f"{account} ({account.uid}) is disconnected."
+        " Ontraport keeps this access, because another connection of this site uses it.\n"
+    )
+    refreshing.refresh(other)
+    assert Run("disconnect", str(other.uid), "--json").data["grant_shared"] is False
 
 
 def test_register_makes_a_client_that_ontraport_knows(client: Client, maya: Any, sandbox: Sandbox) -> None:
