@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from ontraport_connect import refreshing, using
+from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.encryption import Secret
@@ -31,6 +31,7 @@ from ontraport_connect.protocol import Answer
 from ontraport_connect.signals import account_linked
 from ontraport_connect.using import rest
 
+from . import limits
 from .identity import account_id_of
 from .owner import Owner
 
@@ -41,10 +42,6 @@ CHEAP_CALL = "objects/getInfo?objectID=0"
 
 CHECK_AFTER = 86_400.0
 """Seconds between two checks of a key pair that works."""
-
-MAX_TRIES = 30
-TRIES_WINDOW = 600.0
-"""A person may try ``MAX_TRIES`` key pairs in this many seconds, because each try sends a request to Ontraport from this site's address."""
 
 RETRY_AFTER = 3600.0
 """Seconds until a check that gave no result is repeated."""
@@ -57,11 +54,7 @@ def link_key_pair(
 
     Raises ``LinkingFailed``, and stores nothing, when the pair does not work or could not be verified.
     """
-    if using.throttle(f"keys:{owner.user.pk}", most=MAX_TRIES, seconds=TRIES_WINDOW):
-        raise LinkingFailed(
-            _("You have tried many keys. Please look them up in Ontraport, and try again in ten minutes."),
-            code="too_many",
-        )
+    limits.count_key_pair(owner)
     ontraport_id = verify(app_id, api_key)
     if account is not None and account.ontraport_id != ontraport_id:
         raise LinkingFailed(

@@ -30,7 +30,7 @@ from ontraport_connect.models import EventKind, Method, OntraportAccount, Ontrap
 from ontraport_connect.protocol import AuthorizationResponse, Grant, challenge_of, new_verifier
 from ontraport_connect.signals import account_linked
 
-from . import attempts
+from . import attempts, limits
 from .attempts import Attempt
 from .identity import Identity, identify
 from .owner import Owner
@@ -76,23 +76,23 @@ def begin(
 
 
 def complete(
-    session: SessionBase, owner: Owner, parameters: Mapping[str, Sequence[str]]
+    session: SessionBase, owner: Owner, parameters: Mapping[str, Sequence[str]], *, address: str = ""
 ) -> tuple[OntraportAccount, Attempt]:
     """Complete the attempt that an authorization response belongs to. Returns the account, new or reconnected, and the attempt.
 
-    ``parameters`` are the callback's query parameters, each with all of its values. No request is sent before state, user, tenant and
-    issuer have been compared. A response whose ``state`` is not in this session changes nothing. Raises only ``LinkingFailed``: other
-    errors are logged here, without the request, because its URL contains the code.
+    ``parameters`` are the callback's query parameters, each with all of its values; ``address`` is the client's IP address. No request is
+    sent before state, user, tenant and issuer have been compared. A response whose ``state`` is not in this session changes nothing.
+    Raises only ``LinkingFailed``: other errors are logged here, without the request, because its URL contains the code.
     """
-    return _complete_or_fail(session, owner, AuthorizationResponse.read(parameters))
+    return _complete_or_fail(session, owner, AuthorizationResponse.read(parameters), address)
 
 
 def _complete_or_fail(
-    session: SessionBase, owner: Owner, response: AuthorizationResponse
+    session: SessionBase, owner: Owner, response: AuthorizationResponse, address: str
 ) -> tuple[OntraportAccount, Attempt]:
     """Turn unexpected errors into ``LinkingFailed``. A separate function, so that the logged frames do not contain ``parameters``."""
     try:
-        return _complete(session, owner, response)
+        return _complete(session, owner, response, address)
     except LinkingFailed:
         raise
     except Exception:  # noqa: BLE001  # logged with its traceback; the customer gets a page
@@ -100,10 +100,13 @@ def _complete_or_fail(
     raise LinkingFailed(_("Something went wrong here. Nothing was connected; please start again."), code="failed")
 
 
-def _complete(session: SessionBase, owner: Owner, response: AuthorizationResponse) -> tuple[OntraportAccount, Attempt]:
+def _complete(
+    session: SessionBase, owner: Owner, response: AuthorizationResponse, address: str
+) -> tuple[OntraportAccount, Attempt]:
     attempt = _matching_attempt(session, owner, response)
     attempts.take_attempt(session, response.state, attempt)
     require_success(response)
+    limits.count_exchange(owner, address)
     try:
         current_key_id()
         refreshing.hold_revocations(refreshing.owner_key(owner.new_account()), HOLD_REVOCATIONS)

@@ -138,7 +138,9 @@ def callback(request: HttpRequest) -> HttpResponse:
     try:
         owner = tenancy.owner_of(request)
         tenancy.require(request, "link")
-        account, attempt = linking.complete(request.session, owner, dict(request.GET.lists()))
+        account, attempt = linking.complete(
+            request.session, owner, dict(request.GET.lists()), address=request.META.get("REMOTE_ADDR", "")
+        )
     except LinkingFailed as error:
         response = problems.leave(request, error, attempt)
     except Http404:
