@@ -351,6 +351,13 @@ BUGS = [
         "refreshing/test_shared_grants.py::test_a_grant_is_sent_to_the_server_that_issued_it_only",
     ),
     Bug(
+        "one refusal condemns a key pair",
+        "linking/key_checks",
+        "    if account.failures + 1 < CONFIRMATIONS:",
+        "    if False:",
+        "linking/test_key_checks.py::test_a_minute_of_401s_marks_nobody",
+    ),
+    Bug(
         "a revocation that failed is forgotten",
         "refreshing/revoking",
         "        _postpone(revocation, error)\n",

@@ -1,8 +1,9 @@
-"""Find out which Ontraport account a new grant belongs to, with the MCP tool ``get_account_info``."""
+"""Find out which Ontraport account a new grant belongs to, with the MCP tool ``get_account_info``, or a key pair, with a REST call."""
 
 from __future__ import annotations
 
 import logging
+import random
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -16,6 +17,17 @@ from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError
 
 logger = logging.getLogger("ontraport_connect")
+
+CHEAP_CALL = "objects/getInfo?objectID=0"
+"""A REST call that costs Ontraport little, and whose answer names the account: it verifies a key pair."""
+
+CHECK_AFTER = 86_400.0
+"""Seconds between two checks of a key pair."""
+
+
+def next_check() -> float:
+    """Return the seconds until the next check of a key pair, with jitter so that pairs linked together are not checked together."""
+    return CHECK_AFTER * random.uniform(0.9, 1)  # noqa: S311  # jitter
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

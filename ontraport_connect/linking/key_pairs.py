@@ -1,16 +1,14 @@
-"""Link an Ontraport account with a key pair (App ID and API key), and check once a day that Ontraport still accepts it."""
+"""Link an Ontraport account with a key pair (App ID and API key)."""
 
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urljoin
 
 from django.db import IntegrityError, transaction
-from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -22,29 +20,16 @@ from ontraport_connect.exceptions import (
     LinkingFailed,
     OntraportError,
     OntraportMisconfigured,
-    OntraportRejected,
-    OntraportUnavailable,
-    ReconnectRequired,
 )
 from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, Status
 from ontraport_connect.protocol import Answer
 from ontraport_connect.signals import account_linked
-from ontraport_connect.using import rest
 
 from . import limits
-from .identity import account_id_of
+from .identity import CHEAP_CALL, account_id_of, next_check
 from .owner import Owner
 
 logger = logging.getLogger("ontraport_connect")
-
-CHEAP_CALL = "objects/getInfo?objectID=0"
-"""A REST call that costs Ontraport little and names the account."""
-
-CHECK_AFTER = 86_400.0
-"""Seconds between two checks of a key pair that works."""
-
-RETRY_AFTER = 3600.0
-"""Seconds until a check that gave no result is repeated."""
 
 
 def link_key_pair(
@@ -70,7 +55,7 @@ def link_key_pair(
         "linked_at": timezone.now(),
         "last_error": "",
         "failures": 0,
-        "refresh_at": timezone.now() + timedelta(seconds=_next_check()),
+        "refresh_at": timezone.now() + timedelta(seconds=next_check()),
     }
     try:
         return _save(owner, ontraport_id, values, account)
@@ -159,46 +144,3 @@ def _row_for(owner: Owner, ontraport_id: str, reconnected: OntraportAccount | No
     if reconnected is not None and (account is None or account.pk != reconnected.pk):
         raise LinkingFailed(_("This connection was removed in the meantime. Please connect anew."), code="gone")
     return account
-
-
-def check_key_pair(account: OntraportAccount) -> OntraportError | None:
-    """Check with one REST call whether Ontraport accepts the key pair, and mark the account if not. Returns the error, or ``None``."""
-    try:
-        rest(account, "GET", CHEAP_CALL, patience=0)
-    except OntraportRejected as error:
-        if error.status != 403:  # a 403 shows that Ontraport accepts the key, though it may not read contacts
-            return error
-    except (OntraportUnavailable, OntraportMisconfigured, ReconnectRequired) as error:
-        return error
-    OntraportAccount.objects.using(alias()).filter(pk=account.pk, status=Status.CONNECTED).update(
-        refreshed_at=Now(), refresh_at=refreshing.from_now(_next_check())
-    )
-    return None
-
-
-def _next_check() -> float:
-    """Return the seconds until the next check, with jitter so that pairs linked together are not checked together."""
-    return CHECK_AFTER * random.uniform(0.9, 1)  # noqa: S311  # jitter
-
-
-def check_key_pairs(limit: int) -> dict[str, int]:
-    """Check up to ``limit`` key pairs that are due, and return the number of checks by result (``accepted`` or an error code).
-
-    Stops when Ontraport is unavailable. A pair that could not be checked is due again in an hour.
-    """
-    counts: dict[str, int] = {}
-    for account in _due(limit):
-        error = check_key_pair(account)
-        code = "accepted" if error is None else error.code
-        counts[code] = counts.get(code, 0) + 1
-        if isinstance(error, OntraportUnavailable) and code != refreshing.RATE_LIMITED:
-            break
-    return counts
-
-
-def _due(limit: int) -> Iterator[OntraportAccount]:
-    """Yield the accounts to check now. Each is postponed when it is yielded, so that no other process checks it too."""
-    due = OntraportAccount.objects.using(alias()).due().usable().filter(method=Method.API_KEY)
-    for pk in list(due.order_by("refresh_at", "pk").values_list("pk", flat=True)[:limit]):
-        if due.filter(pk=pk).update(refresh_at=refreshing.from_now(RETRY_AFTER)):
-            yield from OntraportAccount.objects.using(alias()).select_related("user").filter(pk=pk)

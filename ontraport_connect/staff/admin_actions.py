@@ -87,8 +87,8 @@ class AccountActions(AccountModelAdmin):
                 self.message_user(request, _("%(account)s: disconnected.") % {"account": name}, messages.SUCCESS)
             for account, name in zip(accounts, names, strict=True):
                 if refreshing.is_grant_shared(account):
-                    text = _("Ontraport keeps this access, because another connection of this site uses it.")
-                    self.message_user(request, f"{name}: {text}", messages.INFO)
+                    kept = _("Ontraport keeps this access, because another connection of this site uses it.")
+                    self.message_user(request, f"{name}: {kept}", messages.INFO)
         if waiting:
             text = ngettext(
                 "Ontraport has still to be told of %(count)d of them; the beat task does that.",

@@ -264,7 +264,7 @@ def test_refresh_of_a_key_pair_tries_it(maya: Any, sandbox: Sandbox) -> None:
     assert (run.status, "which Ontraport accepts" in run.output) == (0, True)
     refused = make_account(maya, method=Method.API_KEY, app_id="unknown")
     run = Run("refresh", str(refused.uid), "--json")
-    assert (run.status, run.data["error"]) == (1, "key_refused")
+    assert (run.status, run.data["error"]) == (75, "key_refused")
 
 
 def test_refresh_all_checks_the_key_pairs_that_are_due(maya: Any) -> None:
