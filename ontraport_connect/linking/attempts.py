@@ -22,6 +22,9 @@ SESSION_KEY = "ontraport_connect.attempts"
 LIFETIME = 600
 """Seconds for which an attempt can be completed."""
 
+CLOCK_SKEW = 60
+"""Seconds by which the clock of the web server that handles the callback may be behind that of the one that started the attempt."""
+
 MAX_ATTEMPTS = 8
 MAX_NEXT_LENGTH = 1500
 """Limit on the total length of all stored ``next`` paths. A session may be a cookie, and browsers drop cookies over 4096 bytes."""
@@ -92,7 +95,7 @@ def take_attempt(session: SessionBase, state: str, attempt: Attempt) -> None:
             OntraportUsedState.objects.using(alias()).create(digest=hashlib.sha256(state.encode()).hexdigest())
     except IntegrityError:
         raise LinkingFailed("This connection was already completed or tried.", code="used") from None
-    if not 0 <= time.time() - attempt.started <= LIFETIME:
+    if not -CLOCK_SKEW <= time.time() - attempt.started <= LIFETIME:
         raise LinkingFailed("This attempt took longer than ten minutes.", code="expired")
 
 

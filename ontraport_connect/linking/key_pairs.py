@@ -39,6 +39,8 @@ def link_key_pair(
 
     Raises ``LinkingFailed``, and stores nothing, when the pair does not work or could not be verified.
     """
+    if account is None:
+        limits.require_room(owner)
     limits.count_key_pair(owner)
     ontraport_id = verify(app_id, api_key)
     if account is not None and account.ontraport_id != ontraport_id:

@@ -1,4 +1,4 @@
-"""Limits on how often a person, or an address, may make this site call Ontraport while linking.
+"""Limits on how many accounts an owner links, and on how often a person, or an address, makes this site call Ontraport to link one.
 
 Ontraport limits how often one client calls it. Without these limits anybody who may link could use that up for the whole site.
 """
@@ -14,6 +14,9 @@ from ontraport_connect.exceptions import LinkingFailed
 
 from .owner import Owner
 
+MAX_ACCOUNTS = 50
+"""Accounts of one owner: each is refreshed for ever."""
+
 WINDOW = 600.0
 """Seconds in which the calls below are counted."""
 
@@ -21,6 +24,18 @@ MAX_KEY_PAIRS = 30
 MAX_EXCHANGES = 30
 MAX_EXCHANGES_OF_ADDRESS = 300
 """Higher than ``MAX_EXCHANGES``: an office, or all visitors behind a proxy, may share one address."""
+
+
+def require_room(owner: Owner) -> None:
+    """Raise ``LinkingFailed`` when the owner has ``MAX_ACCOUNTS`` accounts already."""
+    if owner.accounts().count() >= MAX_ACCOUNTS:
+        raise LinkingFailed(
+            _(
+                "%(most)d accounts are connected here, and more are not possible. Disconnect one that is not needed first."
+            )
+            % {"most": MAX_ACCOUNTS},
+            code="too_many_accounts",
+        )
 
 
 def count_key_pair(owner: Owner) -> None:

@@ -100,6 +100,12 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         title=_("Ontraport's answer was incomplete"),
         text=_("Nothing was connected. Please start again."),
     ),
+    "too_many_accounts": Explanation(
+        title=_("No more accounts can be connected"),
+        text=_("Nothing was changed."),
+        way_on="accounts",
+        details=True,
+    ),
     "too_many": Explanation(
         title=_("There were many attempts to connect"),
         text=_(

@@ -120,6 +120,8 @@ def _begin(request: HttpRequest, account: OntraportAccount | None) -> HttpRespon
             next_url=addresses.local_path(request.POST.get("next", "")),
             account=account,
         )
+    except LinkingFailed as error:
+        return problems.leave(request, error, None)
     except OntraportMisconfigured as error:
         return problems.report(request, error)
     return _unreferred(HttpResponseRedirect(url))

@@ -7,12 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.http import HttpRequest
 from django.test import Client, override_settings
 from django.urls import reverse
 
 from ontraport_connect import refreshing
 from ontraport_connect.exceptions import LinkingFailed
 from ontraport_connect.linking import Owner, limits
+from ontraport_connect.models import OntraportAccount
 from tests.support import ontraport
 from tests.support.answering import Answering, Reply, as_json
 from tests.support.linked import person
@@ -79,6 +81,33 @@ def test_the_address_is_that_of_the_connection(client: Client, refusing: Answeri
     client.defaults["REMOTE_ADDR"] = "192.0.2.1"
     assert come_back_with_junk(client, refusing.url) == "too_many"
     assert refusing.asked == []
+
+
+@pytest.mark.parametrize("tenant", ["", "north"])
+def test_an_owner_has_a_bounded_number_of_accounts(client: Client, refusing: Answering, tenant: str) -> None:
+    maya = person("maya")
+    maya.is_superuser = True  # in a tenant, not everybody may link
+    maya.save()
+    client.force_login(maya)
+    with override_settings(ONTRAPORT_TENANT="tests.linking.test_limits.north" if tenant else None):
+        last = OntraportAccount.objects.create(user=maya, tenant=tenant)
+        for _ in range(limits.MAX_ACCOUNTS - 2):
+            OntraportAccount.objects.create(user=maya, tenant=tenant)
+        OntraportAccount.objects.create(user=maya, tenant="south")
+        assert ontraport.press_connect(client).startswith(refusing.url)
+        OntraportAccount.objects.create(user=maya, tenant=tenant)
+        response = client.post(reverse("ontraport_connect:connect"), follow=True)
+        assert "50 accounts are connected here, and more are not possible." in response.content.decode()
+        assert reverse("ontraport_connect:accounts") in response.content.decode()
+        form = client.post(reverse("ontraport_connect:connect_key"), {"app_id": "2_1_app", "api_key": "a-key"})
+        assert "50 accounts are connected here" in form.content.decode()
+        assert refusing.asked == []
+        again = client.post(reverse("ontraport_connect:reconnect", args=[last.uid]))
+        assert again["Location"].startswith(refusing.url)
+
+
+def north(request: HttpRequest) -> str:
+    return "north"
 
 
 def test_a_code_exchange_that_is_told_to_slow_down_stops_no_refresh(client: Client) -> None:

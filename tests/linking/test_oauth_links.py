@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from django.contrib.auth import get_user_model
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models.signals import pre_save
 from django.test import Client, override_settings
 from django.urls import reverse
@@ -148,14 +148,57 @@ def test_a_first_link_does_not_need_to_know_whose_it_is(client: Client, maya: An
     assert OntraportAccount.objects.get().ontraport_id == "187157"
 
 
-def test_a_connection_that_turns_out_to_be_another_ones_account_is_refused(
-    client: Client, maya: Any, sandbox: Sandbox
+@pytest.mark.parametrize("default", ["unidentified", "identified"])
+def test_a_reconnect_that_turns_out_to_be_an_account_that_is_linked_already_merges_the_two(
+    client: Client, maya: Any, sandbox: Sandbox, default: str
 ) -> None:
+    """The first link could not be identified, since MCP was away; so the customer linked the same account once more."""
+    sandbox.set(fault="500", fault_target="mcp")
     ontraport.link(client, sandbox)
-    unidentified = OntraportAccount.objects.create(user=maya, status=Status.NEEDS_RECONNECT)
-    assert problem_of(reconnect(client, unidentified)) == "twice"
-    assert OntraportAccount.objects.get(pk=unidentified.pk).access_token is None
-    one_account.refresh(OntraportAccount.objects.get(ontraport_id="187157"))
+    sandbox.reset()
+    unidentified = OntraportAccount.objects.get()
+    ontraport.link(client, sandbox)
+    identified = OntraportAccount.objects.get(ontraport_id="187157")
+    identified.label = "Shop"
+    identified.save()
+    OntraportAccount.objects.filter(pk=unidentified.pk).update(is_default=default == "unidentified")
+    OntraportAccount.objects.filter(pk=identified.pk).update(is_default=default == "identified")
+    assert reconnect(client, unidentified)["Location"] == "/ontraport/"
+    merged = OntraportAccount.objects.get()
+    assert (merged.uid, merged.ontraport_id, merged.label) == (unidentified.uid, "187157", "Shop")
+    assert (merged.is_default, merged.status) == (True, Status.CONNECTED)
+    assert [event.kind for event in merged.events.order_by("pk")] == ["linked", "linked", "reconnected"]
+    assert OntraportEvent.objects.get(account_uid=identified.uid).kind == "disconnected"
+    OntraportRevocation.objects.update(try_at=timezone.now() - timedelta(seconds=1))
+    assert refreshing.deliver_revocations(10) == 0
+    one_account.refresh(merged)
+    assert sandbox.state()["counts"]["revoke"] == 0
+    linking.unlink(merged)
+    assert alive(sandbox) == 0
+
+
+def test_two_reconnects_that_turn_out_to_be_one_account_leave_one(client: Client, maya: Any, sandbox: Sandbox) -> None:
+    sandbox.set(fault="500", fault_target="mcp")
+    ontraport.link(client, sandbox)
+    ontraport.link(client, sandbox)
+    sandbox.reset()
+    first, second = OntraportAccount.objects.order_by("pk")
+    reconnect(client, first)
+    reconnect(client, second)
+    one_account.refresh(OntraportAccount.objects.get())
+
+
+def test_a_row_that_cannot_be_saved_twice_ends_on_a_page(client: Client, maya: Any, sandbox: Sandbox) -> None:
+    def refuse(**kwargs: Any) -> None:
+        raise IntegrityError
+
+    back = ontraport.consent(ontraport.press_connect(client))
+    pre_save.connect(refuse, sender=OntraportAccount)
+    try:
+        assert problem_of(ontraport.come_back(client, back)) == "twice"
+    finally:
+        pre_save.disconnect(refuse, sender=OntraportAccount)
+    assert (OntraportAccount.objects.count(), alive(sandbox)) == (0, 0)
 
 
 def test_a_connection_that_was_removed_meanwhile_is_not_brought_back(
