@@ -103,6 +103,18 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         title=_("Ontraport's answer was incomplete"),
         text=_("Nothing was connected. Please start again."),
     ),
+    "too_many_accounts": Explanation(
+        title=_("No more accounts can be connected"),
+        text=_("Nothing was changed."),
+        way_on="accounts",
+        details=True,
+    ),
+    "too_many": Explanation(
+        title=_("There were many attempts to connect"),
+        text=_(
+            "To protect all accounts here, no more are made for now. Nothing was changed. Please wait ten minutes, then start again."
+        ),
+    ),
     "unavailable": Explanation(
         title=_("Ontraport is not answering"),
         text=_("Nothing was changed, and nothing is wrong with your account. Please try again in a few minutes."),

@@ -38,7 +38,12 @@ def accounts(request: HttpRequest) -> HttpResponse:
     """List this owner's links, each with its latest events."""
     history = Prefetch("events", OntraportEvent.objects.order_by("-at", "-pk")[:LONGEST_HISTORY], to_attr="history")
     rows = list(OntraportAccount.objects.for_request(request).prefetch_related(history))
-    context = {"accounts": rows, "is_refused": refreshing.is_site_refused(), "may": tenancy.permissions(request)}
+    context = {
+        "accounts": rows,
+        "is_refused": refreshing.is_site_refused(),
+        "can_revoke": refreshing.can_revoke(),
+        "may": tenancy.permissions(request),
+    }
     return render(request, "ontraport_connect/accounts.html", context)
 
 
@@ -92,6 +97,8 @@ def _begin(request: HttpRequest, account: OntraportAccount | None) -> HttpRespon
             next_url=back,
             account=account,
         )
+    except LinkingFailed as error:
+        return problems.leave(request, error, None)
     except OntraportMisconfigured as error:
         return problems.report(request, error)
     return responses.leave(request, url)
@@ -112,7 +119,9 @@ def callback(request: HttpRequest) -> HttpResponse:
     try:
         owner = tenancy.owner_of(request)
         tenancy.require(request, "link")
-        account, attempt = linking.complete(request.session, owner, dict(request.GET.lists()))
+        account, attempt = linking.complete(
+            request.session, owner, dict(request.GET.lists()), address=request.META.get("REMOTE_ADDR", "")
+        )
     except LinkingFailed as error:
         response = problems.leave(request, error, attempt)
     except Http404:
@@ -208,9 +217,15 @@ def disconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
     account = OntraportAccount.objects.for_request(request).filter(uid=uid).first()
     if account is not None:
         tenancy.require(request, "disconnect")
-        name = str(account)
+        name, is_shared = str(account), refreshing.is_grant_shared(account)
         linking.unlink(account)
         _success_message(request, _("%(account)s is disconnected. This site can no longer use it."), name)
+        if is_shared:
+            messages.info(
+                request,
+                _("Ontraport keeps this access, because another connection of this site uses it."),
+                fail_silently=True,
+            )
     elif not editing.was_disconnected(tenancy.owner_of(request), uid):
         raise Http404
     return HttpResponseRedirect(

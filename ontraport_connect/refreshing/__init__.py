@@ -10,12 +10,22 @@ from .grants import from_now, grant_columns
 from .heartbeat import Pulse, pulses, record_beat, record_worker
 from .one_account import ensure_fresh, refresh, replace_refused
 from .recovery import reconsider, recover_all
-from .revoking import deliver_revocation, deliver_revocations, queue_revocation, revoke_grant
+from .revoking import (
+    can_revoke,
+    deliver_revocation,
+    deliver_revocations,
+    hold_revocations,
+    is_grant_shared,
+    owner_key,
+    queue_revocation,
+    revoke_grant,
+)
 
 __all__ = [
     "BATCH_SIZE",
     "RATE_LIMITED",
     "Pulse",
+    "can_revoke",
     "deliver_revocation",
     "deliver_revocations",
     "due_batches",
@@ -23,11 +33,14 @@ __all__ = [
     "ensure_fresh",
     "from_now",
     "grant_columns",
+    "hold_revocations",
+    "is_grant_shared",
     "is_site_refused",
     "issuer",
     "may_refresh",
     "new_transport",
     "oauth_client",
+    "owner_key",
     "pulses",
     "queue_revocation",
     "reconsider",

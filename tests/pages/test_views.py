@@ -232,6 +232,26 @@ def test_disconnecting_goes_back_to_where_it_was_asked(client: Client, maya: Any
     assert not OntraportAccount.objects.exists()
 
 
+def test_disconnecting_one_of_several_says_that_ontraport_keeps_the_access(client: Client, maya: Any) -> None:
+    account, last = linked(maya, ontraport_id="7"), linked(maya, ontraport_id="7", tenant="north")
+    kept = "Ontraport keeps this access, because another connection of this site uses it."
+    assert kept in text(client.post(url("disconnect", account), follow=True))
+    last.tenant = ""
+    last.save()
+    assert kept not in text(client.post(url("disconnect", last), follow=True))
+
+
+@pytest.mark.parametrize(("endpoints", "is_promised"), [("ontraport", True), ("guide", False)])
+def test_the_page_promises_no_revocation_where_there_is_no_endpoint_for_it(
+    client: Client, maya: Any, endpoints: str, is_promised: bool
+) -> None:
+    linked(maya)
+    with override_settings(ONTRAPORT_ENDPOINTS=endpoints):
+        page = text(client.get(ACCOUNTS))
+    assert ("Ontraport is told to end the access." in page) == is_promised
+    assert ("Ontraport is not told. End this site's access in Ontraport, too." in page) != is_promised
+
+
 @pytest.mark.parametrize("tenant", ["", "north"])
 def test_disconnecting_twice_is_no_error_for_who_did_it_and_not_found_for_others(
     client: Client, maya: Any, tenant: str

@@ -263,13 +263,14 @@ def test_calls_take_turns(sandbox: Sandbox, account: OntraportAccount) -> None:
     assert sandbox.state()["counts"]["rate_limited"] == 0
 
 
-def test_a_refused_pair_shows_at_once(account: OntraportAccount) -> None:
+def test_a_refused_pair_is_suspected_and_the_caller_asked_to_come_back(account: OntraportAccount) -> None:
     account.access_token = "revoked-in-ontraport"
     account.save()
-    with pytest.raises(ReconnectRequired) as raised:
+    with pytest.raises(OntraportUnavailable) as raised:
         account.mcp("get_objects")
-    assert (raised.value.code, raised.value.account_uid) == ("key_refused", account.uid)
-    assert OntraportAccount.objects.get().status == Status.NEEDS_RECONNECT
+    assert (raised.value.code, raised.value.retry_after) == ("key_refused", 60)
+    stored = OntraportAccount.objects.get()
+    assert (stored.status, stored.last_error) == (Status.CONNECTED, "key_refused")
 
 
 def test_a_token_that_is_refused_twice_is_not_tried_again(sandbox: Sandbox) -> None:
