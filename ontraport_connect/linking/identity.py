@@ -5,11 +5,8 @@ from __future__ import annotations
 import logging
 import random
 import re
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
-
-from asgiref.sync import async_to_sync
 
 from ontraport_connect import protocol, refreshing
 from ontraport_connect.conf import conf
@@ -38,15 +35,6 @@ class Identity:
     name: str = ""
 
 
-class _BearerAuth(protocol.HttpxAuthBase):  # type: ignore[misc]  # its bases are what is installed
-    def __init__(self, access_token: Secret) -> None:
-        self._access_token = access_token
-
-    async def async_auth_flow(self, request: Any) -> AsyncIterator[Any]:
-        request.headers["Authorization"] = f"Bearer {self._access_token.reveal()}"
-        yield request
-
-
 def identify(access_token: Secret) -> Identity:
     """Return the account that the access token belongs to.
 
@@ -54,16 +42,17 @@ def identify(access_token: Secret) -> Identity:
     """
     if not protocol.is_mcp_installed():
         return Identity()
-    try:
-        info = protocol.tool_value(
-            async_to_sync(protocol.run_mcp)(
-                conf.ONTRAPORT_MCP_URL,
-                _BearerAuth(access_token),
-                conf.ONTRAPORT_TIMEOUT,
-                lambda client: protocol.call_mcp_tool(client, "get_account_info", {}),
-                refreshing.route(),
-            )
+    protocol.require_mcp()
+    url, timeout, way = conf.ONTRAPORT_MCP_URL, conf.ONTRAPORT_TIMEOUT, refreshing.route()
+    authorization = Secret(lambda: f"Bearer {access_token.reveal()}")
+
+    async def ask() -> Any:
+        return await protocol.run_mcp(
+            url, authorization, timeout, lambda client: protocol.call_mcp_tool(client, "get_account_info", {}), way
         )
+
+    try:
+        info = protocol.tool_value(protocol.run_in_background(ask))
     except OntraportError as error:
         logger.warning("Ontraport did not tell whose account was linked: %s", error.code)
         return Identity()

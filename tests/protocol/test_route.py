@@ -48,7 +48,7 @@ def through(proxy: ConnectProxy, bundle: str, credentials: str = "") -> Route:
 
 def error_of_mcp(url: str, route: Route) -> OntraportError:
     with pytest.raises(OntraportError) as caught:
-        asyncio.run(run_mcp(url, None, TIMEOUT, list_mcp_tools, route))
+        asyncio.run(run_mcp(url, Secret("unused"), TIMEOUT, list_mcp_tools, route))
     return caught.value
 
 

@@ -17,7 +17,7 @@ from django.test import override_settings
 from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.models import OntraportAccount, OntraportBudget
-from ontraport_connect.using import rate_limiter, rate_store
+from ontraport_connect.using import rate_limiter, rate_store, rate_window
 from tests.support import ontraport
 from tests.support.linked import key_account, person
 from tests.support.servers import Sandbox, free_port
@@ -90,7 +90,7 @@ def test_a_turn_is_waited_for_and_what_lies_back_is_forgotten() -> None:
         with rate_limiter.turn(account_of(), patience=5):
             pass
     assert time.monotonic() - started >= 0.6
-    assert len(rate_limiter.State.read(OntraportBudget.objects.get().state).calls) <= 2
+    assert len(rate_window.State.read(OntraportBudget.objects.get().state).calls) <= 2
 
 
 @override_settings(ONTRAPORT_RATE_LIMIT=(1, 0.2))
