@@ -101,6 +101,11 @@ class OntraportSettings:
         return cast("str | None", getattr(settings, "ONTRAPORT_REDIS_URL", None)) or None
 
     @property
+    def ONTRAPORT_INSTALLATION(self) -> str | None:
+        """What tells this installation from others that may get a copy of its database; ``None``: the database server's identity."""
+        return cast("str | None", getattr(settings, "ONTRAPORT_INSTALLATION", None)) or None
+
+    @property
     def ONTRAPORT_NOTIFY(self) -> bool:
         """Whether people are told by e-mail when a link of theirs needs them."""
         return cast("bool", getattr(settings, "ONTRAPORT_NOTIFY", False))

@@ -50,8 +50,10 @@ def begin(
 ) -> str:
     """Start an attempt to link, or to reconnect ``account``, and return the URL at Ontraport to send the browser to.
 
-    ``client_id`` is the URL of the client metadata document, for a site without ``ONTRAPORT_CLIENT_ID``. Raises ``OntraportMisconfigured``.
+    ``client_id`` is the URL of the client metadata document, for a site without ``ONTRAPORT_CLIENT_ID``. Raises ``OntraportMisconfigured``,
+    also in a copy of another installation's database, where links of two sites would be mixed.
     """
+    refreshing.require_own_database()
     own_client_id = "" if conf.ONTRAPORT_CLIENT_ID else client_id
     client = refreshing.oauth_client(own_client_id)
     new_state, verifier = attempts.new_state(), new_verifier()
@@ -99,6 +101,7 @@ def _complete(session: SessionBase, owner: Owner, response: AuthorizationRespons
     attempts.take_attempt(session, response.state, attempt)
     require_success(response)
     try:
+        refreshing.require_own_database()
         current_key_id()
         with refreshing.new_transport() as transport:
             client = refreshing.oauth_client(attempt.client_id)

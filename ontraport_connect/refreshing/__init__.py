@@ -8,13 +8,17 @@ from .circuit_breaker import RATE_LIMITED, is_site_refused, may_refresh, site_st
 from .client_settings import endpoints, new_transport, oauth_client
 from .heartbeat import Pulse, pulses, record_beat, record_worker
 from .one_account import ensure_fresh, refresh
+from .installation import COPIED, Adopted, adopt, is_own_database, marks_of, require_own_database, stored_mark
 from .outcomes import from_now, grant_columns
 from .revoking import deliver_revocation, deliver_revocations, queue_revocation, revoke_grant
 
 __all__ = [
     "BATCH_SIZE",
+    "COPIED",
     "RATE_LIMITED",
+    "Adopted",
     "Pulse",
+    "adopt",
     "deliver_revocation",
     "deliver_revocations",
     "due_batches",
@@ -22,7 +26,9 @@ __all__ = [
     "ensure_fresh",
     "from_now",
     "grant_columns",
+    "is_own_database",
     "is_site_refused",
+    "marks_of",
     "may_refresh",
     "new_transport",
     "oauth_client",
@@ -32,6 +38,8 @@ __all__ = [
     "record_worker",
     "refresh",
     "refresh_batch",
+    "require_own_database",
     "revoke_grant",
     "site_standing",
+    "stored_mark",
 ]

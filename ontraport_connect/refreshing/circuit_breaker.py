@@ -20,6 +20,7 @@ from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured,
 from ontraport_connect.models import EventKind, OntraportEvent, OntraportService
 from ontraport_connect.protocol import LONGEST_PAUSE, OPERATOR_ERRORS
 
+from . import installation
 from .client_settings import fingerprint
 
 logger = logging.getLogger("ontraport_connect")
@@ -44,7 +45,7 @@ def enter() -> bool:
     """Return when the token endpoint may be called; else raise what says until when it may not.
 
     True means: the last answer was a refusal of this site, and this call finds out whether that has been mended. Raises
-    ``OntraportUnavailable`` (rate limited) or ``OntraportMisconfigured`` (the client is refused).
+    ``OntraportUnavailable`` (rate limited) or ``OntraportMisconfigured`` (the client is refused, or the database is a copy).
     """
     row, remaining = _hold()
     if row is None:
@@ -66,20 +67,30 @@ def enter() -> bool:
 
 def may_refresh() -> bool:
     """Tell whether somebody who enters now would be let in, without using up the probe."""
-    row, remaining = _hold()
+    try:
+        row, remaining = _hold()
+    except OntraportMisconfigured:
+        return False
     return row is None or remaining <= 0 or (row.hold_code != RATE_LIMITED and row.hold_client != fingerprint())
 
 
 def is_site_refused() -> bool:
-    """Tell whether Ontraport refuses this site as a client, as it is configured now."""
-    row, _ = _hold()
+    """Tell whether Ontraport refuses this site as a client, as it is configured now, or the site itself, as its database is a copy."""
+    try:
+        row, _ = _hold()
+    except OntraportMisconfigured:
+        return True
     return row is not None and row.hold_code != RATE_LIMITED and row.hold_client == fingerprint()
 
 
 def _hold() -> tuple[OntraportService | None, float]:
-    """Return the row when there is a hold, and the seconds that it lasts still by the clock of the database."""
-    row = OntraportService.objects.using(alias()).annotate(now=Now()).filter(pk=1).exclude(hold_code="").first()
-    if row is None:
+    """Return the row when there is a hold, and the seconds that it lasts still by the clock of the database.
+
+    Raises ``OntraportMisconfigured`` where the database is a copy.
+    """
+    row = OntraportService.objects.using(alias()).annotate(now=Now()).filter(pk=1).first()
+    installation.require_own_row(row)
+    if row is None or not row.hold_code:
         return None, 0.0
     return row, (row.held_until - row.now).total_seconds() if row.held_until else 0.0
 

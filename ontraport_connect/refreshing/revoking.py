@@ -21,7 +21,7 @@ from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured
 from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportRevocation
 from ontraport_connect.signals import account_disconnected
 
-from . import client_settings
+from . import client_settings, installation
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -44,7 +44,12 @@ def queue_revocation(account: OntraportAccount, refresh_token: Secret, using: st
 
 
 def deliver_revocation(revocation: OntraportRevocation) -> bool:
-    """Tell Ontraport of one grant. Returns whether it heard; otherwise the row is kept for later, for a week at most."""
+    """Tell Ontraport of one grant. Returns whether it heard; otherwise the row is kept for later, for a week at most.
+
+    In a copy of another installation's database nothing is sent, and the row stays as it is.
+    """
+    if not installation.is_own_database():
+        return False
     try:
         revoke_grant(revocation.client_id, revocation.refresh_token)
     except OntraportError as error:
@@ -56,6 +61,7 @@ def deliver_revocation(revocation: OntraportRevocation) -> bool:
 
 def revoke_grant(client_id: str, refresh_token: Secret) -> None:
     """Tell Ontraport at once, and keep nothing. Raises ``OntraportError``."""
+    installation.require_own_database()
     with client_settings.new_transport() as transport:
         client_settings.oauth_client(client_id).revoke(transport, refresh_token)
 
@@ -74,6 +80,8 @@ def _put_off(revocation: OntraportRevocation, error: OntraportError) -> None:
 
 def deliver_revocations(limit: int, seconds: float = RUN) -> int:
     """Deliver up to ``limit`` revocations whose time has come, oldest first, and return how many Ontraport heard of."""
+    if not installation.is_own_database():
+        return 0
     stop_at = time.monotonic() + seconds
     rows = OntraportRevocation.objects.using(alias()).filter(try_at__lte=Now()).order_by("try_at")[:limit]
     return sum(deliver_revocation(row) for row in rows if time.monotonic() < stop_at)
@@ -89,6 +97,7 @@ def let_go(instance: OntraportAccount, using: str, **kwargs: Any) -> None:
     grant = current.refresh_token or current.access_token if current.method == Method.OAUTH else None
     if grant is not None:
         try:
+            installation.require_own_database(using)  # a copy's grants are the original's, and not to be revoked here
             queue_revocation(current, grant, using)
         except OntraportMisconfigured as error:
             detail = error.code

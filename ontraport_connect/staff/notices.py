@@ -20,6 +20,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import translation
 
+from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status
@@ -50,8 +51,8 @@ def is_storm() -> bool:
 
 
 def send_due_notices() -> int:
-    """Tell those who are to be told now, and return how many were."""
-    if not (conf.ONTRAPORT_NOTIFY and conf.ONTRAPORT_REDIRECT_URI):
+    """Tell those who are to be told now, and return how many were: nobody in a copy of another installation's database."""
+    if not (conf.ONTRAPORT_NOTIFY and conf.ONTRAPORT_REDIRECT_URI) or not refreshing.is_own_database():
         return 0
     waiting = list(_due().order_by("pk")[:MOST_AT_ONCE])
     if waiting and is_storm():

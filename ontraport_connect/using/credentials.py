@@ -28,8 +28,12 @@ logger = logging.getLogger("ontraport_connect")
 
 
 def prepare(account: OntraportAccount) -> None:
-    """Leave ``account`` with credentials that can be used now. Raises as ``refreshing.ensure_fresh`` does."""
+    """Leave ``account`` with credentials that can be used now.
+
+    Raises as ``refreshing.ensure_fresh`` does, and ``OntraportMisconfigured`` where the database is a copy of another installation's.
+    """
     with unavailable_while_away():
+        refreshing.require_own_database()
         is_allowed = bool(account.tenant) or (account.user is not None and account.user.is_active)
     if not is_allowed:
         raise OntraportRejected("The owner of this Ontraport account is not active.", code="inactive_user")

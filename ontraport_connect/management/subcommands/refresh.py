@@ -58,6 +58,7 @@ def _check_key(account: OntraportAccount) -> Report:
 
 def _all(progress: Progress) -> Report:
     """Do one round of the beat task and of the workers. What Ontraport asked to wait for waits: the rows know."""
+    refreshing.require_own_database()
     refreshing.record_beat()
     refreshing.record_worker()
     linking.forget_used_states()
