@@ -7,8 +7,8 @@ from .batches import BATCH_SIZE, due_batches, refresh_batch
 from .circuit_breaker import RATE_LIMITED, is_site_refused, may_refresh, site_standing
 from .client_settings import endpoints, new_transport, oauth_client
 from .heartbeat import Pulse, pulses, record_beat, record_worker
+from .installation import COPIED, Adopted, adopt_database, is_own_database, marks_of, require_own_database, stored_mark
 from .one_account import ensure_fresh, refresh
-from .installation import COPIED, Adopted, adopt, is_own_database, marks_of, require_own_database, stored_mark
 from .outcomes import from_now, grant_columns
 from .revoking import deliver_revocation, deliver_revocations, queue_revocation, revoke_grant
 
@@ -18,7 +18,7 @@ __all__ = [
     "RATE_LIMITED",
     "Adopted",
     "Pulse",
-    "adopt",
+    "adopt_database",
     "deliver_revocation",
     "deliver_revocations",
     "due_batches",

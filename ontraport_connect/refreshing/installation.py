@@ -11,41 +11,32 @@ of the server it was made of, exactly as the replica has that takes over in a fa
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
-import re
 import time
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
-from django.db import DatabaseError, ProgrammingError, connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.transaction import TransactionManagementError
+from django.db import DatabaseError, connections, transaction
 
 from ontraport_connect.conf import conf
 from ontraport_connect.database import DATABASE_IS_AWAY, alias
 from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportRevocation, OntraportService
 
+from .database_identity import Marks, identity_of, mark_of
+
 logger = logging.getLogger("ontraport_connect")
 
 COPIED = "copied_database"
 ADOPTED = "adopted_database"
 SETTING = "setting"
-LENGTH = 64
 
 LOOK_AGAIN_AFTER = 60.0
 """Seconds for which a mark that was found to be ours is believed without another look at it: a long-lived process may see its database
 replaced beneath it (a nightly restore of production's dump). Refreshes do not rely on it, they read the row anyway.
 """
 
-Marks = tuple[str, ...]
-
 _seen: dict[tuple[str, Marks], float] = {}
-_identities: dict[tuple[object, ...], Marks | str] = {}
 _logged: set[tuple[str, str, Marks]] = set()
 _recorded: set[tuple[str, str, Marks]] = set()
 
@@ -85,13 +76,11 @@ def stored_mark(using: str | None = None) -> str:
 def marks_of(using: str) -> Marks:
     """Return the marks that mean this installation, first the one to record. None at all: it cannot be told from others."""
     if conf.ONTRAPORT_INSTALLATION:
-        return (_mark(SETTING, conf.ONTRAPORT_INSTALLATION),)
-    connection = connections[using]
-    identify = IDENTITIES.get(connection.vendor)
-    return () if identify is None else identify(connection)
+        return (mark_of(SETTING, conf.ONTRAPORT_INSTALLATION),)
+    return identity_of(connections[using])
 
 
-def adopt(*, delete_links: bool = False, keep_revocations: bool = False) -> Adopted:
+def adopt_database(*, delete_links: bool = False, keep_revocations: bool = False) -> Adopted:
     """Make the database this installation's own. Nothing is sent to Ontraport, neither for links that are deleted here
     (``delete_links``) nor, unless ``keep_revocations``, for the grants that were to be revoked: in a copy, the original does so.
     """
@@ -184,73 +173,3 @@ def _tell(error: OntraportMisconfigured, using: str, case: tuple[str, str, Marks
 def _in_transaction(using: str) -> bool:
     connection = connections[using]
     return connection.in_atomic_block or not connection.get_autocommit()
-
-
-def _mark(kind: str, *parts: object) -> str:
-    """Return a mark that tells of what kind it is, and nothing else."""
-    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
-    return f"{kind}:{digest}"[:LENGTH]
-
-
-def _of_postgresql(connection: Any) -> Marks:
-    """The cluster's identifier, made by ``initdb`` and shared by its physical replicas, and the name of the database."""
-    return _ask_once(connection, _ask_postgresql)
-
-
-def _ask_postgresql(connection: Any) -> Marks:
-    try:
-        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-            cursor.execute("SELECT system_identifier, current_database() FROM pg_control_system()")
-            return (_mark(connection.vendor, *cursor.fetchone()),)
-    except TransactionManagementError:
-        raise
-    except ProgrammingError:  # not permitted, or a relative of PostgreSQL that has no such function
-        return ()
-
-
-def _of_mysql(connection: Any) -> Marks:
-    """MySQL's server and the name of the database; MariaDB has no identity of its own.
-
-    With GTIDs also the servers whose transactions this one has replayed: one that takes over in a failover was a replica of them.
-    """
-    return () if connection.mysql_is_mariadb else _ask_once(connection, _ask_mysql)
-
-
-def _ask_mysql(connection: Any) -> Marks:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT @@server_uuid, @@global.gtid_executed, DATABASE()")
-        server, executed, name = cursor.fetchone()
-    origins = re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", executed.lower())
-    return tuple(_mark(connection.vendor, each, name) for each in dict.fromkeys([server.lower(), *origins]))
-
-
-def _of_sqlite(connection: Any) -> Marks:
-    """The file itself (its inode) and not its path: two containers may have it at different places."""
-    path = _ask_once(connection, _ask_sqlite)
-    try:
-        inode = os.stat(path).st_ino if path else 0
-    except OSError:
-        inode = 0
-    return (_mark(connection.vendor, inode),) if inode else ()
-
-
-def _ask_sqlite(connection: Any) -> str:
-    with connection.cursor() as cursor:
-        cursor.execute("PRAGMA database_list")
-        return next((str(file) for _, name, file in cursor.fetchall() if name == "main" and file), "")
-
-
-def _ask_once(connection: BaseDatabaseWrapper, ask: Callable[[Any], Any]) -> Any:
-    """Ask the database once a process."""
-    entry = connection.settings_dict
-    key = (connection.alias, connection.vendor, str(entry["NAME"]), entry.get("HOST"), entry.get("PORT"))
-    if key not in _identities:
-        _identities[key] = ask(connection)
-    return _identities[key]
-
-
-IDENTITIES: Mapping[str, Callable[[Any], Marks]] = {
-    "postgresql": _of_postgresql,
-    "mysql": _of_mysql,
-    "sqlite": _of_sqlite,
-}

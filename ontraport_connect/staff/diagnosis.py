@@ -190,7 +190,9 @@ def check_installation() -> Iterator[Finding]:
     elif refreshing.marks_of(alias()):
         text = "a copy of the database on another server, or under another name, sends nothing"
     else:
-        text = "a copy of the database would not be noticed; set ONTRAPORT_INSTALLATION, another value in each environment"
+        text = (
+            "a copy of the database would not be noticed; set ONTRAPORT_INSTALLATION, another value in each environment"
+        )
     yield _finding("installation", Level.OK, text)
 
 

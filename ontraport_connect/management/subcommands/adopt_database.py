@@ -22,12 +22,18 @@ LINKS_STAY = (
     " is refreshed here ends there, and the other way round. Stop that one first; or delete the links here (--delete-links), for a copy"
     " that is to have links of its own."
 )
-LINKS_GO = "The {links} links in this database are deleted. Ontraport is not told, so that they live on where they came from."
+LINKS_GO = (
+    "The {links} links in this database are deleted. Ontraport is not told, so that they live on where they came from."
+)
 REVOCATIONS_GO = (
     "{revocations} ended grants that Ontraport was still to be told of are forgotten here (--keep-revocations keeps them, for a database"
     " that was moved)."
 )
 REVOCATIONS_STAY = "{revocations} ended grants that Ontraport was still to be told of are kept, and told from here."
+GO_ON = (
+    "Beat and workers go on by themselves. See that the installation it came from is stopped, or has no links in common with this one;"
+    " then run `manage.py ontraport check`."
+)
 QUESTION = "Adopt this database? [y/N] "
 
 
@@ -38,7 +44,9 @@ def add_arguments(parser: CommandParser) -> None:
         "--delete-links", action="store_true", help="delete every link first, without telling Ontraport: for a copy"
     )
     choice.add_argument(
-        "--keep-revocations", action="store_true", help="still tell Ontraport of ended grants: for a database that moved"
+        "--keep-revocations",
+        action="store_true",
+        help="still tell Ontraport of ended grants: for a database that moved",
     )
 
 
@@ -51,15 +59,14 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
         )
     if not options["yes"]:
         _ask(options, progress)
-    dropped = refreshing.adopt(
+    dropped = refreshing.adopt_database(
         delete_links=options["delete_links"], keep_revocations=options["keep_revocations"]
     )
     return Report(
         lines=[
             "This database is this installation's own now.",
             f"{dropped.links} links were deleted, and {dropped.revocations} ended grants forgotten; Ontraport was told of none.",
-            "Beat and workers go on by themselves. Run `manage.py ontraport check`, and see that the installation it came from is stopped"
-            " or has no links in common with this one.",
+            GO_ON,
         ],
         data={"adopted": True, "links_deleted": dropped.links, "revocations_dropped": dropped.revocations},
     )
