@@ -80,8 +80,6 @@ def _put_off(revocation: OntraportRevocation, error: OntraportError) -> None:
 
 def deliver_revocations(limit: int, seconds: float = RUN) -> int:
     """Deliver up to ``limit`` revocations whose time has come, oldest first, and return how many Ontraport heard of."""
-    if not installation.is_own_database():
-        return 0
     stop_at = time.monotonic() + seconds
     rows = OntraportRevocation.objects.using(alias()).filter(try_at__lte=Now()).order_by("try_at")[:limit]
     return sum(deliver_revocation(row) for row in rows if time.monotonic() < stop_at)

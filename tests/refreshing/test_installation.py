@@ -25,13 +25,13 @@ from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavai
 from ontraport_connect.models import EventKind, OntraportEvent, OntraportService
 from ontraport_connect.refreshing import circuit_breaker, database_identity, installation
 from tests.support.accounts import linked, read, token_of
+from tests.support.copies import mark_as_copied, new_installation, refused
 from tests.support.databases import sqlite
 from tests.support.servers import PROJECT, PostgreSQL
 from tests.support.strict_server import StrictServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-OTHERS = "elsewhere:0123456789abcdef"
 READ_ONLY = {
     "sqlite": ("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
     "postgresql": ("SET default_transaction_read_only = on", "RESET default_transaction_read_only"),
@@ -40,21 +40,8 @@ READ_ONLY = {
 
 @pytest.fixture
 def named() -> Iterator[str]:
-    """A name of this installation that no test had before, so that nothing is known of it in this process."""
-    name = f"test-{uuid.uuid4()}"
-    with override_settings(ONTRAPORT_INSTALLATION=name):
+    with new_installation() as name:
         yield name
-
-
-def mark_as_copied() -> None:
-    OntraportService.objects.update_or_create(pk=1, defaults={"installation": OTHERS})
-
-
-@contextmanager
-def refused() -> Iterator[None]:
-    with pytest.raises(OntraportMisconfigured, match="looks like a copy") as raised:
-        yield
-    assert raised.value.code == "copied_database"
 
 
 def site_events() -> list[tuple[str, str]]:
