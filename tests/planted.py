@@ -432,7 +432,7 @@ BUGS = [
         "refreshing/revoking",
         "    if not installation.is_own_database():\n        return False\n",
         "",
-        "journeys/test_copied_database.py::test_revocations_that_came_along_are_not_delivered_by_a_copy_and_go_when_it_is_adopted",
+        "journeys/test_copied_site.py::test_grants_are_revoked_by_nobody",
     ),
     Bug(
         "a copy of the database queues revocations",

@@ -50,7 +50,7 @@ class Site:
 
     def manage(self, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "manage.py", *arguments],
+            [sys.executable, "-m", "django", *arguments],
             cwd=PROJECT,
             env=self.environ,
             input=answer,
