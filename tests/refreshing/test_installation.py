@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import OperationalError, connection, transaction
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLite
@@ -27,7 +29,7 @@ from ontraport_connect.refreshing import circuit_breaker, database_identity, ins
 from tests.support.accounts import linked, read, token_of
 from tests.support.copies import mark_as_copied, new_installation, refused
 from tests.support.databases import sqlite
-from tests.support.servers import PROJECT, PostgreSQL
+from tests.support.servers import HOST, PROJECT, PostgreSQL
 from tests.support.strict_server import StrictServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -293,35 +295,72 @@ def test_a_mysql_replica_that_takes_over_is_known_by_what_it_has_replayed() -> N
 MARK = "from ontraport_connect.refreshing import installation; print(*installation.marks_of('default'))"
 
 
-@pytest.fixture
-def mark_elsewhere(child_environ: Callable[..., dict[str, str]]) -> Callable[[], str]:
-    """The mark as another process finds it."""
-
-    def mark() -> str:
-        script = f"import django; django.setup(); {MARK}"
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            cwd=PROJECT,
-            env=child_environ(),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout.strip()
-
-    return mark
+def mark_in(environ: dict[str, str]) -> str:
+    """The mark as a process of its own finds it."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import django; django.setup(); {MARK}"],
+        cwd=PROJECT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
 
 
-def test_another_process_finds_the_same_mark(mark_elsewhere: Callable[[], str]) -> None:
-    assert mark_elsewhere() == installation.marks_of("default")[0]
+def test_another_process_finds_the_same_mark(child_environ: Callable[..., dict[str, str]]) -> None:
+    assert mark_in(child_environ()) == installation.marks_of("default")[0]
 
 
 @pytest.mark.postgresql
-def test_a_postgresql_that_restarts_is_the_same(postgresql: PostgreSQL, mark_elsewhere: Callable[[], str]) -> None:
-    before = mark_elsewhere()
+def test_a_postgresql_that_restarts_is_the_same(
+    postgresql: PostgreSQL, child_environ: Callable[..., dict[str, str]]
+) -> None:
+    before = mark_in(child_environ())
     connection.close()
     postgresql.restart()
-    assert mark_elsewhere() == before != ""
+    assert mark_in(child_environ()) == before != ""
+
+
+@pytest.mark.postgresql
+def test_a_replica_that_takes_over_is_the_same(
+    postgresql: PostgreSQL, child_environ: Callable[..., dict[str, str]]
+) -> None:
+    """A real one: streamed by ``pg_basebackup``, then promoted."""
+    replica = PostgreSQL()
+    try:
+        replica.password = postgresql.password
+        subprocess.run(
+            [replica.bin / "pg_basebackup", f"--pgdata={replica.data}", "--write-recovery-conf", "--checkpoint=fast"],
+            check=True,
+            env={
+                **os.environ,
+                "PGHOST": HOST,
+                "PGPORT": str(postgresql.port),
+                "PGUSER": postgresql.user,
+                "PGPASSWORD": postgresql.password,
+            },
+            cwd=replica.directory,
+            user=replica.system_user,
+        )
+        replica.start()
+        entry = {**connection.settings_dict, "PORT": replica.port}
+        del entry["TEST"]
+        with closing(psycopg.connect(**params_of(replica), autocommit=True)) as raw:
+            raw.execute("SELECT pg_promote()")
+        assert mark_in(child_environ(DATABASES={"default": entry})) == installation.marks_of("default")[0]
+    finally:
+        replica.remove()
+
+
+def params_of(server: PostgreSQL) -> dict[str, Any]:
+    return {
+        "host": HOST,
+        "port": server.port,
+        "user": server.user,
+        "password": server.password,
+        "dbname": connection.settings_dict["NAME"],
+    }
 
 
 @pytest.mark.postgresql
