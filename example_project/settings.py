@@ -172,6 +172,7 @@ ONTRAPORT_TIMEOUT = seconds_pair(env.str("ONTRAPORT_TIMEOUT", default="3.05,10")
 ONTRAPORT_RATE_LIMIT = rate(env.str("ONTRAPORT_RATE_LIMIT", default="180,60"))
 ONTRAPORT_RATE_WAIT = env.float("ONTRAPORT_RATE_WAIT", default=90)
 ONTRAPORT_REDIS_URL = env.str("ONTRAPORT_REDIS_URL", default="") or None
+ONTRAPORT_INSTALLATION = env.str("ONTRAPORT_INSTALLATION", default="") or None
 ONTRAPORT_NOTIFY = env.bool("ONTRAPORT_NOTIFY", default=False)
 ONTRAPORT_AFTER_LINK_URL = env.str("ONTRAPORT_AFTER_LINK_URL", default="/")
 

@@ -66,10 +66,12 @@ def check_key_pair(account: OntraportAccount) -> OntraportError | None:
 def check_key_pairs(limit: int, seconds: float = MAX_RUN_TIME) -> dict[str, int]:
     """Check up to ``limit`` key pairs that are due, and return the number of checks by result (``accepted`` or an error code).
 
-    Stops when Ontraport is unavailable, and when ``seconds`` have passed.
+    Stops when Ontraport is unavailable, and when ``seconds`` have passed. In a copy of another installation's database nothing is checked.
     """
     stop_at = time.monotonic() + seconds
     counts: dict[str, int] = {}
+    if not refreshing.is_own_database():
+        return counts
     for account in _due(limit):
         error = check_key_pair(account)
         code = "accepted" if error is None else error.code

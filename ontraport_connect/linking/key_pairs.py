@@ -69,6 +69,7 @@ def verify(app_id: Secret, api_key: Secret) -> str:
     """Return the id of the Ontraport account that the key pair belongs to, found with one REST call. Raises ``LinkingFailed``."""
     try:
         current_key_id()  # raises when the pair could not be encrypted
+        refreshing.require_own_database()
         with refreshing.new_transport() as transport:
             url = urljoin(conf.ONTRAPORT_REST_URL, CHEAP_CALL)
             answer = transport.send("GET", url, headers={"Api-Appid": app_id, "Api-Key": api_key})

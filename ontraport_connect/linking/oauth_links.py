@@ -46,8 +46,10 @@ def begin(
     """Start an attempt to link an account, or to reconnect ``account``, and return the authorization URL to redirect the browser to.
 
     ``client_id`` is the URL of the client metadata document, used on sites without ``ONTRAPORT_CLIENT_ID``. Raises ``LinkingFailed``
-    when the owner has too many accounts for another one, and ``OntraportMisconfigured``.
+    when the owner has too many accounts for another one, and ``OntraportMisconfigured``, also in a copy of another installation's
+    database, where links of two sites would be mixed.
     """
+    refreshing.require_own_database()
     if account is None:
         limits.require_room(owner)
     client = refreshing.oauth_client(conf.ONTRAPORT_CLIENT_ID or client_id)
@@ -102,6 +104,7 @@ def _complete(
     require_success(response)
     limits.count_exchange(owner, address)
     try:
+        refreshing.require_own_database()
         current_key_id()
         refreshing.hold_revocations(refreshing.owner_key(owner.new_account()), HOLD_REVOCATIONS)
         with refreshing.new_transport() as transport:

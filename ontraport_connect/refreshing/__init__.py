@@ -8,6 +8,7 @@ from .circuit_breaker import RATE_LIMITED, is_site_refused, may_refresh, site_st
 from .client_settings import endpoints, issuer, new_transport, oauth_client, route
 from .grants import from_now, grant_columns
 from .heartbeat import Pulse, pulses, record_beat, record_worker
+from .installation import COPIED, Adopted, adopt_database, is_own_database, marks_of, require_own_database, stored_mark
 from .one_account import ensure_fresh, refresh, replace_refused
 from .recovery import reconsider, recover_all
 from .revoking import (
@@ -23,8 +24,11 @@ from .revoking import (
 
 __all__ = [
     "BATCH_SIZE",
+    "COPIED",
     "RATE_LIMITED",
+    "Adopted",
     "Pulse",
+    "adopt_database",
     "can_revoke",
     "deliver_revocation",
     "deliver_revocations",
@@ -35,8 +39,10 @@ __all__ = [
     "grant_columns",
     "hold_revocations",
     "is_grant_shared",
+    "is_own_database",
     "is_site_refused",
     "issuer",
+    "marks_of",
     "may_refresh",
     "new_transport",
     "oauth_client",
@@ -50,7 +56,9 @@ __all__ = [
     "refresh",
     "refresh_batch",
     "replace_refused",
+    "require_own_database",
     "revoke_grant",
     "route",
     "site_standing",
+    "stored_mark",
 ]

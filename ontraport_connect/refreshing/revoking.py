@@ -30,7 +30,7 @@ from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured
 from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportRevocation, Status
 from ontraport_connect.signals import account_disconnected
 
-from . import client_settings, spent_tokens
+from . import client_settings, installation, spent_tokens
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -130,12 +130,15 @@ def _owned_by(owner: str) -> Q:
 def deliver_revocation(revocation: OntraportRevocation) -> bool:
     """Revoke one grant at Ontraport, unless a connected account may share it. Returns whether nothing is left to do.
 
-    Otherwise the row is kept for a retry, for a week at most.
+    Otherwise the row is kept for a retry, for a week at most. In a copy of another installation's database nothing is sent, and the row
+    stays as it is.
     """
     return _deliver(revocation) is not _Result.KEPT
 
 
 def _deliver(revocation: OntraportRevocation) -> _Result:
+    if not installation.is_own_database():
+        return _Result.KEPT
     try:
         result = _revoke_unless_shared(revocation, revocation.refresh_token)
     except OntraportError as error:
@@ -163,6 +166,7 @@ def _revoke_unless_shared(revocation: OntraportRevocation, refresh_token: Secret
 
 def revoke_grant(account: OntraportAccount, refresh_token: Secret) -> None:
     """Do what ``deliver_revocation`` does, once, without storing anything. ``account`` need not be saved. Raises ``OntraportError``."""
+    installation.require_own_database()
     _revoke_unless_shared(_new_revocation(account), refresh_token)
 
 
@@ -206,6 +210,7 @@ def queue_on_delete(instance: OntraportAccount, using: str, **kwargs: Any) -> No
     detail = ""
     if current.method == Method.OAUTH:
         try:
+            installation.require_own_database(using)  # a copy's grants are the original's, and not to be revoked here
             grant = spent_tokens.successor(current) or current.refresh_token or current.access_token
             if grant is not None:
                 queue_revocation(current, grant, using)

@@ -115,10 +115,11 @@ def site_health() -> Health:
     held = bool(row.hold_code) and (
         row.hold_code != refreshing.RATE_LIMITED or (row.held_until is not None and row.held_until > timezone.now())
     )
+    hold_code = row.hold_code if held else ""
     waiting = OntraportRevocation.objects.using(alias()).aggregate(count=Count("pk"), since=Min("created_at"))
     return Health(
         pulses=refreshing.pulses(),
-        hold_code=row.hold_code if held else "",
+        hold_code=hold_code if refreshing.is_own_database() else refreshing.COPIED,
         held_until=row.held_until if held else None,
         revocations=waiting["count"],
         since=waiting["since"],

@@ -187,6 +187,24 @@ def check_standing() -> Iterator[Finding]:
         yield _finding("hold", Level.OK, "not paused")
 
 
+def check_installation() -> Iterator[Finding]:
+    """Tell whether the database is this installation's own, and by what a copy of it would be known."""
+    try:
+        refreshing.require_own_database()
+    except OntraportMisconfigured as error:
+        yield _finding("installation", Level.ERROR, str(error), "See docs/operations.md, Staging copies and backups.")
+        return
+    if conf.ONTRAPORT_INSTALLATION:
+        text = "a copy of the database that is given another ONTRAPORT_INSTALLATION sends nothing"
+    elif refreshing.marks_of(alias()):
+        text = "a copy of the database on another server, or under another name, sends nothing"
+    else:
+        text = (
+            "a copy of the database would not be noticed; set ONTRAPORT_INSTALLATION, another value in each environment"
+        )
+    yield _finding("installation", Level.OK, text)
+
+
 def check_heartbeat() -> Iterator[Finding]:
     """Report when beat and workers were last seen. Their absence is an error once there is a token to refresh."""
     needed = OntraportAccount.objects.using(alias()).filter(method=Method.OAUTH).exists()
@@ -239,6 +257,7 @@ SUBJECTS: Mapping[str, Callable[[], Iterator[Finding]]] = {
     "configuration": check_configuration,
     "endpoints": check_endpoints,
     "secrets": check_secrets,
+    "installation": check_installation,
     "hold": check_standing,
     "heartbeat": check_heartbeat,
     "overdue": check_overdue,

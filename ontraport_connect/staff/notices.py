@@ -18,6 +18,7 @@ from typing import Any
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from django.db.models.functions import Now
 
+from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.models import SECRET_FIELDS, EventKind, OntraportAccount, OntraportEvent, Status, owner_is_active
@@ -66,8 +67,10 @@ def is_storm() -> bool:
 
 
 def send_due_notices(seconds: float = RUN) -> int:
-    """Send the notices that are due, and return how many were sent. No e-mail is begun after ``seconds``."""
-    if not (conf.ONTRAPORT_NOTIFY and conf.ONTRAPORT_REDIRECT_URI):
+    """Send the notices that are due, and return how many were sent. No e-mail is begun after ``seconds``, and none is sent in a copy of
+    another installation's database.
+    """
+    if not (conf.ONTRAPORT_NOTIFY and conf.ONTRAPORT_REDIRECT_URI) or not refreshing.is_own_database():
         return 0
     memory = NoticeMemory.load()
     if memory.is_paused:

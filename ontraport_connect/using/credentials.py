@@ -36,8 +36,10 @@ def prepare(account: OntraportAccount) -> None:
     """Make sure that ``account`` has credentials that are valid now.
 
     Raises as ``refreshing.ensure_fresh`` does, and ``OntraportRejected`` when the owner of the account is not active.
+    ``OntraportMisconfigured`` also says that the database is a copy of another installation's.
     """
     with unavailable_while_away():
+        refreshing.require_own_database()
         is_allowed = bool(account.tenant) or is_active(account.user)
     if not is_allowed:
         raise OntraportRejected("The owner of this Ontraport account is not active.", code="inactive_user")

@@ -108,4 +108,32 @@ BUGS = [
         "    if False:",
         "linking/test_key_checks.py::test_a_minute_of_401s_marks_nobody",
     ),
+    Bug(
+        "a copy of the database puts its keys off",
+        "linking/key_pairs",
+        "    if not refreshing.is_own_database():\n        return counts\n",
+        "",
+        "journeys/test_copied_site.py::test_keys_are_neither_used_nor_checked_nor_put_off",
+    ),
+    Bug(
+        "a copy of the database links keys",
+        "linking/key_pairs",
+        "        refreshing.require_own_database()\n",
+        "",
+        "journeys/test_copied_site.py::test_nobody_links_anything",
+    ),
+    Bug(
+        "a copy of the database starts to link",
+        "linking/oauth_links",
+        "    refreshing.require_own_database()\n    own_client_id",
+        "    own_client_id",
+        "journeys/test_copied_site.py::test_nobody_links_anything",
+    ),
+    Bug(
+        "a copy of the database exchanges codes",
+        "linking/oauth_links",
+        "        refreshing.require_own_database()\n        current_key_id",
+        "        current_key_id",
+        "journeys/test_copied_site.py::test_an_attempt_that_was_under_way_ends_before_its_code_is_sent",
+    ),
 ]

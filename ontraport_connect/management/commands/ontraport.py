@@ -13,7 +13,15 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ontraport_connect.exceptions import OntraportError
 from ontraport_connect.management import reports
-from ontraport_connect.management.subcommands import accounts, check, disconnect, refresh, register, rotate_keys
+from ontraport_connect.management.subcommands import (
+    accounts,
+    adopt_database,
+    check,
+    disconnect,
+    refresh,
+    register,
+    rotate_keys,
+)
 
 SUBCOMMANDS = {
     "check": check,
@@ -22,6 +30,7 @@ SUBCOMMANDS = {
     "disconnect": disconnect,
     "rotate-keys": rotate_keys,
     "register": register,
+    "adopt-database": adopt_database,
 }
 
 

@@ -70,6 +70,7 @@ def _check_key(account: OntraportAccount) -> Report:
 
 def _all(progress: Progress) -> Report:
     """Do one round of the beat task and the workers. Accounts that Ontraport asked to wait are not due, and wait."""
+    refreshing.require_own_database()
     linking.forget_used_states()
     outcomes: Counter[str] = Counter()
     for pks in refreshing.due_batches(int(conf.ONTRAPORT_REFRESH_RATE * INTERVAL)):
