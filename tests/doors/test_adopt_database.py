@@ -10,8 +10,8 @@ import pytest
 
 from ontraport_connect import refreshing
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportRevocation
-from tests.doors.test_command import Run
 from tests.support.accounts import linked
+from tests.support.command import Run
 from tests.support.copies import mark_as_copied, new_installation
 
 pytestmark = pytest.mark.django_db(transaction=True)

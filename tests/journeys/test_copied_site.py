@@ -101,7 +101,7 @@ def test_grants_are_revoked_by_nobody(maya: Any, provider: Answering, copied: No
     assert refreshing.deliver_revocations(10) == 0
     assert not refreshing.deliver_revocation(revocation)
     with refused():
-        refreshing.revoke_grant("", account.refresh_token)
+        refreshing.revoke_grant(account, account.refresh_token)
     linking.unlink(account)
     assert list(OntraportRevocation.objects.values_list("pk", "attempts")) == [(revocation.pk, 0)]
     assert OntraportEvent.objects.get(kind=EventKind.DISCONNECTED).detail == "copied_database"
