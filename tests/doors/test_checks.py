@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.test import override_settings
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from ontraport_connect.checks import AUTHENTICATION, MIDDLEWARE, check_deployment, check_settings
 
@@ -51,6 +53,12 @@ WRONG: list[tuple[str, Any]] = [
     ("E007", {"ONTRAPORT_SCOPES": "mcp:tools"}),
     ("E007", {"ONTRAPORT_MCP_TOOLS": [7]}),
     ("E008", {"MIDDLEWARE": [MIDDLEWARE, *OTHERS, AUTHENTICATION]}),
+    ("E020", {"ONTRAPORT_CA_BUNDLE": "/no/such/file.pem"}),
+    ("E020", {"ONTRAPORT_CA_BUNDLE": Path("/no/such/file.pem")}),
+    ("E020", {"ONTRAPORT_CA_BUNDLE": __file__}),
+    ("E020", {"ONTRAPORT_CA_BUNDLE": 7}),
+    ("E021", {"ONTRAPORT_PROXY": "proxy.example.com:3128"}),
+    ("E021", {"ONTRAPORT_PROXY": 7}),
     ("W001", {"MIDDLEWARE": [AUTHENTICATION]}),
     ("W006", {"ONTRAPORT_NOTIFY": True}),
     ("W002", {"ROOT_URLCONF": "django.contrib.auth.urls"}),
@@ -72,6 +80,8 @@ def test_a_wrong_setting_is_said_once_with_a_hint(check_id: str, changes: dict[s
         {"ONTRAPORT_CLIENT_ID": "id", "ONTRAPORT_CLIENT_SECRET": "secret", "ONTRAPORT_ENDPOINTS": "guide"},
         {"ONTRAPORT_MCP_TOOLS": ["get_objects"], "ONTRAPORT_RESOURCE": None},
         {"ONTRAPORT_REDIRECT_URI": "http://localhost:8000/ontraport/callback/"},
+        {"ONTRAPORT_CA_BUNDLE": DEFAULT_CA_BUNDLE_PATH, "ONTRAPORT_PROXY": "http://me:p%40ss@proxy.example.com:3128"},
+        {"ONTRAPORT_CA_BUNDLE": Path(DEFAULT_CA_BUNDLE_PATH)},
         {"ONTRAPORT_REST_URL": "http://[::1]:8001/1/", "ONTRAPORT_MCP_URL": "http://shop.localhost:8001/"},
         {"ONTRAPORT_ENCRYPTION_KEYS": ["k" * 32], "ONTRAPORT_TENANT": "tests.doors.test_conf.number"},
         {"MIDDLEWARE": [MIDDLEWARE]},
