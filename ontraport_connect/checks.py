@@ -83,6 +83,29 @@ def _url(name: str, value: object) -> Iterator[CheckMessage]:
         )
 
 
+def _route() -> Iterator[CheckMessage]:
+    try:
+        if conf.ONTRAPORT_CA_BUNDLE is not None:
+            protocol.tls_context(conf.ONTRAPORT_CA_BUNDLE)
+    except OntraportMisconfigured as error:
+        yield Error(
+            str(error),
+            hint="Give the path of a file that holds the certificates of the CAs to trust, in PEM format, one or many; every process that"
+            " calls Ontraport must be able to read it. Leave ONTRAPORT_CA_BUNDLE out to trust the public CAs.",
+            id="ontraport_connect.E020",
+        )
+    try:
+        if conf.ONTRAPORT_PROXY is not None:
+            protocol.Proxy.read(conf.ONTRAPORT_PROXY)
+    except OntraportMisconfigured as error:
+        yield Error(
+            str(error),
+            hint="Write it like http://proxy.example.com:3128 or http://user:password@proxy.example.com:3128, with special characters of"
+            " the password percent-encoded. SOCKS is not known.",
+            id="ontraport_connect.E021",
+        )
+
+
 def _client() -> Iterator[CheckMessage]:
     for name in ("ONTRAPORT_CLIENT_ID", "ONTRAPORT_CLIENT_SECRET"):
         if not isinstance(getattr(conf, name), (str, type(None))):
@@ -234,6 +257,7 @@ CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     _addresses,
     pages.check_redirect_uri,
     pages.check_form_action,
+    _route,
     _client,
     _encryption_keys,
     _tenant,

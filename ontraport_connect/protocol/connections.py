@@ -78,7 +78,8 @@ class Connections:
 
     def _kept(self, address: Address, longest_idle: float) -> BoundedConnection | None:
         """Return the connection that was used last, or ``None``. Connections that cannot be used are closed."""
-        while (connection := _last(self._idle.get(address))) is not None:
+        idle = self._idle.get(address, deque())
+        while (connection := _last(idle)) is not None:
             if self._clock() - connection.idle_since <= longest_idle and connection.is_connected:
                 return connection
             connection.close()
@@ -145,11 +146,10 @@ class Connections:
         return sum(map(len, self._idle.values()))
 
 
-def _last(idle: deque[BoundedConnection] | None) -> BoundedConnection | None:
-    try:
-        return idle.pop() if idle else None
-    except IndexError:  # another thread took it
-        return None
+def _last(idle: deque[BoundedConnection]) -> BoundedConnection | None:
+    with suppress(IndexError):  # unlike a look before, this is safe among threads
+        return idle.pop()
+    return None
 
 
 def _close_oldest(idle: deque[BoundedConnection]) -> None:

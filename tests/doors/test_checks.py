@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.conf.urls.i18n import i18n_patterns
 from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
 from django.urls import clear_script_prefix, include, path, set_script_prefix
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from ontraport_connect.checks import AUTHENTICATION, MIDDLEWARE, check_deployment, check_settings
 
@@ -73,6 +75,12 @@ WRONG: list[tuple[str, Any]] = [
     ("W008", {"SECURE_CSP": {"form-action": ["'none'"]}}),
     ("W008", {"SECURE_CSP": {"form-action": False}}),
     ("W008", {"SECURE_CSP": {"form-action": ["http://mcp.ontraport.com"]}}),
+    ("E020", {"ONTRAPORT_CA_BUNDLE": "/no/such/file.pem"}),
+    ("E020", {"ONTRAPORT_CA_BUNDLE": Path("/no/such/file.pem")}),
+    ("E020", {"ONTRAPORT_CA_BUNDLE": __file__}),
+    ("E020", {"ONTRAPORT_CA_BUNDLE": 7}),
+    ("E021", {"ONTRAPORT_PROXY": "proxy.example.com:3128"}),
+    ("E021", {"ONTRAPORT_PROXY": 7}),
     ("W001", {"MIDDLEWARE": [AUTHENTICATION]}),
     ("W006", {"ONTRAPORT_NOTIFY": True}),
     ("W002", {"ROOT_URLCONF": "django.contrib.auth.urls"}),
@@ -94,6 +102,8 @@ def test_a_wrong_setting_is_said_once_with_a_hint(check_id: str, changes: dict[s
         {"ONTRAPORT_CLIENT_ID": "id", "ONTRAPORT_CLIENT_SECRET": "secret", "ONTRAPORT_ENDPOINTS": "guide"},
         {"ONTRAPORT_MCP_TOOLS": ["get_objects"], "ONTRAPORT_RESOURCE": None},
         {"ONTRAPORT_REDIRECT_URI": "http://localhost:8000/ontraport/callback/"},
+        {"ONTRAPORT_CA_BUNDLE": DEFAULT_CA_BUNDLE_PATH, "ONTRAPORT_PROXY": "http://me:p%40ss@proxy.example.com:3128"},
+        {"ONTRAPORT_CA_BUNDLE": Path(DEFAULT_CA_BUNDLE_PATH)},
         {"ONTRAPORT_REST_URL": "http://[::1]:8001/1/", "ONTRAPORT_MCP_URL": "http://shop.localhost:8001/"},
         {"ONTRAPORT_ENCRYPTION_KEYS": ["k" * 32], "ONTRAPORT_TENANT": "tests.doors.test_conf.number"},
         {"MIDDLEWARE": [MIDDLEWARE]},

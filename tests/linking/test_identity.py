@@ -39,6 +39,12 @@ def test_nothing_is_known_when_ontraport_does_not_say(caplog: pytest.LogCaptureF
     assert "no-such-token" not in caplog.text
 
 
+def test_it_is_asked_by_the_route_of_the_settings(caplog: pytest.LogCaptureFixture) -> None:
+    with override_settings(ONTRAPORT_CA_BUNDLE="/no/such/file.pem"):
+        assert identify(Secret("no-such-token")) == Identity()
+    assert "ca_bundle" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("info", "identity"),
     [

@@ -7,9 +7,9 @@ BUGS: list[Bug] = [
     *refreshing.BUGS,
     *pages.BUGS,
     *protocol.BUGS,
+    *staff.BUGS,
     *encryption.BUGS,
     *using.BUGS,
     *models.BUGS,
     *linking.BUGS,
-    *staff.BUGS,
 ]

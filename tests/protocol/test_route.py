@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import override_settings
 
+from ontraport_connect import refreshing
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.protocol import Proxy, Route, close_connections, list_mcp_tools, run_mcp, shared_transport
@@ -132,6 +134,18 @@ def test_a_proxy_is_read() -> None:
     assert (with_password.netloc, with_password.credentials) == ("[::1]:3128", "me:p@ss")
     assert Proxy.read("http://proxy").port == 80
     assert "p@ss" not in repr(with_password) + repr(Route(proxy="http://me:p@ss@proxy"))
+
+
+def test_the_settings_say_which_route_is_taken(secured: HostileServer, bundle: str) -> None:
+    with connect_proxy() as proxy:
+        with override_settings(ONTRAPORT_CA_BUNDLE=Path(bundle), ONTRAPORT_PROXY=proxy.url):
+            for _ in range(3):
+                with refreshing.new_transport() as transport:
+                    transport.send("POST", secured.url)
+        assert len(proxy.asked) == 1
+    assert (len(secured.requests), secured.connections) == (3, 1)
+    with refreshing.new_transport() as transport, pytest.raises(OntraportUnavailable):
+        transport.send("POST", secured.url)
 
 
 def test_mcp_trusts_whom_all_other_calls_trust(secured: HostileServer, bundle: str) -> None:
