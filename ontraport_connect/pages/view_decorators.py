@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 from django.views.decorators.cache import never_cache
 from django.views.decorators.clickjacking import xframe_options_deny
+from django.views.decorators.http import require_POST
 
 from ontraport_connect.models import is_signed_in
 
@@ -45,6 +46,17 @@ def page(view: View) -> View:
         return view(request, *args, **kwargs)
 
     return private(wrapper)
+
+
+def posted_page(view: View) -> View:
+    """Make a view a page that is posted only.
+
+    ``LoginRequiredMiddleware`` reads ``redirect_field_name``: without one, nobody is led to this address by GET after signing in.
+    """
+    wrapper: Any = page(require_POST(view))
+    wrapper.redirect_field_name = None
+    posted: View = wrapper
+    return posted
 
 
 def in_own_language(view: View) -> View:

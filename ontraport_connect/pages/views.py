@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_GET, require_http_methods, require_safe
 
 from ontraport_connect import linking, refreshing
 from ontraport_connect.conf import conf
@@ -26,7 +26,7 @@ from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, i
 
 from . import addresses, editing, problems, responses, tenancy, tool_descriptions
 from .forms import KeyForm, RenameForm
-from .view_decorators import in_own_language, page, private
+from .view_decorators import in_own_language, page, posted_page, private
 
 LONGEST_HISTORY = 10
 """Number of events shown per account."""
@@ -66,8 +66,7 @@ def connect(request: HttpRequest) -> HttpResponse:
     return render(request, "ontraport_connect/connect.html", context)
 
 
-@page
-@require_POST
+@posted_page
 def reconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Send the browser to Ontraport for a new grant of an existing link, or to the form for a new key pair."""
     account = get_object_or_404(OntraportAccount.objects.for_request(request), uid=uid)
@@ -184,8 +183,7 @@ def connect_key(request: HttpRequest) -> HttpResponse:
     return render(request, "ontraport_connect/connect_key.html", context, status=422 if form.errors else 200)
 
 
-@page
-@require_POST
+@posted_page
 def rename(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Change the label of an account."""
     account = get_object_or_404(OntraportAccount.objects.for_request(request), uid=uid)
@@ -199,8 +197,7 @@ def rename(request: HttpRequest, uid: UUID) -> HttpResponse:
     return HttpResponseRedirect(reverse("ontraport_connect:accounts"))
 
 
-@page
-@require_POST
+@posted_page
 def make_default(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Make an account the default: the one used where a page names no other."""
     account = get_object_or_404(OntraportAccount.objects.for_request(request), uid=uid)
@@ -210,8 +207,7 @@ def make_default(request: HttpRequest, uid: UUID) -> HttpResponse:
     return HttpResponseRedirect(reverse("ontraport_connect:accounts"))
 
 
-@page
-@require_POST
+@posted_page
 def disconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Disconnect an account. A second press of the button changes nothing and is not an error."""
     account = OntraportAccount.objects.for_request(request).filter(uid=uid).first()

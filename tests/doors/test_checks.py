@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.conf.urls.i18n import i18n_patterns
-from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
 from django.urls import clear_script_prefix, include, path, set_script_prefix
+from django.views.generic import RedirectView
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from ontraport_connect.checks import AUTHENTICATION, MIDDLEWARE, check_deployment, check_settings
@@ -84,6 +84,13 @@ WRONG: list[tuple[str, Any]] = [
     ("W001", {"MIDDLEWARE": [AUTHENTICATION]}),
     ("W006", {"ONTRAPORT_NOTIFY": True}),
     ("W002", {"ROOT_URLCONF": "django.contrib.auth.urls"}),
+    (
+        "W002",
+        {
+            "ROOT_URLCONF": "django.contrib.auth.urls",
+            "ONTRAPORT_REDIRECT_URI": "https://shop.example/ontraport/callback/",
+        },
+    ),
 ]
 
 
@@ -116,18 +123,13 @@ def test_a_right_configuration_is_clean(changes: dict[str, Any]) -> None:
         assert check_settings(None) == []
 
 
-def callback_of(request: HttpRequest) -> HttpResponse:
-    """Another site's page at the same path."""
-    return HttpResponse()
-
-
 class MountedElsewhere:
     """URLconfs in which the callback is somewhere else."""
 
     prefixed = [*i18n_patterns(path("ontraport/", include("ontraport_connect.urls")))]
     unprefixed = [*i18n_patterns(path("ontraport/", include("ontraport_connect.urls")), prefix_default_language=False)]
     shadowed = [
-        path("ontraport/callback/", callback_of, name="callback"),
+        path("ontraport/callback/", RedirectView.as_view(url="/"), name="callback"),
         path("o/", include("ontraport_connect.urls")),
     ]
 

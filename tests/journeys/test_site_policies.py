@@ -79,6 +79,13 @@ def test_its_other_pages_need_a_login(client: Client, signed_in_everywhere: None
     assert urlsplit(client.get(page)["Location"]).path == "/admin/login/"
 
 
+@pytest.mark.parametrize("action", ["reconnect", "rename", "make_default", "disconnect"])
+def test_who_was_signed_out_when_pressing_a_button_is_not_led_to_an_address_that_is_posted_only(
+    maya: Any, signed_in_everywhere: None, action: str
+) -> None:
+    assert Client().post(url(action, linked(maya)))["Location"] == "/admin/login/"
+
+
 def led_to(page: Any) -> set[str]:
     """Return where a page leads, by itself and by its one link."""
     refresh = re.search(r'<meta http-equiv="refresh" content="0; url=([^"]*)">', text(page))
