@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
-from . import staff
+from . import refreshing, staff
 from .conf import conf
 from .models import SECRET_FIELDS, OntraportAccount, OntraportEvent, Status
 from .pages import uuid_or_none
@@ -144,6 +144,7 @@ class OntraportAccountAdmin(AccountActions):
                 **context,
                 "title": _("Disconnect Ontraport account"),
                 "accounts": [context["object"]],
+                "can_revoke": refreshing.can_revoke(),
                 "media": self.media,
             },
         )

@@ -1,4 +1,4 @@
-"""A missing or wrong setting is said at start, with a hint, and not at a customer's first click."""
+"""System checks: report a missing or wrong setting at start, with a hint, before a customer meets it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
-from . import protocol, refreshing
+from . import pages, protocol, refreshing
 from .conf import conf
 from .encryption import MINIMUM_KEY_LENGTH
 from .exceptions import OntraportMisconfigured
@@ -23,13 +23,13 @@ AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
 @register(Tags.compatibility)
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Run every check of the configuration; none of them touches the database or the network."""
+    """Run every check of the configuration. None uses the database or the network."""
     return [message for check in CHECKS for message in check()]
 
 
 @register(Tags.security, deploy=True)
 def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """What is right on a laptop and not in production."""
+    """Check what is fine in development but not in production."""
     messages: list[CheckMessage] = []
     if not conf.ONTRAPORT_ENCRYPTION_KEYS:
         messages.append(
@@ -158,7 +158,7 @@ def _numbers() -> Iterator[CheckMessage]:
 
 
 def _raw(name: str) -> Any:
-    """Return a setting of which nothing is known yet."""
+    """Return a setting untyped, since its value has not been checked yet."""
     return getattr(conf, name)
 
 
@@ -232,6 +232,8 @@ def _notices() -> Iterator[CheckMessage]:
 CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     _endpoints,
     _addresses,
+    pages.check_redirect_uri,
+    pages.check_form_action,
     _client,
     _encryption_keys,
     _tenant,

@@ -12,6 +12,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from ontraport_connect import refreshing
 from ontraport_connect.models import OntraportAccount
 
 from . import bulk_operations
@@ -66,6 +67,7 @@ class AccountActions(AccountModelAdmin):
             "opts": self.model._meta,
             "accounts": accounts,
             "is_action": True,
+            "can_revoke": refreshing.can_revoke(),
             "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
             "media": self.media,
         }
@@ -83,6 +85,10 @@ class AccountActions(AccountModelAdmin):
         else:
             for name in names:
                 self.message_user(request, _("%(account)s: disconnected.") % {"account": name}, messages.SUCCESS)
+            for account, name in zip(accounts, names, strict=True):
+                if refreshing.is_grant_shared(account):
+                    kept = _("Ontraport keeps this access, because another connection of this site uses it.")
+                    self.message_user(request, f"{name}: {kept}", messages.INFO)
         if waiting:
             text = ngettext(
                 "Ontraport has still to be told of %(count)d of them; the beat task does that.",

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from ontraport_connect.models import Method, OntraportAccount, Status
+from ontraport_connect.models import Method, OntraportAccount, Status, owner_is_inactive
 
 if TYPE_CHECKING:
     Model = admin.ModelAdmin[OntraportAccount]
@@ -34,7 +34,7 @@ def account_conditions() -> dict[str, Q]:
         "ended": Q(status=Status.NEEDS_RECONNECT),
         "expiring": token & Q(expires_at__gt=now, expires_at__lte=now + timedelta(hours=1)),
         "expired": token & Q(expires_at__lte=now),
-        "inactive": Q(tenant="", user__is_active=False),
+        "inactive": Q(tenant="") & owner_is_inactive(),
     }
 
 

@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
-from ontraport_connect.models import SECRET_FIELDS, EventKind, OntraportAccount, OntraportEvent, Status
+from ontraport_connect.models import SECRET_FIELDS, EventKind, OntraportAccount, OntraportEvent, Status, owner_is_active
 
 from . import notice_messages
 from .notice_memory import LONGEST_ROUND, NoticeMemory, pause_after
@@ -104,8 +104,8 @@ def _due(memory: NoticeMemory) -> Any:
         .filter(
             _untold(),
             Exists(_ended().filter(at__gte=memory.oldest(WINDOW))),
+            owner_is_active(),
             status=Status.NEEDS_RECONNECT,
-            user__is_active=True,
         )
     )
 

@@ -1,6 +1,7 @@
-"""Where the calls to each Ontraport account are counted: in Redis when there is one, else in the database.
+"""Stores in which calls to Ontraport accounts are counted: Redis when the site has one, else the database.
 
-A store holds one text for each key. It is read together with the server's clock, and replaced only if nobody did so in between.
+A store holds one text per key. ``load`` reads it together with the store's clock; ``replace`` writes it only if nobody else has meanwhile
+(compare and set).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ontraport_connect.database import alias
 from ontraport_connect.models import OntraportBudget
 
 RedisErrors: tuple[type[Exception], ...]
-"""What says that Redis is away."""
+"""Raised when Redis cannot be used. Empty without the extra ``redis``."""
 
 try:
     from redis import Redis, RedisError
@@ -30,14 +31,14 @@ else:
 
 PREFIX = "ontraport_connect.using.rate_limiter:"
 KEEP = 3_600_000
-"""Milliseconds that Redis remembers an account which is not called."""
+"""Milliseconds after which Redis forgets an account that is not called."""
 
 REPLACE = "if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Held:
-    """What a store holds for a key, what it must hold still to be replaced, and the time there in milliseconds."""
+    """What a store holds under a key: its text, the mark that ``replace`` compares, and the store's time in milliseconds."""
 
     state: str
     mark: Any
@@ -88,7 +89,7 @@ def _redis_store(url: str) -> RedisStore:
 
 
 def redis_url() -> str:
-    """Return the address of the site's Redis: ``ONTRAPORT_REDIS_URL``, that of the default cache, or Celery's broker; empty without one."""
+    """Return the URL of ``ONTRAPORT_REDIS_URL``, the default cache, or Celery's broker: the first that is a Redis, or an empty text."""
     cache = settings.CACHES.get("default", {})
     location = cache.get("LOCATION", "") if cache.get("BACKEND", "").endswith(".RedisCache") else ""
     urls = (

@@ -15,6 +15,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client, override_settings
 from django.utils import timezone
 
+from ontraport_connect import refreshing
 from ontraport_connect.encryption.secret import Secret
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.linking import Owner, key_pairs
@@ -22,6 +23,7 @@ from ontraport_connect.models import Method, OntraportAccount, OntraportRevocati
 from ontraport_connect.refreshing import circuit_breaker, heartbeat
 from tests.support import ontraport
 from tests.support.command import Run
+from tests.support.linked import linked_account, person
 from tests.support.servers import PROJECT, Sandbox, free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -242,7 +244,7 @@ def test_refresh_of_a_key_pair_checks_it(maya: Any, sandbox: Sandbox) -> None:
     assert (run.status, "Ontraport accepts the API key of " in run.output) == (0, True)
     refused = make_account(maya, method=Method.API_KEY, app_id="unknown")
     run = Run("refresh", str(refused.uid), "--json")
-    assert (run.status, run.data["error"]) == (1, "key_refused")
+    assert (run.status, run.data["error"]) == (75, "key_refused")
 
 
 def test_refresh_all_checks_the_key_pairs_that_are_due(maya: Any) -> None:
@@ -293,6 +295,19 @@ def test_refresh_all_of_a_site_told_to_slow_down_is_tried_later(account: Ontrapo
     sandbox.set(fault="429", fault_target="token")
     run = Run("refresh", "--all")
     assert (run.status, run.output) == (75, "1 account due: 1 told to slow down.\n")
+
+
+def test_disconnect_of_one_of_several_says_that_ontraport_keeps_the_access(
+    account: OntraportAccount, sandbox: Sandbox
+) -> None:
+    other = linked_account(person("tomas"), sandbox)
+    run = Run("disconnect", str(account.uid))
+    assert run.output == (
+        f"Disconnected {account} ({account.uid})."
+        " Ontraport keeps this access, because another connection of this site uses it.\n"
+    )
+    refreshing.refresh(other)
+    assert Run("disconnect", str(other.uid), "--json").data["grant_shared"] is False
 
 
 def test_register_makes_a_client_that_ontraport_knows(client: Client, maya: Any, sandbox: Sandbox) -> None:

@@ -1,4 +1,4 @@
-"""The settings: live, and with the defaults that DESIGN names."""
+"""The settings are read live, and have their documented defaults."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def yes(request: HttpRequest) -> bool:
 
 
 def named(request: HttpRequest) -> object:
-    """An object whose text, its name, may be that of another one as well."""
+    """An object whose ``str()`` is a name, which is not unique."""
     return Group(name="Smith Ltd")
 
 

@@ -1,4 +1,4 @@
-"""Addresses: ours, as Ontraport must know them, and those that a request asks to come back to."""
+"""The site's own addresses as Ontraport knows them, and validation of ``next``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_no_header_changes_an_address_that_is_set() -> None:
 
 
 def test_the_client_metadata_are_those_of_a_public_client() -> None:
-    """RFC 7591, section 2, and OAuth Client ID Metadata Document: the id is the document's own address."""
+    """RFC 7591, section 2, and OAuth Client ID Metadata Document: the client id is the document's own URL."""
     assert addresses.client_metadata(REQUEST) == {
         "client_id": "https://shop.example/ontraport/client.json",
         "client_name": "shop.example",

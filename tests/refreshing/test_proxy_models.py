@@ -44,7 +44,7 @@ def test_grant_is_revoked_once_and_the_end_recorded(model: Any, way: str) -> Non
 
 
 def test_proxies_that_were_there_first_are_watched_too() -> None:
-    pre_delete.disconnect(revoking.let_go, sender=ShopAccount, dispatch_uid=revoking.PROXY_UID)
+    pre_delete.disconnect(revoking.queue_on_delete, sender=ShopAccount, dispatch_uid=revoking.PROXY_UID)
     revoking.watch_proxies([ShopAccount, get_user_model()])
     linked("one")
     ShopAccount.objects.get().delete()

@@ -19,11 +19,13 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from ontraport_connect import refreshing
 from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportRevocation, Status
 from ontraport_connect.refreshing import circuit_breaker, one_account
 from ontraport_connect.staff import admin_actions, bulk_operations
 from tests.support import ontraport
+from tests.support.linked import linked_account, person
 from tests.support.servers import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -272,6 +274,30 @@ def test_disconnect_asks_first_and_then_ends_the_grant(
     assert living_grants(sandbox) == alive - 1
     assert LogEntry.objects.filter(object_id=str(linked.pk)).exists()
     assert OntraportEvent.objects.filter(account_uid=linked.uid, kind=EventKind.DISCONNECTED).exists()
+
+
+def test_disconnect_of_one_of_several_says_that_ontraport_keeps_the_access(
+    support: Client, linked: OntraportAccount, sandbox: Sandbox
+) -> None:
+    other = linked_account(person("tomas"), sandbox)
+    response = act(support, "disconnect", linked, post="yes")
+    assert said(response) == [
+        f"{linked} (maya): disconnected.",
+        f"{linked} (maya): Ontraport keeps this access, because another connection of this site uses it.",
+    ]
+    refreshing.refresh(other)
+
+
+@pytest.mark.parametrize(("endpoints", "is_promised"), [("ontraport", True), ("guide", False)])
+def test_disconnect_promises_no_revocation_where_there_is_no_endpoint_for_it(
+    support: Client, maya: Any, endpoints: str, is_promised: bool
+) -> None:
+    account = make_account(maya)
+    with override_settings(ONTRAPORT_ENDPOINTS=endpoints):
+        pages = [text_of(act(support, "disconnect", account)), text_of(support.get(f"{LIST}{account.pk}/delete/"))]
+    for page in pages:
+        assert ("Ontraport is told to end the access" in page) == is_promised
+        assert ("Ontraport is not told" in page) != is_promised
 
 
 def living_grants(sandbox: Sandbox) -> int:

@@ -17,7 +17,7 @@ from django.test import override_settings
 from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.models import OntraportAccount, OntraportBudget
-from ontraport_connect.using import rate_limiter, rate_store
+from ontraport_connect.using import rate_limiter, rate_store, rate_window
 from tests.support import ontraport
 from tests.support.linked import key_account, person
 from tests.support.servers import Sandbox, free_port
@@ -90,7 +90,7 @@ def test_a_turn_is_waited_for_and_what_lies_back_is_forgotten() -> None:
         with rate_limiter.turn(account_of(), patience=5):
             pass
     assert time.monotonic() - started >= 0.6
-    assert len(rate_limiter.State.read(OntraportBudget.objects.get().state).calls) <= 2
+    assert len(rate_window.State.read(OntraportBudget.objects.get().state).calls) <= 2
 
 
 @override_settings(ONTRAPORT_RATE_LIMIT=(1, 0.2))
@@ -212,10 +212,10 @@ def test_without_the_extra_the_database_counts(child_environ: Any) -> None:
     script = (
         "import sys, importlib, django; django.setup()\n"
         "from django.test import override_settings\n"
-        "from ontraport_connect import budget_store\n"
-        "sys.modules['redis'] = None; importlib.reload(budget_store)\n"
+        "from ontraport_connect.using import rate_store\n"
+        "sys.modules['redis'] = None; importlib.reload(rate_store)\n"
         "with override_settings(ONTRAPORT_REDIS_URL='redis://127.0.0.1/0'):\n"
-        "    print(budget_store.redis_store(), budget_store.RedisErrors)\n"
+        "    print(rate_store.redis_store(), rate_store.RedisErrors)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], env=child_environ(), capture_output=True, text=True, check=True

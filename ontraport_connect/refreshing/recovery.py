@@ -1,0 +1,81 @@
+"""Bring accounts back: take over what came for a refresh token that was spent where its row could not be written, and reconsider
+accounts that were marked by mistake.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db.models import F
+from django.db.models.functions import Now
+
+from ontraport_connect.database import alias
+from ontraport_connect.exceptions import SecretUnreadable
+from ontraport_connect.models import Method, OntraportAccount, Status
+
+from . import circuit_breaker, client_settings, outcomes, spent_tokens
+from .leases import TAKE_OVER_WITHIN, Lease, claim
+
+
+def recover(lease: Lease, *, is_needed: bool = False) -> bool:
+    """Look for a note on the token of a row that was just claimed. Returns true when nothing is to be sent: the row has taken the answer,
+    or the token is being spent by somebody else and the lease was given back.
+    """
+    account = lease.account
+    if not vars(account).get("has_spent_token"):
+        return False
+    try:
+        spent = spent_tokens.find(account)
+    except SecretUnreadable:
+        return False
+    if spent is None:  # the row holds another token by now
+        spent_tokens.forget_on_commit(account.uid)
+        return False
+    if spent.is_answered:
+        outcomes.take_noted(lease, spent)
+        return True
+    if spent.until > lease.now() or not (is_needed or _ends_soon(lease)):
+        outcomes.let_go(lease)
+        return True
+    spent_tokens.forget(account.uid)
+    return False
+
+
+def _ends_soon(lease: Lease) -> bool:
+    ends = lease.account.expires_at
+    return ends is None or ends <= lease.now() + timedelta(seconds=TAKE_OVER_WITHIN)
+
+
+def recover_all() -> int:
+    """Take over every answer that is noted, and return how many notes are left, of rows that somebody holds now."""
+    for uid in spent_tokens.uids():
+        rows = OntraportAccount.objects.using(alias()).filter(uid=uid)
+        account = rows.first()
+        if account is None:
+            spent_tokens.forget(uid)
+            continue
+        for lease in claim(rows, [account.pk], is_probe=False, is_needed=True):
+            if not recover(lease):
+                outcomes.let_go(lease)
+    return len(spent_tokens.uids())
+
+
+def reconsider() -> list[int]:
+    """Take accounts whose grant was said to have ended for connected again, due now, and return their ids.
+
+    For an operator who has corrected a wrong client id or wrong endpoints: a grant that has really ended is marked again when its account
+    is refreshed, and the circuit breaker believes that for an hour.
+    """
+    circuit_breaker.believe_ended_grants()
+    rows = OntraportAccount.objects.using(alias()).filter(
+        client_settings.of_this_client(),
+        method=Method.OAUTH,
+        status=Status.NEEDS_RECONNECT,
+        last_error=circuit_breaker.GRANT_ENDED,
+        refresh_token__isnull=False,
+    )
+    pks = list(rows.order_by("pk").values_list("pk", flat=True))
+    rows.filter(pk__in=pks).update(
+        status=Status.CONNECTED, refresh_at=Now(), failures=1, lease_until=None, version=F("version") + 1
+    )
+    return pks
