@@ -4,13 +4,13 @@ from .admin_actions import AccountActions
 from .admin_filters import ConditionFilter, TenantFilter, search_fields
 from .bulk_operations import disconnect_accounts
 from .dashboard import Chart, expiring_tokens, link_counts, recent_failures, site_health
-from .diagnosis import SUBJECTS, TITLES, Finding, Level, check_endpoints, check_standing
+from .diagnosis import SUBJECTS, check_endpoints, check_standing
+from .findings import Finding, Level, title_of
 from .key_rotation import Summary, count_stored_rows, rotate_keys
 from .notices import send_due_notices
 
 __all__ = [
     "SUBJECTS",
-    "TITLES",
     "AccountActions",
     "Chart",
     "ConditionFilter",
@@ -29,4 +29,5 @@ __all__ = [
     "search_fields",
     "send_due_notices",
     "site_health",
+    "title_of",
 ]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import timedelta
-from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +22,8 @@ from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.protocol import Answer, Endpoints, Transport
 
 from . import key_rotation
+from .findings import Finding, Level
+from .findings import finding as _finding
 
 BODY_LIMIT = 4 * 1024 * 1024
 """The most bytes read from a server that is only probed."""
@@ -32,25 +33,6 @@ OVERDUE = timedelta(minutes=10)
 
 LONG_OVERDUE = timedelta(hours=1)
 """When the oldest is due for longer than this, it is an error."""
-
-
-class Level(StrEnum):
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """One result. ``hint`` says what to do when it is not OK."""
-
-    subject: str
-    level: Level
-    text: str
-    hint: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        return {name: str(value) for name, value in asdict(self).items()}
 
 
 def check_configuration() -> Iterator[Finding]:
@@ -244,15 +226,6 @@ def _minutes(age: timedelta) -> str:
     return f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} hours"
 
 
-TITLES: Mapping[str, str] = {
-    "configuration": "settings",
-    "endpoints": "endpoints",
-    "secrets": "stored secrets",
-    "hold": "refreshing",
-    "heartbeat": "workers",
-    "overdue": "due accounts",
-}
-
 SUBJECTS: Mapping[str, Callable[[], Iterator[Finding]]] = {
     "configuration": check_configuration,
     "endpoints": check_endpoints,
@@ -262,7 +235,3 @@ SUBJECTS: Mapping[str, Callable[[], Iterator[Finding]]] = {
     "heartbeat": check_heartbeat,
     "overdue": check_overdue,
 }
-
-
-def _finding(subject: str, level: Level, text: str, hint: str = "") -> Finding:
-    return Finding(subject=subject, level=level, text=text, hint=hint)

@@ -61,7 +61,6 @@ BAD_ADDRESSES = [
     "ann@example.com\nBcc: everybody@example.com",
     "ann@example.com, eve@example.com",
     "ann@exa mple.com",
-    "x" * 64 + "@" + "y" * 64 + ".example.com",
     "550@example.com",
 ]
 

@@ -28,7 +28,7 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
     for subject, look in staff.SUBJECTS.items():
         if subject == "endpoints" and options["offline"]:
             continue
-        progress(f"Checking {staff.TITLES[subject]} …")
+        progress(f"Checking {staff.title_of(subject)} …")
         findings += look()
     errors = sum(finding.level == Level.ERROR for finding in findings)
     warnings = sum(finding.level == Level.WARNING for finding in findings)
@@ -46,7 +46,7 @@ def _verdict(warnings: int) -> str:
 def _lines(findings: Sequence[Finding]) -> Iterator[str | Line]:
     """Yield a line a finding, followed by its hint unless the next finding repeats it."""
     for finding, following in zip_longest(findings, findings[1:]):
-        text = f"{SIGNS[finding.level]:<{INDENT}}{staff.TITLES[finding.subject]}: {finding.text}"
+        text = f"{SIGNS[finding.level]:<{INDENT}}{staff.title_of(finding.subject)}: {finding.text}"
         yield from (Line(text=line, style=STYLES[finding.level]) for line in wrapped(text, INDENT))
         if finding.hint and not (following and following.hint == finding.hint):
             yield from wrapped(" " * INDENT + finding.hint, INDENT)
