@@ -290,3 +290,11 @@ def test_a_run_of_checks_is_bounded_in_time(maya: Any, rest: Rest) -> None:
         make_due(key_account(maya, ontraport_id=name))
     assert key_checks.check_key_pairs(10, seconds=0) == {"key_refused": 1}
     assert len(rest.asked) == 1
+
+
+def test_a_suspected_pair_that_could_not_be_checked_is_checked_again_soon(maya: Any) -> None:
+    account = key_account(maya, last_error="key_refused")
+    with override_settings(ONTRAPORT_REST_URL=f"http://127.0.0.1:{free_port()}/1/"):
+        assert check_again(account) == {"connection": 1}
+    assert 110 < seconds_to_the_next_check(account) <= key_checks.CONFIRM_AFTER
+    assert account.failures == 0
