@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
@@ -11,7 +11,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from . import pages
+from . import pages, refreshing, using
 from .conf import tenant_of
 from .exceptions import ReconnectRequired
 from .models import OntraportAccount, is_signed_in
@@ -91,7 +91,19 @@ class OntraportMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         request.ontraport = RequestAccounts(request)  # type: ignore[attr-defined]
-        return self.get_response(request)
+        if iscoroutinefunction(self.get_response):
+            return self._respond(request)
+        with using.in_request():
+            response = self.get_response(request)
+        refreshing.recover_left()
+        return response
+
+    async def _respond(self, request: HttpRequest) -> HttpResponseBase:
+        with using.in_request():
+            response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
+        if refreshing.has_left():
+            await sync_to_async(refreshing.recover_left)()
+        return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> Any:
         """Answer a ``ReconnectRequired`` that a view raised, if the account is one this person may see."""

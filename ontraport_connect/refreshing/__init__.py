@@ -10,7 +10,7 @@ from .grants import from_now, grant_columns
 from .heartbeat import Pulse, pulses, record_beat, record_worker
 from .installation import COPIED, Adopted, adopt_database, is_own_database, marks_of, require_own_database, stored_mark
 from .one_account import ensure_fresh, refresh, replace_refused
-from .recovery import reconsider, recover_all
+from .recovery import has_left, reconsider, recover_all, recover_left
 from .revoking import (
     can_revoke,
     deliver_revocation,
@@ -37,6 +37,7 @@ __all__ = [
     "ensure_fresh",
     "from_now",
     "grant_columns",
+    "has_left",
     "hold_revocations",
     "is_grant_shared",
     "is_own_database",
@@ -53,6 +54,7 @@ __all__ = [
     "record_beat",
     "record_worker",
     "recover_all",
+    "recover_left",
     "refresh",
     "refresh_batch",
     "replace_refused",

@@ -4,17 +4,22 @@ accounts that were marked by mistake.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from datetime import timedelta
+from uuid import UUID
 
 from django.db.models import F
 from django.db.models.functions import Now
 
-from ontraport_connect.database import alias
+from ontraport_connect.database import DATABASE_IS_AWAY, alias, in_transaction
 from ontraport_connect.exceptions import SecretUnreadable
 from ontraport_connect.models import Method, OntraportAccount, Status
 
 from . import circuit_breaker, client_settings, outcomes, spent_tokens
 from .leases import TAKE_OVER_WITHIN, Lease, claim
+
+logger = logging.getLogger("ontraport_connect")
 
 
 def recover(lease: Lease, *, is_needed: bool = False) -> bool:
@@ -46,9 +51,34 @@ def _ends_soon(lease: Lease) -> bool:
     return ends is None or ends <= lease.now() + timedelta(seconds=TAKE_OVER_WITHIN)
 
 
+def has_left() -> bool:
+    """Tell whether an answer was noted in this request that its row may lack."""
+    return bool(spent_tokens.left())
+
+
+def recover_left() -> None:
+    """Take over what was noted in this request, once its transaction has ended. Costs nothing where nothing was noted.
+
+    What cannot be taken over now, by the state of the database or of the caller's transaction, is left to the beat task.
+    """
+    if not has_left() or in_transaction():
+        return
+    uids = spent_tokens.left()
+    spent_tokens.forget_left()
+    try:
+        _recover(uids)
+    except DATABASE_IS_AWAY:
+        logger.warning("Tokens that are kept beside their rows could not be taken over now; the beat task does that.")
+
+
 def recover_all() -> int:
     """Take over every answer that is noted, and return how many notes are left, of rows that somebody holds now."""
-    for uid in spent_tokens.uids():
+    _recover(spent_tokens.uids())
+    return len(spent_tokens.uids())
+
+
+def _recover(uids: Iterable[UUID]) -> None:
+    for uid in uids:
         rows = OntraportAccount.objects.using(alias()).filter(uid=uid)
         account = rows.first()
         if account is None:
@@ -57,7 +87,6 @@ def recover_all() -> int:
         for lease in claim(rows, [account.pk], is_probe=False, is_needed=True):
             if not recover(lease):
                 outcomes.let_go(lease)
-    return len(spent_tokens.uids())
 
 
 def reconsider() -> list[int]:

@@ -16,6 +16,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,9 @@ from ontraport_connect.encryption import Sealed, Secret, StoredSecret
 from ontraport_connect.models import OntraportAccount, OntraportSpentToken
 
 T = TypeVar("T")
+
+_left: ContextVar[frozenset[UUID]] = ContextVar("ontraport_left", default=frozenset())
+"""Accounts whose answer was noted in this context, and may have to be taken over once its transaction has ended."""
 
 MOST_IN_MEMORY = 1000
 """Notes that are kept for databases in memory; tests leave them behind."""
@@ -89,6 +93,7 @@ def begin(spent: SpentToken) -> bool:
 
 def keep(spent: SpentToken) -> None:
     """Note an answer, whether or not ``begin`` was called before."""
+    _left.set(_left.get() | {spent.account_uid})
     _store(lambda store: store.put(spent))
 
 
@@ -103,6 +108,15 @@ def forget_on_commit(account_uid: UUID) -> None:
     """
     if not in_transaction() or connections[alias()].in_atomic_block:
         transaction.on_commit(lambda: forget(account_uid), using=alias(), robust=True)
+
+
+def left() -> frozenset[UUID]:
+    """Return the accounts whose answers were noted in this request, or task."""
+    return _left.get()
+
+
+def forget_left() -> None:
+    _left.set(frozenset())
 
 
 def uids() -> Sequence[UUID]:

@@ -13,7 +13,7 @@ from .rate_store import DatabaseStore
 from .requests_auth import AccountAuth
 from .rest_api import arest, rest
 from .rest_pages import Pages
-from .waiting import patience
+from .waiting import in_request, patience
 
 __all__ = [
     "KEY_REFUSED",
@@ -25,6 +25,7 @@ __all__ = [
     "alist_tools",
     "arest",
     "call_tool",
+    "in_request",
     "list_tools",
     "patience",
     "prepare",

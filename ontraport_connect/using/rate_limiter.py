@@ -25,16 +25,11 @@ from ontraport_connect.models import OntraportAccount
 from ontraport_connect.protocol import pause_of
 
 from . import rate_window
-from .rate_store import DatabaseStore, RedisErrors, Store, redis_store
+from .rate_store import DatabaseStore, Store, redis_store
 from .rate_window import State, Turn
 
 logger = logging.getLogger("ontraport_connect")
 T = TypeVar("T")
-
-REDIS_PAUSE = 10.0
-"""Seconds for which calls are counted in the database after Redis has failed."""
-
-_redis_is_away_until = 0.0
 
 
 def budget_key(account: OntraportAccount) -> str:
@@ -128,14 +123,12 @@ def turn(account: OntraportAccount, *, patience: float) -> Iterator[None]:
 
 def _change(key: str, step: Callable[[State, int], tuple[State, T]]) -> T:
     """Apply ``step`` to the state under ``key``, in Redis if it answers, else in the database, and return its result."""
-    global _redis_is_away_until  # noqa: PLW0603  # one for the process, as the connection to Redis is
-    store = redis_store() if time.monotonic() >= _redis_is_away_until else None
-    if store is not None:
+    store = redis_store()
+    if store is not None and not store.rests():
         try:
             return _compare_and_set(store, key, step)
-        except RedisErrors as error:
-            _redis_is_away_until = time.monotonic() + REDIS_PAUSE
-            logger.warning("Redis does not answer (%s); calls are counted in the database.", type(error).__name__)
+        except store.failures as error:
+            store.note_failure(error)
 
     def change() -> T:
         return _compare_and_set(DatabaseStore(), key, step)
@@ -155,8 +148,8 @@ def _note(key: str, step: Callable[[State, int], State]) -> None:
 def _compare_and_set(store: Store, key: str, step: Callable[[State, int], tuple[State, T]]) -> T:
     while True:
         held = store.load(key)
-        state = State.read(held.state)
-        changed, result = step(state, held.now)
-        if changed == state or store.replace(key, held, changed.write()):
+        stored = State.read(held.state)
+        changed, result = step(stored.as_of(held.now), held.now)
+        if changed.has_times_of(stored) or store.replace(key, held, changed.write()):
             return result
         time.sleep(random.uniform(0.001, 0.01))  # noqa: S311  # jitter

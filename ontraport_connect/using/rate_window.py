@@ -14,18 +14,34 @@ from ontraport_connect.conf import conf
 SLACK = 1 / 60
 """Share of the window added to its end, for calls that take a while to reach Ontraport: one second of a minute."""
 
+CLOCK_JITTER = 1000
+"""Milliseconds by which the store's time may seem to go back without its clock being put back."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class State:
-    """What is known of one Ontraport account: the times of its calls (past and reserved, oldest first), and when a 429 ends."""
+    """What is known of one Ontraport account: the times of its calls (past and reserved, oldest first), when a 429 ends, and the time of
+    the store when this was last written.
+    """
 
     calls: tuple[int, ...] = ()
     until: int = 0
+    seen: int = 0
 
     @classmethod
     def read(cls, text: str) -> State:
         members = json.loads(text or "{}")
-        return cls(calls=tuple(members.get("calls", ())), until=members.get("until", 0))
+        return cls(calls=tuple(members.get("calls", ())), until=members.get("until", 0), seen=members.get("seen", 0))
+
+    def as_of(self, now: int) -> State:
+        """Return the state at the time ``now``. Where the store's clock was put back, all times are moved back with it."""
+        back = self.seen - now
+        if back <= CLOCK_JITTER:
+            return replace(self, seen=now)
+        return State(calls=tuple(at - back for at in self.calls), until=self.until - back, seen=now)
+
+    def has_times_of(self, other: State) -> bool:
+        return (self.calls, self.until) == (other.calls, other.until)
 
     def with_calls(self, calls: Iterable[int]) -> State:
         return replace(self, calls=tuple(sorted(calls)))
@@ -38,7 +54,7 @@ class State:
         return calls
 
     def write(self) -> str:
-        return json.dumps({"calls": self.calls, "until": self.until}, separators=(",", ":"))
+        return json.dumps({"calls": self.calls, "until": self.until, "seen": self.seen}, separators=(",", ":"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

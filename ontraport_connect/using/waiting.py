@@ -11,12 +11,16 @@ from contextvars import ContextVar
 from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import OntraportMisconfigured
 
+REQUEST_WAIT = 5.0
+"""Seconds that a call waits at most in a web request: who waits longer keeps a thread from everybody else."""
+
 _patience: ContextVar[float | None] = ContextVar("patience", default=None)
+_is_in_request: ContextVar[bool] = ContextVar("is_in_request", default=False)
 
 
 @contextmanager
 def patience(seconds: float) -> Iterator[None]:
-    """Let calls in this block wait for at most ``seconds``, instead of ``ONTRAPORT_RATE_WAIT``."""
+    """Let calls in this block wait for at most ``seconds``, whatever the default is here."""
     token = _patience.set(seconds)
     try:
         yield
@@ -24,10 +28,25 @@ def patience(seconds: float) -> Iterator[None]:
         _patience.reset(token)
 
 
+@contextmanager
+def in_request() -> Iterator[None]:
+    """Mark this block as part of a web request, in which calls wait for a few seconds only. The middleware does that."""
+    token = _is_in_request.set(True)
+    try:
+        yield
+    finally:
+        _is_in_request.reset(token)
+
+
 def longest_wait() -> float:
-    """Return the number of seconds that a call may wait here and now."""
+    """Return the number of seconds that a call may wait here and now.
+
+    That is what ``patience`` says, or else ``ONTRAPORT_RATE_WAIT``, of which a web request gets a few seconds.
+    """
     chosen = _patience.get()
-    return conf.ONTRAPORT_RATE_WAIT if chosen is None else chosen
+    if chosen is not None:
+        return chosen
+    return min(conf.ONTRAPORT_RATE_WAIT, REQUEST_WAIT) if _is_in_request.get() else conf.ONTRAPORT_RATE_WAIT
 
 
 def refuse_in_event_loop(call: str, twin: str) -> None:
