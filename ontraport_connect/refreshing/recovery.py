@@ -66,7 +66,7 @@ def recover_left() -> None:
     uids = spent_tokens.left()
     spent_tokens.forget_left()
     try:
-        _recover(uids)
+        _recover(uids.intersection(spent_tokens.uids()))
     except DATABASE_IS_AWAY:
         logger.warning("Tokens that are kept beside their rows could not be taken over now; the beat task does that.")
 

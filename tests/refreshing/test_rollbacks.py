@@ -275,7 +275,7 @@ def test_where_nothing_can_be_noted_outside_nothing_is_sent(strict: StrictServer
 def no_note_can_be_made() -> Iterator[None]:
     """A table, or a file, that somebody else keeps locked."""
     if database.has_one_writer():
-        store = spent_tokens._sqlite()
+        store = spent_tokens.sqlite_store()
         name, store._name, memory, store._in_memory = store._name, "/nowhere/at/all", store._in_memory, None
         try:
             yield
