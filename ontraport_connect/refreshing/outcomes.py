@@ -23,7 +23,7 @@ from ontraport_connect.signals import account_needs_reconnect, account_recovered
 from . import circuit_breaker, client_settings, revoking, spent_tokens
 from .grants import from_now, grant_columns, token_columns
 from .leases import Lease, duration
-from .spent_tokens import SpentToken
+from .spent_token_stores import SpentToken
 
 logger = logging.getLogger("ontraport_connect")
 

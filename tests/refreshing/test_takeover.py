@@ -18,6 +18,7 @@ from django.utils import timezone
 from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.models import OntraportAccount, Status
 from ontraport_connect.refreshing import batches, one_account, recovery, spent_tokens
+from ontraport_connect.refreshing.spent_token_stores import SpentToken
 from tests.refreshing.test_crashes import child, let_the_lease_end
 from tests.refreshing.test_one_account import hold_lease, in_thread, rolled_back
 from tests.support.accounts import linked, read, token_of
@@ -190,7 +191,7 @@ def test_a_note_without_an_answer_is_a_lease(strict: StrictServer) -> None:
 def note_of(account: OntraportAccount, *, ends_in: float) -> None:
     now = timezone.now()
     spent_tokens.begin(
-        spent_tokens.SpentToken(
+        SpentToken(
             digest=spent_tokens.digest_of(account),
             account_uid=account.uid,
             owner="another",
