@@ -14,18 +14,12 @@ from django.test import override_settings
 from ontraport_connect import refreshing
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable
-from ontraport_connect.protocol import Proxy, Route, close_connections, list_mcp_tools, run_mcp, shared_transport
+from ontraport_connect.protocol import Proxy, Route, list_mcp_tools, run_mcp, shared_transport
 from tests.support.connect_proxy import ConnectProxy, connect_proxy
 from tests.support.hostile_server import HostileServer, KeepAlive, answer, certificate, hostile_server
 from tests.support.servers import HOST, free_port
 
 TIMEOUT = (2, 2)
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_kept() -> Iterator[None]:
-    yield
-    close_connections()
 
 
 @pytest.fixture
