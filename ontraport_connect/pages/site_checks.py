@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.core import checks
@@ -36,7 +36,7 @@ def check_redirect_uri() -> Iterator[CheckMessage]:
             id="ontraport_connect.E009",
         )
     else:
-        yield from _check_path(urlsplit(str(uri)).path)
+        yield from _check_path(unquote(urlsplit(str(uri)).path) or "/")
 
 
 def _flaw(uri: str) -> str:
@@ -62,7 +62,8 @@ def _check_path(path: str) -> Iterator[CheckMessage]:
         yield checks.Error(
             f"The path of ONTRAPORT_REDIRECT_URI, {path}, is not that of the callback: people would come back to another page, or"
             " to none.",
-            hint=f"By your urls.py the path is {expected}; compare it letter by letter, slashes included.",
+            hint=f"By your urls.py the path is {expected}; compare it letter by letter, slashes included. (Silence this check if the"
+            " host has a URLconf of its own.)",
             id="ontraport_connect.E010",
         )
     else:

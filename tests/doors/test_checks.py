@@ -128,6 +128,7 @@ class MountedElsewhere:
 
     prefixed = [*i18n_patterns(path("ontraport/", include("ontraport_connect.urls")))]
     unprefixed = [*i18n_patterns(path("ontraport/", include("ontraport_connect.urls")), prefix_default_language=False)]
+    spelt = [path("möbel/", include("ontraport_connect.urls"))]
     shadowed = [
         path("ontraport/callback/", RedirectView.as_view(url="/"), name="callback"),
         path("o/", include("ontraport_connect.urls")),
@@ -143,6 +144,7 @@ class MountedElsewhere:
             ["/xx/ontraport/callback/"],
         ),
         (MountedElsewhere.unprefixed, ["/ontraport/callback/", "/fr/ontraport/callback/"], ["/ontraport/callback/x"]),
+        (MountedElsewhere.spelt, ["/m%C3%B6bel/callback/", "/möbel/callback/"], ["/m%C3%B6bels/callback/"]),
     ],
 )
 def test_a_redirect_uri_under_a_language_prefix_is_right_in_each_language(
