@@ -95,6 +95,14 @@ def test_keys_are_neither_used_nor_checked_nor_put_off(maya: Any, provider: Answ
     assert provider.asked == []
 
 
+def test_nothing_is_reconsidered(maya: Any, copied: None) -> None:
+    """No row changes: what was marked in production may be right there."""
+    account_of(maya, status=Status.NEEDS_RECONNECT, last_error="invalid_grant")
+    with refused():
+        refreshing.reconsider()
+    assert OntraportAccount.objects.get().status == Status.NEEDS_RECONNECT
+
+
 def test_grants_are_revoked_by_nobody(maya: Any, provider: Answering, copied: None) -> None:
     account = account_of(maya)
     revocation = refreshing.queue_revocation(account, account.refresh_token)
