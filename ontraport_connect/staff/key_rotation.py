@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.db import models, transaction
 
+from ontraport_connect import refreshing
 from ontraport_connect.database import alias
 from ontraport_connect.encryption import EncryptedTextField, Sealed, StoredSecret, current_key_id, unseal
 from ontraport_connect.exceptions import SecretUnreadable
@@ -114,7 +115,8 @@ def rotate_keys(progress: Callable[[int], object]) -> Summary:
 
 
 def _run_pass(progress: Callable[[int], object]) -> Summary:
-    summary, seen = Summary(), 0
+    """Tokens that are kept beside their rows go into the rows first; rows that cannot take them now count as changed."""
+    summary, seen = Summary(changed=refreshing.recover_all()), 0
     for model in MODELS:
         for page in pages(model):
             _rewrite_page(page, summary)

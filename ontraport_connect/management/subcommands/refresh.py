@@ -40,9 +40,16 @@ def add_arguments(parser: CommandParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     account_argument.add_uid(which, nargs="?")
     which.add_argument("--all", action="store_true", help="all that are due")
+    which.add_argument(
+        "--reconsider",
+        action="store_true",
+        help="all whose grant is said to have ended: brings back what a wrong client id or wrong endpoints have marked",
+    )
 
 
 def run(options: Mapping[str, Any], progress: Progress) -> Report:
+    if options["reconsider"]:
+        return _reconsider(progress)
     return _all(progress) if options["all"] else _one(account_argument.account_of(options["uid"]))
 
 
@@ -55,6 +62,23 @@ def _one(account: OntraportAccount) -> Report:
             f"Refreshed {account_argument.name_of(account)}. Its token is valid until {account.expires_at:%Y-%m-%d %H:%M} UTC."
         ],
         data={"uid": str(account.uid), "refreshed": True, "expires_at": iso(account.expires_at)},
+    )
+
+
+def _reconsider(progress: Progress) -> Report:
+    """Try the accounts again that were marked because their grant had ended. Those whose grant has really ended are marked again."""
+    refreshing.require_own_database()
+    pks = refreshing.reconsider()
+    outcomes: Counter[str] = Counter()
+    for start in range(0, len(pks), refreshing.BATCH_SIZE):
+        outcomes.update(refreshing.refresh_batch(pks[start : start + refreshing.BATCH_SIZE]))
+        progress(f"{counted(outcomes.total(), 'account')}: {summarize(outcomes)} …")
+    return Report(
+        lines=[
+            f"{counted(len(pks), 'account')} reconsidered" + (f": {summarize(outcomes)}." if outcomes else "."),
+            "Refreshing goes on. For an hour, grants that end one after the other do not pause it.",
+        ],
+        data={"reconsidered": len(pks), "outcomes": outcomes},
     )
 
 
