@@ -1,6 +1,6 @@
-"""Settings of the example site, each readable from the environment (django-environ) or from `.env` beside manage.py.
+"""Settings of the example site. Each can be set in the environment (django-environ) or in `.env` beside manage.py.
 
-`.env.example` says what each one means. With ``DEBUG=True`` nothing else is needed.
+`.env.example` explains each one. With ``DEBUG=True`` nothing else is needed.
 """
 
 from pathlib import Path
@@ -19,18 +19,18 @@ if ENV_FILE and Path(ENV_FILE).is_file():
 
 
 def endpoints(value: str) -> str | dict[str, Any]:
-    """The name of a preset, or a JSON object of endpoints."""
+    """Parse the name of a preset, or a JSON object of endpoints."""
     return env.json("ONTRAPORT_ENDPOINTS") if value.startswith("{") else value
 
 
 def seconds_pair(value: str) -> tuple[float, float]:
-    """``"3.05,10"``: seconds to connect, seconds between two bytes."""
+    """Parse ``"3.05,10"``: seconds to connect, and seconds between two bytes."""
     connect, read = value.split(",")
     return float(connect), float(read)
 
 
 def rate(value: str) -> tuple[int, float]:
-    """``"180,60"``: calls, within seconds."""
+    """Parse ``"180,60"``: a number of calls, and the seconds in which they are allowed."""
     calls, seconds = value.split(",")
     return int(calls), float(seconds)
 
@@ -89,7 +89,7 @@ TEMPLATES = [
 
 DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # Site, worker and beat write to one file: wait for each other instead of failing.
+    # Site, worker and beat write to one file: they wait for each other instead of failing.
     DATABASES["default"]["OPTIONS"] = {
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         "transaction_mode": "IMMEDIATE",
@@ -117,8 +117,8 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))
 
-# Security. Everything is on unless DEBUG says that this is a laptop.
-# Cookies do not know ports: names of our own keep another site on this host from overwriting them.
+# Security. Everything is on unless DEBUG says that this is a developer's machine.
+# Cookies are shared by all ports of a host: our own names keep another site on this host from overwriting them.
 SESSION_COOKIE_NAME = "backoffice_session"
 CSRF_COOKIE_NAME = "backoffice_csrf"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SECURE_COOKIES", default=not DEBUG)
@@ -129,7 +129,7 @@ SECURE_HSTS_PRELOAD = env.bool("SECURE_HSTS_PRELOAD", default=not DEBUG)
 if env.bool("BEHIND_TLS_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
-# A browser applies form-action to the redirect that follows a form, so Ontraport's origin is named here.
+# Browsers apply form-action also to the redirect after a form, so Ontraport's origin is listed here.
 CONTENT_SECURITY_POLICY = {
     "default-src": ["'none'"],
     "base-uri": ["'none'"],
@@ -169,9 +169,12 @@ ONTRAPORT_REFRESH_RATE = env.float("ONTRAPORT_REFRESH_RATE", default=100)
 ONTRAPORT_REFRESH_CONCURRENCY = env.int("ONTRAPORT_REFRESH_CONCURRENCY", default=32)
 ONTRAPORT_LEEWAY = env.int("ONTRAPORT_LEEWAY", default=60)
 ONTRAPORT_TIMEOUT = seconds_pair(env.str("ONTRAPORT_TIMEOUT", default="3.05,10"))
+ONTRAPORT_CA_BUNDLE = env.str("ONTRAPORT_CA_BUNDLE", default="") or None
+ONTRAPORT_PROXY = env.str("ONTRAPORT_PROXY", default="") or None
 ONTRAPORT_RATE_LIMIT = rate(env.str("ONTRAPORT_RATE_LIMIT", default="180,60"))
 ONTRAPORT_RATE_WAIT = env.float("ONTRAPORT_RATE_WAIT", default=90)
 ONTRAPORT_REDIS_URL = env.str("ONTRAPORT_REDIS_URL", default="") or None
+ONTRAPORT_INSTALLATION = env.str("ONTRAPORT_INSTALLATION", default="") or None
 ONTRAPORT_NOTIFY = env.bool("ONTRAPORT_NOTIFY", default=False)
 ONTRAPORT_AFTER_LINK_URL = env.str("ONTRAPORT_AFTER_LINK_URL", default="/")
 

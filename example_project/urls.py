@@ -1,4 +1,4 @@
-"""The example site's addresses."""
+"""The URLs of the example site."""
 
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView

@@ -1,6 +1,9 @@
+"""The Django app."""
+
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core.signals import request_finished
 from django.utils.translation import gettext_lazy as _
 
 
@@ -10,4 +13,6 @@ class OntraportConnectConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks, refreshing  # noqa: F401, PLC0415  # they register themselves, once the models are there
+        from . import checks, protocol, refreshing  # noqa: F401, PLC0415  # they register themselves, once the models are there
+
+        request_finished.connect(lambda **event: protocol.close_idle_connections(), weak=False, dispatch_uid=self.name)

@@ -1,4 +1,4 @@
-"""The settings: typed, live, the default beside the name."""
+"""The settings, typed, each with its default."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .exceptions import OntraportMisconfigured
 
 
 class OntraportSettings:
-    """Reads ``django.conf.settings`` anew each time, so that ``override_settings`` works."""
+    """Reads ``django.conf.settings`` at every access, so that ``override_settings`` works."""
 
     @property
     def ONTRAPORT_CLIENT_ID(self) -> str | None:
@@ -67,12 +67,12 @@ class OntraportSettings:
 
     @property
     def ONTRAPORT_REFRESH_RATE(self) -> float:
-        """Refreshes a second that the beat task hands out at most, over all accounts of the site."""
+        """Refreshes per second that the beat task enqueues at most, over all accounts of the site."""
         return cast("float", getattr(settings, "ONTRAPORT_REFRESH_RATE", 100))
 
     @property
     def ONTRAPORT_REFRESH_CONCURRENCY(self) -> int:
-        """Calls in flight at once within one ``refresh_accounts`` task."""
+        """Concurrent calls within one ``refresh_accounts`` task."""
         return cast("int", getattr(settings, "ONTRAPORT_REFRESH_CONCURRENCY", 32))
 
     @property
@@ -82,27 +82,43 @@ class OntraportSettings:
 
     @property
     def ONTRAPORT_TIMEOUT(self) -> tuple[float, float]:
-        """Seconds to connect, seconds to the last byte of the answer."""
+        """Seconds to connect, and seconds to the last byte of the answer."""
         return cast("tuple[float, float]", getattr(settings, "ONTRAPORT_TIMEOUT", (3.05, 10)))
 
     @property
+    def ONTRAPORT_CA_BUNDLE(self) -> str | None:
+        """The path of a PEM file with the CAs that are trusted; ``None``: the public ones."""
+        bundle = getattr(settings, "ONTRAPORT_CA_BUNDLE", None)
+        return str(bundle) if bundle else None
+
+    @property
+    def ONTRAPORT_PROXY(self) -> str | None:
+        """The URL of the proxy that Ontraport is called through, if there is one."""
+        return cast("str | None", getattr(settings, "ONTRAPORT_PROXY", None)) or None
+
+    @property
     def ONTRAPORT_RATE_LIMIT(self) -> tuple[int, float]:
-        """Calls of this site to one Ontraport account, REST and MCP together, within that many seconds."""
+        """``(calls, seconds)``: so many calls to one Ontraport account, REST and MCP together, in so many seconds."""
         return cast("tuple[int, float]", getattr(settings, "ONTRAPORT_RATE_LIMIT", (180, 60)))
 
     @property
     def ONTRAPORT_RATE_WAIT(self) -> float:
-        """Seconds that a call waits for its turn before it gives up."""
+        """Seconds that a call waits for the rate limiter before it gives up."""
         return cast("float", getattr(settings, "ONTRAPORT_RATE_WAIT", 90))
 
     @property
     def ONTRAPORT_REDIS_URL(self) -> str | None:
-        """Where calls are counted; ``None``: the Redis of the cache or of Celery, if there is one, else the database."""
+        """Where the rate limiter counts. ``None``: in the Redis of the cache or of Celery if there is one, else in the database."""
         return cast("str | None", getattr(settings, "ONTRAPORT_REDIS_URL", None)) or None
 
     @property
+    def ONTRAPORT_INSTALLATION(self) -> str | None:
+        """What tells this installation from others that may get a copy of its database; ``None``: the database server's identity."""
+        return cast("str | None", getattr(settings, "ONTRAPORT_INSTALLATION", None)) or None
+
+    @property
     def ONTRAPORT_NOTIFY(self) -> bool:
-        """Whether people are told by e-mail when a link of theirs needs them."""
+        """Whether the person who made a link gets an e-mail when it needs them."""
         return cast("bool", getattr(settings, "ONTRAPORT_NOTIFY", False))
 
     @property
@@ -114,10 +130,10 @@ conf = OntraportSettings()
 
 
 def tenant_of(request: HttpRequest) -> str | None:
-    """Return the tenant that owns the links of this request, ``None`` where links belong to the user.
+    """Return the id of the tenant that owns the links of this request, or ``None`` when links belong to users.
 
-    An empty string means: tenants are used, and this request has none, so that it sees no account at all. Raises
-    ``OntraportMisconfigured`` for what is no id: the text of an object, such as a name, may be that of another too.
+    An empty string means that the site uses tenants and this request has none; it sees no account. Raises ``OntraportMisconfigured``
+    when ``ONTRAPORT_TENANT`` returns something other than an id: the text of an object, such as its name, need not be unique.
     """
     if conf.ONTRAPORT_TENANT is None:
         return None

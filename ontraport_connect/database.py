@@ -4,18 +4,22 @@ A refresh token is spent the moment Ontraport answers. What came for it must be 
 
 - outside a transaction, each statement commits by itself;
 - inside one, on a server database, a connection of its own (in a thread of its own, as Django binds connections to threads) writes;
-- inside one, on SQLite, which has one writer, or on a row that only this transaction sees or holds, the caller's connection writes, and
-  what it wrote is written again when the transaction has ended without it.
+- SQLite has one writer, which is the caller's transaction: see ``refreshing.spent_tokens`` for what is done there.
 """
 
 from __future__ import annotations
 
+import os
+import random
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -27,8 +31,20 @@ T = TypeVar("T")
 DATABASE_IS_AWAY = (OperationalError, InterfaceError, InternalError)
 """``InternalError`` is how PostgreSQL refuses a write while a standby takes over."""
 
-LOCK_TIMEOUT = 1.0
-"""Seconds that a connection of its own waits for a row which the caller's transaction may be holding."""
+LOCK_TIMEOUT = 1
+"""Seconds that a write of this app waits for a row which somebody else holds."""
+
+PATIENCE = 120.0
+"""Seconds that a write is tried again while the database is away."""
+
+LOCK_TIMEOUTS = {
+    "postgresql": ("SET lock_timeout = '{}s'", "RESET lock_timeout"),
+    "mysql": (
+        "SET SESSION innodb_lock_wait_timeout = {0}, lock_wait_timeout = {0}",
+        "SET SESSION innodb_lock_wait_timeout = DEFAULT, lock_wait_timeout = DEFAULT",
+    ),
+}
+"""For each vendor, how a connection is told to wait for locks that long only, and how that is taken back."""
 
 
 def alias() -> str:
@@ -57,6 +73,7 @@ def unavailable_while_away() -> Iterator[None]:
 
 
 def has_one_writer() -> bool:
+    """Tell whether a transaction of the caller keeps every other connection from writing."""
     return connections[alias()].vendor == "sqlite"
 
 
@@ -79,16 +96,35 @@ def on_own_connection(step: Callable[[], T]) -> T:
 
 def _run_and_close(step: Callable[[], T]) -> T:
     connection = connections[alias()]
-    has_lock_timeout = connection.vendor == "postgresql"
     try:
-        if has_lock_timeout:
-            _execute(connection, f"SET lock_timeout = '{LOCK_TIMEOUT:.0f}s'")
-        return step()
+        connection.ensure_connection()
+        if not connection.get_autocommit():  # the site has AUTOCOMMIT off
+            connection.set_autocommit(True)
+        with short_lock_waits():
+            return step()
     finally:
-        if has_lock_timeout and connection.connection is not None:
-            with suppress(DatabaseError, InterfaceError):  # a pool hands the connection to others
-                _execute(connection, "RESET lock_timeout")
         connections.close_all()
+
+
+@contextmanager
+def short_lock_waits() -> Iterator[None]:
+    """Within this block, no statement waits longer than ``LOCK_TIMEOUT`` for a lock: it fails (see ``is_lock_timeout``).
+
+    SQLite has no such limit but that of its connection. A database that is away is left for the block to notice.
+    """
+    connection = connections[alias()]
+    limit = LOCK_TIMEOUTS.get(connection.vendor)
+    if limit is None:
+        yield
+        return
+    with suppress(DatabaseError, InterfaceError):
+        _execute(connection, limit[0].format(LOCK_TIMEOUT))
+    try:
+        yield
+    finally:
+        if connection.connection is not None:
+            with suppress(DatabaseError, InterfaceError):  # a pool hands the connection to others
+                _execute(connection, limit[1])
 
 
 def _execute(connection: BaseDatabaseWrapper, statement: str) -> None:
@@ -96,45 +132,51 @@ def _execute(connection: BaseDatabaseWrapper, statement: str) -> None:
         cursor.execute(statement)
 
 
-class _Ending:
-    """Stands in for the ``set_autocommit`` of one connection until its transaction has ended, then runs what was left with it.
+def is_lock_timeout(error: BaseException) -> bool:
+    """Tell whether the database is there and somebody else holds the row, or the table, that was to be written."""
+    cause = error.__cause__
+    return getattr(cause, "sqlstate", None) == "55P03" or getattr(cause, "args", (None,))[:1] == (1205,)
 
-    Django offers ``on_commit`` only, which a rollback forgets; both ways end in ``set_autocommit(True)``.
-    """
 
-    def __init__(self, connection: BaseDatabaseWrapper) -> None:
-        self.original = connection.set_autocommit
-        self.replaced = vars(connection).get("set_autocommit")
-        self.connection = connection
-        self.steps: list[Callable[[], object]] = []
-
-    def __call__(self, autocommit: bool, *args: Any, **kwargs: Any) -> None:
-        if not autocommit:
-            return self.original(autocommit, *args, **kwargs)
-        vars(self.connection).pop("set_autocommit")
-        if self.replaced is not None:
-            vars(self.connection)["set_autocommit"] = self.replaced
+def persistently(step: Callable[[], T]) -> T:
+    """Run a step, again and again while the database is away, for ``PATIENCE`` seconds at most."""
+    give_up = time.monotonic() + PATIENCE
+    while True:
         try:
-            self.original(autocommit, *args, **kwargs)
-        finally:
-            self.run()
-
-    def run(self) -> None:
-        for step in self.steps:
-            step()
-
-
-def when_transaction_ends(step: Callable[[], object]) -> None:
-    """Run ``step`` when the caller's outermost transaction has ended, be it by commit or by rollback. It must not raise."""
-    connection = connections[alias()]
-    ending = vars(connection).get("set_autocommit")
-    if not isinstance(ending, _Ending):
-        ending = vars(connection)["set_autocommit"] = _Ending(connection)
-    ending.steps.append(step)
+            return _whatever_runs_here(step)
+        except DATABASE_IS_AWAY as error:
+            if in_transaction() or is_lock_timeout(error) or time.monotonic() > give_up:
+                raise
+            connections[alias()].close()
+        time.sleep(random.uniform(0.02, 0.1))  # noqa: S311  # jitter
 
 
-def run_steps_of_ending() -> None:
-    """Run now, too, what is to be run when the transaction ends: a savepoint that was rolled back may have undone it already."""
-    ending = vars(connections[alias()]).get("set_autocommit")
-    if isinstance(ending, _Ending):
-        ending.run()
+def _whatever_runs_here(step: Callable[[], T]) -> T:
+    """Run a step although an event loop is running in this thread. Under gevent that may be some other code's loop, which has nothing to do
+    with this step; Django refuses to work all the same, and what is to be saved here exists nowhere else.
+    """
+    try:
+        return step()
+    except SynchronousOnlyOperation:
+        with _async_unsafe_allowed():
+            return step()
+
+
+_allowing = threading.Lock()
+_allowed = 0
+
+
+@contextmanager
+def _async_unsafe_allowed() -> Iterator[None]:
+    global _allowed  # noqa: PLW0603  # one environment for the process
+    name = "DJANGO_ALLOW_ASYNC_UNSAFE"
+    with _allowing:
+        _allowed += 1
+        os.environ[name] = "true"
+    try:
+        yield
+    finally:
+        with _allowing:
+            _allowed -= 1
+            if not _allowed:
+                os.environ.pop(name, None)

@@ -1,12 +1,12 @@
-"""Every error that reaches a caller, cut by what the caller must do.
+"""Every error that reaches a caller, grouped by what the caller has to do.
 
 OntraportError
-├── ReconnectRequired          the customer has to press the button again
-├── OntraportUnavailable       try later: ``retry_after`` seconds, when known
-├── OntraportMisconfigured     the operator has to mend the configuration
-│   └── SecretUnreadable       ... the encryption keys, or the row was tampered with
-├── OntraportRejected          this one request is wrong; another may work
-└── LinkingFailed              show ``message`` and the button
+├── ReconnectRequired          the customer has to connect again
+├── OntraportUnavailable       try later, after ``retry_after`` seconds if known
+├── OntraportMisconfigured     the operator has to correct the configuration
+│   └── SecretUnreadable       ... the encryption keys, or the row was altered
+├── OntraportRejected          this request is wrong; others may work
+└── LinkingFailed              show ``message`` and the button again
 
 No error carries a token, a code or a key, and no message contains anything that Ontraport sent. The one place for its words is
 ``OntraportRejected.said``.
@@ -20,7 +20,7 @@ from uuid import UUID
 class OntraportError(Exception):
     """Base of all errors of this app.
 
-    ``code`` is a short stable identifier (``invalid_grant``, ``timeout``); the words of RFC 6749, 5.2 are used where they fit.
+    ``code`` is a short stable identifier such as ``timeout``; where they fit, it is an error code of RFC 6749, 5.2 (``invalid_grant``).
     """
 
     default_code = "error"
@@ -31,9 +31,9 @@ class OntraportError(Exception):
 
 
 class ReconnectRequired(OntraportError):
-    """The grant is gone (revoked, expired, disconnected): only the customer can bring it back, by reconnecting.
+    """The grant has ended (revoked, expired, disconnected). Only the customer can renew it, by reconnecting.
 
-    ``account_uid`` is the account's, where an account was being used.
+    ``account_uid`` is the ``uid`` of the account that was used, if any.
     """
 
     default_code = "reconnect_required"
@@ -56,19 +56,19 @@ class OntraportUnavailable(OntraportError):
 
 
 class OntraportMisconfigured(OntraportError):
-    """A setting is missing or wrong, or Ontraport does not accept the client: the operator has to act."""
+    """A setting is missing or wrong, or Ontraport does not accept this site as a client. The operator has to act."""
 
     default_code = "misconfigured"
 
 
 class SecretUnreadable(OntraportMisconfigured):
-    """A stored secret could not be decrypted: its key is not configured, or the row was altered."""
+    """A stored secret cannot be decrypted: its key is not configured, or the row was altered."""
 
     default_code = "secret_unreadable"
 
 
 class OntraportRejected(OntraportError):
-    """Ontraport, or this app on its behalf, refuses this one request. ``status`` is the HTTP status, when there was one.
+    """Ontraport, or this app on its behalf, refuses this request. ``status`` is the HTTP status, if there was a response.
 
     ``said`` is what Ontraport said of the reason: the text of a REST answer, or of an MCP tool that failed. It has at most 200 characters,
     is meant for developers, may contain data of the customer's, and stands in no message.
@@ -83,7 +83,7 @@ class OntraportRejected(OntraportError):
 
 
 class LinkingFailed(OntraportError):
-    """An attempt to link did not end in a link. ``message`` is fit to be shown to the customer."""
+    """An attempt to link an account failed. ``message`` may be shown to the customer."""
 
     default_code = "failed"
 

@@ -1,4 +1,4 @@
-"""What other code can listen to. Each is sent with ``account``; a receiver that raises is logged and breaks nothing."""
+"""Signals for other code, each sent with ``account``. An exception in a receiver is logged and has no other effect."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""The URLs of the pages, in the namespace ``ontraport_connect``."""
+
 from __future__ import annotations
 
 from django.urls import path

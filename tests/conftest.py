@@ -1,4 +1,4 @@
-"""Real servers as fixtures. A part that this machine lacks skips a test with the reason; in CI it is an error."""
+"""Real servers as fixtures. A server that cannot run on this machine skips a test with the reason; in CI that is an error."""
 
 import json
 import os
@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 from django.test import override_settings
 
+from ontraport_connect.protocol import close_connections
 from tests.support.databases import WANTED, test_database
 from tests.support.servers import PostgreSQL, Sandbox, Unavailable, Valkey
 from tests.support.strict_server import StrictServer
@@ -18,7 +19,7 @@ IN_CI = bool(os.environ.get("CI"))
 
 
 def pytest_configure() -> None:
-    """Whoever ends the run with SIGTERM gets the servers stopped too, as after Ctrl-C."""
+    """Stop the servers when the run is ended with SIGTERM, as after Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
@@ -27,7 +28,7 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A test of what only one database has is left out where it cannot apply, which is no skip."""
+    """Deselect tests of behaviour that only the other database has, instead of skipping them."""
     other = "sqlite" if WANTED == "postgresql" else "postgresql"
     left_out = [item for item in items if item.get_closest_marker(other)]
     if left_out:
@@ -41,7 +42,7 @@ def pytest_runtest_setup() -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI a skipped test is a failure."""
+    """Turn a skipped test into a failure in CI."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if IN_CI and reporter is not None and reporter.stats.get("skipped"):
         reporter.write_line("CI: nothing may be skipped", red=True)
@@ -54,6 +55,13 @@ def unavailable(reason: object) -> NoReturn:
     pytest.skip(str(reason))
 
 
+@pytest.fixture(autouse=True)
+def no_connection_outlives_its_test() -> Iterator[None]:
+    """The process keeps its connections to Ontraport, and each test has another Ontraport."""
+    yield
+    close_connections()
+
+
 @pytest.fixture(scope="session")
 def sandbox_process() -> Iterator[Sandbox]:
     sandbox = Sandbox()
@@ -63,7 +71,7 @@ def sandbox_process() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(sandbox_process: Sandbox) -> Sandbox:
-    """The stand-in for Ontraport, without faults, with its counts at zero, and with no grant of an earlier test alive."""
+    """The stand-in for Ontraport, without faults, with its counts at zero and no grant of an earlier test alive."""
     sandbox_process.revoke()
     sandbox_process.reset()
     return sandbox_process
@@ -82,7 +90,7 @@ def valkey_process() -> Iterator[Valkey]:
 
 @pytest.fixture
 def valkey(valkey_process: Valkey) -> Valkey:
-    """An empty Valkey: `.url`, `.stop()`, `.start()`."""
+    """An empty Valkey: ``.url``, ``.stop()``, ``.start()``."""
     if valkey_process.process is None:
         valkey_process.start()
     valkey_process.flush()
@@ -91,14 +99,14 @@ def valkey(valkey_process: Valkey) -> Valkey:
 
 @pytest.fixture
 def postgresql() -> PostgreSQL:
-    """The server under the test database, to restart it. For tests marked `postgresql`."""
+    """The server of the test database, to restart it. For tests marked ``postgresql``."""
     assert test_database.server is not None, "mark the test with pytest.mark.postgresql"
     return test_database.server
 
 
 @pytest.fixture
 def child_environ(transactional_db: None) -> Callable[..., dict[str, str]]:
-    """The environment of a child process that runs this Django on the test's database, with settings of its own."""
+    """Return the environment of a child process that runs this Django on the test's database, with settings of its own."""
 
     def environ(**settings: Any) -> dict[str, str]:
         entry = {name: value for name, value in connection.settings_dict.items() if name != "TEST"}
@@ -116,7 +124,7 @@ def strict_thread() -> Iterator[StrictServer]:
 
 @pytest.fixture
 def strict(strict_thread: StrictServer) -> Iterator[StrictServer]:
-    """A token endpoint that ends a grant whose refresh token is used twice, and the settings that send the app there."""
+    """A token endpoint that ends a grant whose refresh token is used twice, with the settings that point the app at it."""
     strict_thread.reset()
     with override_settings(**strict_thread.settings):
         yield strict_thread

@@ -1,4 +1,4 @@
-"""The site that the tests run in: the least that an adopter has. A child process is handed its differences as JSON."""
+"""The smallest site that an adopter can have. A child process gets its own settings as JSON in the environment."""
 
 import json
 import os

@@ -8,7 +8,7 @@ __all__ = ["BackofficeConfig", "celery_app"]
 class BackofficeConfig(AppConfig):
     """The shop's back office.
 
-    Loading it loads the Celery app, so that a task sent by a view goes to the configured broker.
+    Its module loads the Celery app, so that a task sent by a view goes to the configured broker.
     """
 
     name = "example_project.backoffice"

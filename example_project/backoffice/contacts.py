@@ -1,4 +1,4 @@
-"""The shop's contacts, as Ontraport has them."""
+"""The shop's contacts, read from Ontraport."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Contact:
 
     @classmethod
     def from_ontraport(cls, row: Mapping[str, str]) -> Self:
-        """Any field may be missing: which ones there are is for each Ontraport account to say."""
+        """One contact. Any field may be missing: each Ontraport account decides which ones there are."""
         return cls(
             name=" ".join(part for part in (row.get("firstname"), row.get("lastname")) if part),
             company=row.get("company", ""),
@@ -34,7 +34,7 @@ class Contact:
 
 
 def first_contacts(account: OntraportAccount) -> list[Contact]:
-    """The first fifty. Raises `ontraport_connect.exceptions.OntraportError`."""
+    """Return the first fifty contacts. Raises `ontraport_connect.exceptions.OntraportError`."""
     with patience(PATIENCE):
         result = account.mcp("get_objects", objectID=CONTACTS, range=PAGE_SIZE)
     return [Contact.from_ontraport(row) for row in result["data"]]

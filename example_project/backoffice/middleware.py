@@ -1,4 +1,4 @@
-"""What goes around every view of the site."""
+"""Middleware around every view of the site."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,7 +12,7 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
 class ContentSecurityPolicyMiddleware:
-    """Sends ``settings.CONTENT_SECURITY_POLICY`` with every page but Django's own debug pages.
+    """Send ``settings.CONTENT_SECURITY_POLICY`` with every page except Django's own debug pages.
 
     From Django 6.0 on, `django.middleware.csp` does the same.
     """
@@ -30,9 +30,9 @@ class ContentSecurityPolicyMiddleware:
 
 
 class ProblemPageMiddleware:
-    """Answers with a page for people when a view lets an error of `ontraport_connect` through.
+    """Answer with a page for people when a view raises an error of `ontraport_connect`.
 
-    `OntraportMiddleware` has an answer to `ReconnectRequired`: it leads to where the person can reconnect.
+    `OntraportMiddleware` handles `ReconnectRequired`: it redirects to where the person can reconnect.
     """
 
     def __init__(self, get_response: GetResponse) -> None:

@@ -1,4 +1,4 @@
-"""One page for each kind of trouble with Ontraport: what happened, whose turn it is, one way on."""
+"""One page for each kind of trouble with Ontraport: what happened, who has to act, and one way on."""
 
 import math
 from dataclasses import dataclass

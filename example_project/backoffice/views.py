@@ -21,12 +21,12 @@ class LinkedRequest(HttpRequest):
 
 
 def dashboard(request: HttpRequest) -> HttpResponse:
-    """What the site is, and how the link of the person who looks is doing."""
+    """Show what the site is, and the state of the person's link."""
     return render(request, "backoffice/dashboard.html")
 
 
 @ontraport_required
 def contacts(request: LinkedRequest) -> HttpResponse:
-    """Contacts of the linked account. When Ontraport does not answer, `ProblemPageMiddleware` does."""
+    """Show contacts of the linked account. When Ontraport fails, `ProblemPageMiddleware` answers."""
     account = request.ontraport.account
     return render(request, "backoffice/contacts.html", {"account": account, "contacts": first_contacts(account)})

@@ -1,4 +1,4 @@
-"""A person's browser without the person: pages, links and forms over real HTTP."""
+"""A browser without a person: pages, links and forms over real HTTP."""
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -11,7 +11,7 @@ TIMEOUT = 15.0
 
 @dataclass
 class Form:
-    """One form of a page: where it goes, what it carries, and the buttons that send it."""
+    """One form of a page: its action, its fields, and the buttons that submit it."""
 
     action: str
     method: str
@@ -55,7 +55,7 @@ class PageParser(HTMLParser):
 
 
 class Page:
-    """What came back, read."""
+    """One response, parsed."""
 
     def __init__(self, response: requests.Response) -> None:
         parser = PageParser()
@@ -67,7 +67,7 @@ class Page:
         self.text = " ".join(" ".join(parser.words).split())
 
     def form(self, *, action: str = "", names: str = "") -> Form:
-        """The form whose action's path ends so or that has a field of this name; raise `LookupError` without one."""
+        """Return the form whose action ends with this path or that has a field of this name. Raises `LookupError`."""
         for form in self.forms:
             path = urlsplit(urljoin(self.url, form.action)).path
             if (action and path.endswith(action)) or (names and names in form.values):
@@ -76,7 +76,7 @@ class Page:
 
 
 class Browser:
-    """Cookies, redirects and the page before as the referrer."""
+    """A session with cookies and redirects that sends the previous page as the referrer."""
 
     def __init__(self) -> None:
         self.session = requests.Session()
@@ -86,7 +86,7 @@ class Browser:
         return Page(self.session.get(url, timeout=TIMEOUT))
 
     def send(self, page: Page, form: Form, *, button: str = "", **typed: str) -> Page:
-        """Fill in and send a form, by the button whose value or name is ``button`` when there are several."""
+        """Fill in a form and send it, with the button of this value or name when there are several."""
         values = form.values | typed
         for each in form.buttons:
             if button and button in {each.get("value"), each.get("name")} and each.get("name"):

@@ -1,4 +1,4 @@
-"""`--check`: the way of a newcomer, walked over real HTTP, a line and a time for each step."""
+"""`--check`: walk a newcomer's way over real HTTP, and print a line and a time for each step."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ TIMEOUT = 10.0
 
 
 class StepFailed(Exception):
-    """What a step expected and did not find."""
+    """Says what a step expected and did not find."""
 
 
 def expect(holds: object, otherwise: str) -> None:
@@ -27,7 +27,7 @@ def expect(holds: object, otherwise: str) -> None:
 
 @dataclass
 class Walk:
-    """The steps in their order. Each finds in ``page`` what the one before it left there."""
+    """The steps in order. Each finds in ``page`` what the step before it left there."""
 
     demo: Demo
     processes: Processes
@@ -117,7 +117,7 @@ def report(verdict: str, began: float, text: str) -> None:
 
 
 def walk(demo: Demo, processes: Processes, began: float) -> bool:
-    """Print a line per step and the total; stop at the first that fails. ``began``: when the demo was started."""
+    """Print a line for each step and the total, and stop at the first that fails. ``began`` is when the demo was started."""
     report("ok", began, "sandbox, Valkey, site, worker and beat started")
     all_hold = True
     for name, step in Walk(demo, processes).steps():

@@ -1,5 +1,5 @@
-"""What the demo cannot do, said in words for a person."""
+"""Errors of the demo, worded for people."""
 
 
 class DemoError(Exception):
-    """Ends the demo with exit status 1; its text is shown as it is."""
+    """Ends the demo with exit status 1. Its text is shown as it is."""

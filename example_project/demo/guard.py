@@ -1,7 +1,7 @@
-"""The last one out: ends its whole process group when the demo is gone, however it went.
+"""Ends its whole process group when the demo is gone, however it ended.
 
-The demo holds the other end of this process's standard input. The kernel closes it when the demo dies, `kill -9`
-included, and every child of the demo was born into the group of this process.
+The demo holds the other end of this process's standard input. The kernel closes it when the demo dies, even of `kill -9`. Every child of
+the demo is started in this process's group.
 """
 
 import os
@@ -14,7 +14,7 @@ SECONDS_TO_FINISH = 2.0
 
 
 def main(directory: str) -> None:
-    """Wait for the end of standard input, end the group, and remove ``directory``."""
+    """Wait for the end of standard input, terminate the group, and remove ``directory``."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()

@@ -1,4 +1,4 @@
-"""Children that start, are watched and end together."""
+"""Child processes that are started, watched and ended together."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ SECONDS_TO_STOP = 5.0
 
 
 class Child:
-    """One process and the file that its output goes to."""
+    """One process and its log file."""
 
     def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
         self.name = name
@@ -30,7 +30,7 @@ class Child:
         return self.log.read_text(errors="replace")
 
     def raise_if_dead(self) -> None:
-        """Raise `DemoError` with the end of the log when the process is no more."""
+        """Raise `DemoError` with the end of the log when the process has ended."""
         if self.process.poll() is not None:
             raise self.failure(f"ended early (exit status {self.process.returncode})")
 
@@ -40,7 +40,7 @@ class Child:
 
 
 class Processes:
-    """A context: whatever was started inside has ended when it is left, and when this process is killed."""
+    """A context manager that ends every process started inside it when it is left, and when this process is killed."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -62,7 +62,7 @@ class Processes:
         self.stop()
 
     def start(self, name: str, module: Sequence[str], environment: Mapping[str, str]) -> Child:
-        """Run ``python -m module`` in the group of the guard, as long as there is one."""
+        """Start ``python -m module`` in the group of the guard. Raises `DemoError` when a process has died."""
         self.raise_if_one_died()
         log = self.directory / f"{name}.log"
         with log.open("wb") as output:
@@ -79,14 +79,14 @@ class Processes:
         return child
 
     def run(self, name: str, module: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Run ``python -m module`` to its end, which must be a good one."""
+        """Run ``python -m module`` to its end. Raises `DemoError` unless its exit status is 0."""
         child = self.start(name, module, environment)
         if child.process.wait() != 0:
             child.raise_if_dead()
         self.children.remove(child)
 
     def wait_for(self, child: Child, ready: Callable[[], bool]) -> None:
-        """Return when ``child`` is ``ready``; raise `DemoError` when one dies or two minutes pass before."""
+        """Return when ``ready`` says so. Raises `DemoError` when a process dies or two minutes pass."""
         deadline = time.monotonic() + SECONDS_TO_START
         while not ready():
             self.raise_if_one_died()
@@ -101,7 +101,7 @@ class Processes:
             raise DemoError("The process that ends the others was killed.")
 
     def stop(self) -> None:
-        """End every child: politely first, and then the whole group, guard and grandchildren included."""
+        """End every child: first with SIGTERM, then the whole group with SIGKILL, guard and grandchildren included."""
         self.signal_group(signal.SIGTERM)
         deadline = time.monotonic() + SECONDS_TO_STOP
         while time.monotonic() < deadline and any(child.process.poll() is None for child in self.children):

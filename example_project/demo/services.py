@@ -23,7 +23,7 @@ Environment = dict[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """How fast things happen, in seconds: the life of an access token, beat's interval, the leeway of a request."""
+    """How fast things happen, in seconds: the lifetime of an access token, beat's interval, the leeway of a request."""
 
     access_token_lifetime: int
     beat: float
@@ -32,14 +32,14 @@ class Pace:
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Where the parts of a running demo are."""
+    """The addresses of a running demo."""
 
     site: str
     sandbox: str
 
 
 def free_port(wanted: int) -> int:
-    """The wanted port, or any free one for 0; raise `DemoError` when it is taken."""
+    """Return the wanted port, or any free one for 0. Raises `DemoError` when it is taken."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -51,9 +51,9 @@ def free_port(wanted: int) -> int:
 
 
 def start(processes: Processes, *, port: int, sandbox_port: int, pace: Pace) -> Demo:
-    """Start all parts and return when each of them is ready.
+    """Start all parts and return when each is ready.
 
-    ``DATABASE_URL`` and ``REDIS_URL`` of the environment are used; no other setting of a site is.
+    ``DATABASE_URL`` and ``REDIS_URL`` are taken from the environment; other settings of a site are not.
     """
     port, sandbox_port = free_port(port), free_port(sandbox_port)
     demo = Demo(site=f"http://{HOST}:{port}/", sandbox=f"http://{HOST}:{sandbox_port}/")
@@ -113,7 +113,7 @@ def site_settings(processes: Processes, environment: Environment, demo: Demo, pa
 
 
 def published_endpoints(demo: Demo) -> str:
-    """The sandbox's own metadata (RFC 8414), as ``ONTRAPORT_ENDPOINTS`` takes it."""
+    """Return the sandbox's own metadata (RFC 8414) in the form of ``ONTRAPORT_ENDPOINTS``."""
     response = requests.get(f"{demo.sandbox}.well-known/oauth-authorization-server", timeout=TIMEOUT)
     metadata = response.json()
     return json.dumps({name: metadata[name] for name in ENDPOINTS})
@@ -137,7 +137,7 @@ def start_site_and_celery(processes: Processes, environment: Environment, demo: 
 
 
 def answers(url: str) -> bool:
-    """Whether there is an answer, be it a bad one: that is for whoever looks to see, and better than no demo."""
+    """Return whether the site answers at all. A faulty answer is worth seeing, and better than no demo."""
     try:
         requests.get(url, timeout=TIMEOUT)
     except requests.ConnectionError:

@@ -18,7 +18,7 @@ from django.core.wsgi import get_wsgi_application
 
 
 class RequestHandler(WSGIRequestHandler):
-    # wsgiref sends headers and body separately: with Nagle's algorithm that is 40 ms on a kept-alive connection.
+    # wsgiref sends headers and body separately. Nagle's algorithm would delay the body by 40 ms on a kept-alive connection.
     disable_nagle_algorithm = True
     logs_requests = False
 

@@ -1,4 +1,4 @@
-"""The two Ontraport accounts of the sandbox, each with the person who may open it and an API key pair."""
+"""The two Ontraport accounts of the sandbox, each with its owner and an API key pair."""
 
 import hmac
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ ACCOUNTS = {
 
 
 def account_of(user: object) -> Account | None:
-    """The Ontraport account of a person who is signed in."""
+    """Return the Ontraport account of a person who is signed in."""
     return ACCOUNTS.get(getattr(user, "username", ""))
 
 

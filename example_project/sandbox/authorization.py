@@ -1,4 +1,4 @@
-"""The authorization server: what app.ontraport.com publishes, on django-oauth-toolkit."""
+"""The authorization server of app.ontraport.com, built on django-oauth-toolkit."""
 
 import json
 import threading
@@ -19,14 +19,14 @@ from example_project.sandbox.state import controls
 GRANT_TYPES = ["authorization_code", "refresh_token"]
 TOKEN_ENDPOINT_AUTH_METHODS = ["client_secret_post", "none"]
 
-# Two requests that spend one refresh token must meet as if one came after the other (RFC 9700, 4.14.2).
+# Of two requests that spend one refresh token, one must come second and be refused (RFC 9700, 4.14.2).
 # django-oauth-toolkit reads the token before its transaction begins, and would give both the same successor.
 token_lock = threading.Lock()
 
 
 @require_safe
 def server_metadata(request: HttpRequest) -> HttpResponse:
-    """RFC 8414, with the fields and values that Ontraport publishes."""
+    """Serve the metadata of RFC 8414, with the fields and values that Ontraport publishes."""
     return JsonResponse(
         {
             "issuer": ORIGIN,
@@ -46,7 +46,7 @@ def server_metadata(request: HttpRequest) -> HttpResponse:
 
 
 def with_issuer(redirect_uri: str) -> str:
-    """RFC 9207: the one `iss` of an authorization response, errors included."""
+    """Give an authorization response its one `iss`, also when it is an error (RFC 9207)."""
     parts = urlsplit(redirect_uri)
     query = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "iss"]
     return urlunsplit(parts._replace(query=urlencode([*query, ("iss", ORIGIN)])))
@@ -90,7 +90,7 @@ class TokenView(views.TokenView):  # type: ignore[misc]
 
 
 class RegistrationView(views.DynamicClientRegistrationView):  # type: ignore[misc]
-    """RFC 7591, for the client authentication methods that Ontraport publishes."""
+    """Register a client (RFC 7591), with the client authentication methods that Ontraport publishes."""
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         response: HttpResponse = super().post(request, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""Believable contacts: some twenty for each account, and as many more as the control page asks for."""
+"""Believable contacts: about twenty for each account, and as many more as the control page asks for."""
 
 from functools import cache
 from itertools import count, islice, product

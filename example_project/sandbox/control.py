@@ -26,13 +26,14 @@ TARGET_CHOICES = {
 
 
 class SettingsForm(forms.Form):
-    """What is left out stays as it is."""
+    """The settings of the control page. A field that is left out keeps its value."""
 
     access_token_lifetime = forms.IntegerField(min_value=1, required=False)
     send_expires_in = forms.NullBooleanField(required=False)
     rate_limit = forms.IntegerField(min_value=0, required=False)
     rate_window = forms.FloatField(min_value=0.1, required=False)
     contacts = forms.IntegerField(min_value=0, max_value=20_000, required=False)
+    one_grant_per_client = forms.NullBooleanField(required=False)
 
 
 class FaultForm(forms.Form):
@@ -74,7 +75,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def done(request: HttpRequest) -> HttpResponse:
-    """Back to the page for a person, the new state for a program."""
+    """Redirect a person back to the page, and give a program the new state."""
     if "text/html" in request.headers.get("Accept", ""):
         return HttpResponseRedirect("/")
     return JsonResponse(current_state())

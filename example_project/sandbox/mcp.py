@@ -1,4 +1,4 @@
-"""The MCP server, as mcp.ontraport.com serves it: streamable HTTP at the root, without sessions or streams."""
+"""The MCP server of mcp.ontraport.com: streamable HTTP at the root, without sessions or streams."""
 
 import hashlib
 import json
@@ -21,12 +21,12 @@ INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, PARSE_ERROR = -32600, -32601,
 
 
 class RpcError(Exception):
-    """A JSON-RPC error: its code and its message."""
+    """A JSON-RPC error, with its code and its message."""
 
 
 @require_safe
 def resource_metadata(request: HttpRequest) -> HttpResponse:
-    """RFC 9728."""
+    """Serve the protected resource metadata (RFC 9728)."""
     return JsonResponse(
         {
             "resource": ORIGIN,
@@ -39,7 +39,7 @@ def resource_metadata(request: HttpRequest) -> HttpResponse:
 
 @csrf_exempt
 def root(request: HttpRequest) -> HttpResponse:
-    """Clients post; a person who opens the address in a browser finds the control page."""
+    """Answer clients, which post. A person who opens the address in a browser gets the control page."""
     if request.method == "POST":
         return answer(request)
     if request.method == "GET" and "text/event-stream" not in request.headers.get("Accept", ""):
@@ -48,7 +48,7 @@ def root(request: HttpRequest) -> HttpResponse:
 
 
 def authenticate(request: HttpRequest) -> Account | None:
-    """By a bearer token, by `Bearer <app-id>:<api-key>`, or by the two headers of REST."""
+    """Return the account of a bearer token, of `Bearer <app-id>:<api-key>`, or of the two headers of REST."""
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         return account_with_key(request.headers.get("Api-Appid", ""), request.headers.get("Api-Key", ""))

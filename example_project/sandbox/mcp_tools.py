@@ -1,4 +1,4 @@
-"""Four of Ontraport's MCP tools: what they are called, what they take, and what they do."""
+"""Four of Ontraport's MCP tools: their names, their arguments, and what they do."""
 
 from collections.abc import Callable
 from typing import Any

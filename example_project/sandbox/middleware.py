@@ -1,4 +1,4 @@
-"""Count each request of a client, and let it meet the fault that the control page has set for its endpoint."""
+"""Counts each request of a client, and applies the fault that the control page has set for its endpoint."""
 
 import time
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def counted_as(endpoint: str, request: HttpRequest) -> str:
 
 
 def faulty_response(fault: Fault) -> HttpResponse | None:
-    """The answer that takes the place of ours, or ``None`` when ours is only to come late."""
+    """Return the response that replaces ours, or ``None`` when ours is only delayed."""
     match fault.kind:
         case "500":
             return HttpResponse("<h1>500 Internal Server Error</h1>", status=500)

@@ -1,4 +1,4 @@
-"""Choose contacts as Ontraport does: by id, by a list of ids, by a condition, by a search, a page at a time."""
+"""Selects contacts as Ontraport does: by id, by a list of ids, by a condition, by a search, a page at a time."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -22,11 +22,11 @@ COMPARISONS: dict[str, Callable[[str, str], bool]] = {
 
 
 class InvalidQueryError(Exception):
-    """Said to the client, in words."""
+    """A query that cannot be answered. Its message is sent to the client."""
 
 
 def object_type(query: Mapping[str, Any]) -> str:
-    """The one object type that the sandbox has; contacts are object 0."""
+    """Check the object type. The sandbox has only contacts, which are object 0."""
     asked = str(query.get("objectID", query.get("object_type", CONTACT_TYPE)))
     if asked.lower() not in {CONTACT_TYPE, "contact", "contacts"}:
         raise InvalidQueryError(f"Object type {asked} is not allowed. The sandbox has contacts only (objectID 0).")
@@ -42,7 +42,7 @@ def matches_rule(contact: Contact, rule: Any) -> bool:
 
 
 def matches(contact: Contact, condition: list[Any]) -> bool:
-    """Rules joined by "AND" and "OR", from the left to the right."""
+    """Evaluate rules joined by "AND" and "OR", from left to right."""
     result = matches_rule(contact, condition[0])
     for conjunction, rule in zip(condition[1::2], condition[2::2], strict=False):
         matched = matches_rule(contact, rule)
@@ -75,7 +75,7 @@ def parse_number(query: Mapping[str, Any], name: str, default: int) -> int:
 
 
 def select(account: Account, query: Mapping[str, Any]) -> list[Contact]:
-    """All contacts that a query asks for. Raises `InvalidQueryError`."""
+    """Return all contacts that match a query. Raises `InvalidQueryError`."""
     object_type(query)
     contacts = contacts_of(account)
     if ids := parse_ids(query):
@@ -90,6 +90,6 @@ def select(account: Account, query: Mapping[str, Any]) -> list[Contact]:
 
 
 def page(contacts: list[Contact], query: Mapping[str, Any]) -> list[Contact]:
-    """The `range` contacts from `start` on; never more than 50."""
+    """Return the `range` contacts from `start` on, at most 50."""
     start = parse_number(query, "start", 0)
     return contacts[start : start + min(PAGE_SIZE, parse_number(query, "range", PAGE_SIZE))]

@@ -31,7 +31,7 @@ class RollingWindow:
         self._requests: defaultdict[int, deque[float]] = defaultdict(deque)
 
     def take(self, account_id: int) -> Allowance:
-        """Let one request in, if the account has any left; a refused one does not count."""
+        """Let one request in if the account has any left. A refused request does not count."""
         limit, window = controls.settings.rate_limit, controls.settings.rate_window
         with self._lock:
             now = time.monotonic()

@@ -1,4 +1,4 @@
-"""REST, as api.ontraport.com serves it under ``/1/``: a key pair on every request, and no OAuth."""
+"""The REST API of api.ontraport.com under ``/1/``: a key pair on every request, and no OAuth."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -21,7 +21,7 @@ def plain(text: str, status: int) -> HttpResponse:
 
 
 def rest_endpoint(endpoint: Endpoint) -> Callable[[HttpRequest], HttpResponse]:
-    """Authenticate, count against the limit, and put what the endpoint returns into Ontraport's envelope."""
+    """Authenticate, count against the rate limit, and wrap what the endpoint returns in Ontraport's envelope."""
 
     @csrf_exempt
     @require_GET

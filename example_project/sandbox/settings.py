@@ -7,7 +7,7 @@ from example_project.sandbox.state import access_token_lifetime
 
 ORIGIN = os.environ.get("SANDBOX_ORIGIN", "http://127.0.0.1:8001")
 
-# A sandbox guards nothing: what is secret here is published in this repository.
+# The sandbox protects nothing: every secret in here is published in this repository.
 SECRET_KEY = "the-sandbox-keeps-no-secrets-and-this-key-is-not-one"  # noqa: S105
 ALLOWED_HOSTS = ["*"]
 DEBUG = False
@@ -22,7 +22,7 @@ INSTALLED_APPS = [
     "example_project.sandbox",
 ]
 MIDDLEWARE = [
-    "django.middleware.common.CommonMiddleware",  # Content-Length, without which no connection is kept alive
+    "django.middleware.common.CommonMiddleware",  # sets Content-Length; without it no connection is kept alive
     "example_project.sandbox.middleware.observe",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -55,10 +55,10 @@ DATABASES = {
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-# Published passwords are not worth half a second of key stretching.
+# The passwords are published, so key stretching would only cost half a second.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
-# Cookies do not tell ports apart: the site under development listens on the same host.
+# Cookies are shared by all ports of a host, and the site under development is on the same host.
 SESSION_COOKIE_NAME = "sandbox_session"
 CSRF_COOKIE_NAME = "sandbox_csrf"
 LOGIN_URL = "/login"
@@ -84,7 +84,7 @@ OAUTH2_PROVIDER = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    # A 500 that was asked for on the control page is no news; an exception of the sandbox's own is.
+    # Log exceptions of the sandbox, but not a 500 that the control page asked for.
     "filters": {"exceptions": {"()": "django.utils.log.CallbackFilter", "callback": lambda record: record.exc_info}},
     "handlers": {"console": {"class": "logging.StreamHandler", "filters": ["exceptions"]}},
     "root": {"handlers": ["console"], "level": "ERROR"},

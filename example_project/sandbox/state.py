@@ -1,4 +1,4 @@
-"""What the control page sets and counts: in the memory of the one process, seen by all of its threads at once."""
+"""What the control page sets and counts, in the memory of the one process, so that all of its threads see a change at once."""
 
 import threading
 from collections import Counter
@@ -38,11 +38,12 @@ class Settings:
     rate_limit: int = 180
     rate_window: float = 60
     contacts: int = 0
+    one_grant_per_client: bool = True
 
 
 @dataclass(kw_only=True)
 class Fault:
-    """`remaining` requests are still to be answered with it; 0: all of them until it is changed."""
+    """A fault. It is applied to the next `remaining` requests; 0: to all until it is changed."""
 
     kind: str
     seconds: float = 5
@@ -79,7 +80,7 @@ class Controls:
                 self._faults[target] = fault
 
     def take_fault(self, target: str) -> Fault | None:
-        """The fault that this request must meet, used up by one."""
+        """Return the fault for this request, if any, and count it as used once."""
         with self._lock:
             key = target if target in self._faults else "all"
             fault = self._faults.get(key)
@@ -105,5 +106,5 @@ controls = Controls()
 
 
 def access_token_lifetime(request: object) -> int:
-    """Seconds; asked by oauthlib for each token that it issues."""
+    """Return the lifetime in seconds. oauthlib calls this for each token that it issues."""
     return controls.settings.access_token_lifetime

@@ -4,7 +4,7 @@ from oauth2_provider.views import DynamicClientRegistrationManagementView, Revok
 
 from example_project.sandbox import authorization, control, mcp, rest
 
-# django-oauth-toolkit reverses its endpoints under this namespace.
+# django-oauth-toolkit reverses its endpoints in this namespace.
 oauth_urls = (
     [
         path("authorize", authorization.AuthorizationView.as_view(), name="authorize"),

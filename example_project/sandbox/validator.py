@@ -1,4 +1,4 @@
-"""The rules of the authorization server, where they differ from those of django-oauth-toolkit."""
+"""The rules of the authorization server where they differ from django-oauth-toolkit's."""
 
 import hashlib
 from contextlib import suppress
@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 import urllib3
 from django.utils import timezone
 from oauth2_provider import cimd
-from oauth2_provider.models import get_application_model, get_refresh_token_model
+from oauth2_provider.models import get_access_token_model, get_application_model, get_refresh_token_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
 
+from example_project.sandbox.grants import revoke_siblings
 from example_project.sandbox.state import controls
 
 LOOPBACK_HOSTS = {"127.0.0.1", "::1", "localhost"}
@@ -22,7 +23,7 @@ def is_loopback_client_id(client_id: str | None) -> bool:
 
 
 def was_spent(refresh_token: str) -> bool:
-    """Whether this refresh token has a successor: presenting it is a reuse, not a late use of a revoked one."""
+    """Return whether this refresh token has a successor. Presenting it is then a reuse, and not a late use of a revoked one."""
     tokens = get_refresh_token_model().objects
     checksum = hashlib.sha256(refresh_token.encode()).hexdigest()
     spent = tokens.filter(token_checksum=checksum, revoked__isnull=False).first()
@@ -31,15 +32,15 @@ def was_spent(refresh_token: str) -> bool:
 
 class SandboxValidator(OAuth2Validator):  # type: ignore[misc]
     def _extract_basic_auth(self, request: Any) -> None:
-        """There is no ``client_secret_basic``: ``client_secret_post`` and ``none`` are what Ontraport publishes."""
+        """Refuse ``client_secret_basic``: Ontraport publishes ``client_secret_post`` and ``none``."""
         return
 
     def _load_application(self, client_id: str | None, request: Any) -> Any:
-        """Resolve the metadata documents of sites under development, which have neither TLS nor a public host."""
+        """Fetch the metadata documents of sites under development, which have neither TLS nor a public host."""
         if is_loopback_client_id(client_id):
             known = get_application_model().objects.filter(client_id=client_id)
             if not known.filter(cimd_expires_at__gt=timezone.now()).exists():
-                # A site that is down keeps its last good document.
+                # when the site is down, its last good document stays
                 with suppress(cimd.CIMDError):
                     cimd._fetch_validate_upsert(client_id)  # noqa: SLF001 - the public way demands https
         return super()._load_application(client_id, request)
@@ -50,9 +51,18 @@ class SandboxValidator(OAuth2Validator):  # type: ignore[misc]
             controls.count("reuse_detected")
         return valid
 
+    def revoke_token(self, token: str, token_type_hint: str, request: Any, *args: Any, **kwargs: Any) -> None:
+        """Revoke a token, and with it all grants of its person and client where these are one grant (RFC 7009, 2.1)."""
+        checksum = hashlib.sha256(token.encode()).hexdigest()
+        models = (get_refresh_token_model(), get_access_token_model())
+        found = [model.objects.filter(token_checksum=checksum, application=request.client).first() for model in models]
+        super().revoke_token(token, token_type_hint, request, *args, **kwargs)
+        for each in filter(None, found):
+            revoke_siblings(each.user_id, each.application_id)
+
 
 class LoopbackMetadataFetcher(cimd.SafeMetadataFetcher):  # type: ignore[misc]
-    """django-oauth-toolkit's own, and plain http besides, on loopback hosts only."""
+    """django-oauth-toolkit's fetcher, which also allows plain http on loopback hosts."""
 
     def fetch(self, client_id: str) -> Any:
         if not is_loopback_client_id(client_id):

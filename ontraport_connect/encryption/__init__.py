@@ -1,7 +1,7 @@
-"""Secrets: a value that shows nothing, the encrypted column that holds it, and the keys behind that."""
+"""Secrets: a value that does not show its text, the encrypted model field that stores it, and the encryption keys."""
 
 from .fields import EncryptedTextField, StoredSecret
-from .keys import MINIMUM_KEY_LENGTH, Sealed, current_key_id, seal, unseal
+from .keys import MINIMUM_KEY_LENGTH, Sealed, current_key_id, is_placeholder, seal, unseal
 from .secret import Secret
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Secret",
     "StoredSecret",
     "current_key_id",
+    "is_placeholder",
     "seal",
     "unseal",
 ]

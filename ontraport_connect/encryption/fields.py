@@ -1,5 +1,6 @@
-"""The encrypted column: text under AES-256-GCM (see ``keys``), bound to its row and column, so that a ciphertext that was copied to
-another row or column is refused.
+"""A model field that encrypts its text (see ``keys``) and binds it to its row and column.
+
+A ciphertext that was copied to another row or column is refused.
 """
 
 from __future__ import annotations
@@ -7,23 +8,24 @@ from __future__ import annotations
 import base64
 import binascii
 import uuid
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.expressions import Case, Col, Value, When
+from django.db.models.functions import Cast
 from django.db.models.query_utils import DeferredAttribute
 from django_cryptography.fields import EncryptedMixin
 
 from ontraport_connect.exceptions import SecretUnreadable
 
-from .keys import Sealed, seal, unseal
+from .keys import DUMP_PREFIX, Sealed, require_text, seal, unseal
 from .secret import Secret
-
-DUMP_PREFIX = "ontraport-sealed:"
 
 
 class StoredSecret(Secret):
-    """A secret read from its row: decrypted at each ``reveal()``, pickled as its ciphertext."""
+    """A secret that was read from its row: decrypted at each ``reveal()``, pickled as its ciphertext."""
 
     __slots__ = ("context", "sealed")
 
@@ -37,7 +39,7 @@ class StoredSecret(Secret):
 
 
 class _SecretAttribute(DeferredAttribute):
-    """Takes a ``str``, a ``Secret`` or ``None``; reads as a ``Secret`` or ``None``. Nothing is decrypted on the way."""
+    """Accepts a ``str``, a ``Secret`` or ``None``, and reads as a ``Secret`` or ``None``. Decrypts nothing."""
 
     field: EncryptedTextField
 
@@ -49,6 +51,7 @@ class _SecretAttribute(DeferredAttribute):
 
     def __set__(self, instance: models.Model, value: object) -> None:
         if isinstance(value, str):
+            require_text(value)
             value = Secret(value) if value else None
         elif isinstance(value, StoredSecret) and value.context == self.field.context(instance):
             value = value.sealed
@@ -59,12 +62,12 @@ class _SecretAttribute(DeferredAttribute):
 
 if TYPE_CHECKING:
     TextField = models.TextField[str | Secret | None, Any]
-else:  # Django's classes take no parameters when they run
+else:  # Django's classes take no type parameters at run time
     TextField = models.TextField
 
 
 class EncryptedTextField(EncryptedMixin, TextField):
-    """Text encrypted in the column and hidden in memory. The model must have a ``uid``. It has no lookup but ``isnull``."""
+    """Text that is encrypted in the database and hidden in memory. The model needs a ``uid``. The only lookup is ``isnull``."""
 
     descriptor_class = _SecretAttribute
 
@@ -73,14 +76,14 @@ class EncryptedTextField(EncryptedMixin, TextField):
         super().__init__(*args, **kwargs)
 
     def context(self, instance: Any) -> str:
-        """Return what a ciphertext of this column is bound to."""
+        """Return the context that a ciphertext in this column of the instance's row is bound to."""
         return self.context_of(instance.uid)
 
     def context_of(self, uid: uuid.UUID) -> str:
         return f"{self.model._meta.label_lower}.{self.column}:{uid}"
 
     def seal_for(self, uid: uuid.UUID, secret: Secret) -> Sealed:
-        """Return the value to give to ``QuerySet.update``, which knows no row."""
+        """Encrypt a secret for the row with this ``uid``, for ``QuerySet.update``, which has no instance."""
         return seal(secret, self.context_of(uid))
 
     def clone(self) -> Any:
@@ -88,6 +91,37 @@ class EncryptedTextField(EncryptedMixin, TextField):
 
     def deconstruct(self) -> Any:
         return models.TextField.deconstruct(self)
+
+    def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> str:
+        """Refuse expressions that may be anything but ciphertext: they bypass ``get_db_prep_value``."""
+        self._require_ciphertext(value)
+        return "%s"
+
+    def get_placeholder_sql(
+        self, value: Any, compiler: Any, connection: BaseDatabaseWrapper
+    ) -> tuple[str, Sequence[Any]]:
+        """Do the same for Django 6.1 and later."""
+        self._require_ciphertext(value)
+        return compiler.compile(value) if hasattr(value, "as_sql") else ("%s", [value])
+
+    def _require_ciphertext(self, value: Any) -> None:
+        if hasattr(value, "as_sql") and not self._is_ciphertext(value):
+            raise self._not_ciphertext()
+
+    def _is_ciphertext(self, expression: Any) -> bool:
+        """Tell whether an expression yields only NULL, this column, or ciphertexts that were made for its rows (see ``seal_for``)."""
+        if isinstance(expression, Value):
+            return expression.value is None or isinstance(expression.value, Sealed)
+        if isinstance(expression, Col):
+            return expression.target is self
+        if isinstance(expression, When):
+            return self._is_ciphertext(expression.result)
+        return isinstance(expression, (Case, Cast)) and all(
+            map(self._is_ciphertext, expression.get_source_expressions())
+        )
+
+    def _not_ciphertext(self) -> TypeError:
+        return TypeError(f"{self.name} is encrypted for its row: assign it to an instance and call save().")
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
         value = model_instance.__dict__.get(self.attname)
@@ -102,14 +136,17 @@ class EncryptedTextField(EncryptedMixin, TextField):
         if isinstance(value, StoredSecret):
             value = value.sealed
         if not isinstance(value, Sealed):
-            raise TypeError(f"{self.name} is encrypted for its row: assign it to an instance and call save().")
+            raise self._not_ciphertext()
         return connection.Database.Binary(bytes(value))  # type: ignore[attr-defined]
 
     def from_db_value(self, value: Any, *args: Any, **kwargs: Any) -> Sealed | None:
-        return None if value is None else Sealed(value)
+        """Return whatever is in the column as a ciphertext: other values, written by hand, are unreadable when they are revealed."""
+        if value is None:
+            return None
+        return Sealed(value if isinstance(value, (bytes, memoryview)) else str(value).encode(errors="surrogatepass"))
 
     def value_to_string(self, obj: models.Model) -> str:
-        """Return the ciphertext for ``dumpdata``: a backup that only this site's keys can read."""
+        """Return the ciphertext for ``dumpdata``: only this site's keys decrypt such a dump."""
         return DUMP_PREFIX + base64.b64encode(self.pre_save(obj, add=False)).decode()
 
     def to_python(self, value: Any) -> Any:

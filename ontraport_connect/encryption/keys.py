@@ -1,13 +1,14 @@
-"""The encryption keys, and what they do: seal and unseal a text.
+"""Encrypts and decrypts text under the configured keys.
 
-A value is stored as ``version (1) | key id (8) | nonce (12) | AES-256-GCM ciphertext and tag``, bound to a context (its row's ``uid`` and
-column) as associated data. Keys are derived with HKDF-SHA256 (RFC 5869) from ``ONTRAPORT_ENCRYPTION_KEYS``, or from ``SECRET_KEY`` and
+A ciphertext is ``version (1 byte) | key id (8) | nonce (12) | AES-256-GCM ciphertext and tag``. The associated data is its context: the
+column and the row's ``uid``. Keys are derived with HKDF-SHA256 (RFC 5869) from ``ONTRAPORT_ENCRYPTION_KEYS``, or from ``SECRET_KEY`` and
 its fallbacks.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -21,16 +22,20 @@ from django.conf import settings
 from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import OntraportMisconfigured, SecretUnreadable
 
-from .secret import Secret
+from .secret import MASK, Secret
 
 VERSION = b"\x01"
 KEY_ID_LENGTH = 8
 NONCE_LENGTH = 12
 MINIMUM_KEY_LENGTH = 32
+DUMP_PREFIX = "ontraport-sealed:"
+
+PLACEHOLDER = re.compile(rf"\s*(?:{re.escape(MASK)}|<sealed, \d+ bytes>|{DUMP_PREFIX}.*)\s*", re.DOTALL)
+"""What is shown in place of a secret. Code that copies values as text (an export that is imported again) would store it as the secret."""
 
 
 class Sealed(bytes):
-    """A ciphertext as it stands in the column."""
+    """A ciphertext, as it is stored in the column."""
 
     def __repr__(self) -> str:
         return f"<sealed, {len(self)} bytes>"
@@ -53,9 +58,15 @@ def _derive(key: str | bytes) -> tuple[bytes, AESGCM]:
 
 
 def encryption_keys() -> Sequence[str | bytes]:
-    """Return the configured keys, newest first: the first encrypts, all decrypt. What is no key at all is left out."""
-    keys: Sequence[Any] = conf.ONTRAPORT_ENCRYPTION_KEYS or [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    """Return the configured keys, newest first: the first encrypts, all decrypt. Values that are neither str nor bytes are left out."""
+    keys = _own_keys() or [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     return [key for key in keys if isinstance(key, (str, bytes))]
+
+
+def _own_keys() -> Sequence[Any]:
+    """Return ``ONTRAPORT_ENCRYPTION_KEYS``. A value that is no list is one unfit key, so that nothing is encrypted under ``SECRET_KEY``."""
+    keys: Any = conf.ONTRAPORT_ENCRYPTION_KEYS
+    return keys if isinstance(keys, (list, tuple)) else [None]
 
 
 def current_key_id() -> bytes:
@@ -63,7 +74,7 @@ def current_key_id() -> bytes:
 
 
 def _newest_key() -> tuple[bytes, AESGCM]:
-    if conf.ONTRAPORT_ENCRYPTION_KEYS and not _is_fit(conf.ONTRAPORT_ENCRYPTION_KEYS[0]):
+    if not _is_first_key_fit():
         raise OntraportMisconfigured(
             f"The first of ONTRAPORT_ENCRYPTION_KEYS is not a text of {MINIMUM_KEY_LENGTH} characters or more; nothing was"
             " encrypted.",
@@ -72,12 +83,18 @@ def _newest_key() -> tuple[bytes, AESGCM]:
     return _derive(encryption_keys()[0])
 
 
-def _is_fit(key: object) -> bool:
-    return isinstance(key, str) and len(key) >= MINIMUM_KEY_LENGTH
+def _is_first_key_fit() -> bool:
+    """Tell whether the first key may encrypt. The frame of whoever raises does not see the keys."""
+    keys = _own_keys()
+    return not keys or (isinstance(keys[0], str) and len(keys[0]) >= MINIMUM_KEY_LENGTH)
 
 
 def seal(secret: Secret, context: str) -> Sealed:
-    """Encrypt a secret under the newest key, bound to ``context``. Raises ``OntraportMisconfigured`` when the key is unfit."""
+    """Encrypt a secret under the newest key, bound to ``context``.
+
+    Raises ``OntraportMisconfigured`` when that key is unfit, ``ValueError`` when the text only stands in place of a secret.
+    """
+    require_text(secret)
     key_id, cipher = _newest_key()
     nonce = os.urandom(NONCE_LENGTH)
     return Sealed(
@@ -88,8 +105,21 @@ def seal(secret: Secret, context: str) -> Sealed:
     )
 
 
+def is_placeholder(text: str) -> bool:
+    """Tell whether a text is one that is shown in place of a secret, such as ``[secret]``."""
+    return PLACEHOLDER.fullmatch(text) is not None
+
+
+def require_text(secret: str | Secret) -> None:
+    """Raise ``ValueError`` when the text is one that is shown in place of a secret."""
+    if is_placeholder(secret if isinstance(secret, str) else secret.reveal()):
+        raise ValueError(
+            "This text is not the secret but what is shown in its place; leave secrets out of what is written back."
+        )
+
+
 def unseal(sealed: bytes, context: str) -> str:
-    """Decrypt what ``seal`` made for the same ``context``. Raises ``SecretUnreadable``; never returns anything else."""
+    """Decrypt a ciphertext that ``seal`` made for the same ``context``. Raises ``SecretUnreadable`` for anything else."""
     text = _try_keys(sealed, context)
     if text is None:
         raise SecretUnreadable(
@@ -100,6 +130,7 @@ def unseal(sealed: bytes, context: str) -> str:
 
 
 def _try_keys(sealed: bytes, context: str) -> str | None:
+    """Return the text, or ``None`` when no key decrypts it. Does not raise: its frames see the keys."""
     if sealed[:1] != VERSION:
         return None
     key_id = sealed[1 : 1 + KEY_ID_LENGTH]

@@ -1,4 +1,4 @@
-"""A value that shows nothing but to ``reveal()``."""
+"""A text that only ``reveal()`` shows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import hmac
 from collections.abc import Callable
 from typing import NoReturn
 
+MASK = "[secret]"
+
 
 class Secret:
-    """Text that no log, traceback, template, ``repr``, ``vars`` or serializer shows.
+    """A text that logs, tracebacks, ``repr``, ``vars`` and serializers do not show.
 
-    It is made of the text, or of a function that returns it, so that nothing is decrypted before it is asked for.
+    ``value`` is the text, or a function that returns it, so that a stored secret is decrypted only when it is needed.
     """
 
     __slots__ = ("_read",)
@@ -19,25 +21,25 @@ class Secret:
         self._read: Callable[[], str] = value if callable(value) else lambda: value
 
     def reveal(self) -> str:
-        """Return the text. Raises ``SecretUnreadable`` when it is stored and cannot be decrypted."""
+        """Return the text. Raises ``SecretUnreadable`` when a stored secret cannot be decrypted."""
         return self._read()
 
-    reveal.alters_data = True  # type: ignore[attr-defined]  # so that Django's and Jinja's templates do not call it
+    reveal.alters_data = True  # type: ignore[attr-defined]  # Django's templates and Jinja's sandbox do not call it; plain Jinja does
 
     def __repr__(self) -> str:
-        return "[secret]"
+        return MASK
 
     __str__ = __repr__
 
     def __format__(self, spec: str) -> str:
-        return format("[secret]", spec)
+        return format(MASK, spec)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
         return hmac.compare_digest(self.reveal().encode(), other.reveal().encode())
 
-    __hash__ = None  # type: ignore[assignment]  # the hash of a secret in a dict would tell equal ones apart
+    __hash__ = None  # type: ignore[assignment]  # equal hashes would give equal secrets away
 
     def __copy__(self) -> Secret:
         return self

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.db import models
+from django.db import models, router, transaction
 from django.db.models.deletion import CASCADE, SET_NULL, Collector
 from django.db.models.functions import Now
 from django.http import HttpRequest
@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from ontraport_connect.conf import conf, tenant_of
 from ontraport_connect.encryption import EncryptedTextField
 
+from . import people
 from .calls import UsesOntraport
 from .changed_fields import SavesChanges
 
@@ -35,10 +36,10 @@ class Status(models.TextChoices):
 
 
 def refresh_delay(lifetime: float) -> float:
-    """Return how many seconds after its issue a token is refreshed: ``ONTRAPORT_REFRESH_MARGIN`` before its end, yet never later than
-    half of the lifetime, nor earlier than a quarter of it, so that short-lived tokens are not refreshed without pause.
+    """Return how many seconds after its issue a token is refreshed: ``ONTRAPORT_REFRESH_MARGIN`` before its end, or at half of its lifetime
+    where the margin is longer than that.
     """
-    return max(min(lifetime - conf.ONTRAPORT_REFRESH_MARGIN, lifetime / 2), lifetime / 4)
+    return lifetime - min(conf.ONTRAPORT_REFRESH_MARGIN, lifetime / 2)
 
 
 def forget_user(
@@ -52,17 +53,21 @@ def forget_user(
 class OntraportAccountQuerySet(models.QuerySet["OntraportAccount"]):
     def for_request(self, request: HttpRequest) -> OntraportAccountQuerySet:
         """Return the accounts that the person of this request may see: the only way in which views reach rows."""
-        user = getattr(request, "user", None)
-        if user is None or not user.is_authenticated or not user.is_active:
-            return self.none()
-        tenant = tenant_of(request)
+        user: Any = getattr(request, "user", None)
+        return self.for_owner(user.pk, tenant_of(request)) if people.is_signed_in(user) else self.none()
+
+    def for_owner(self, user: Any, tenant: str | None) -> OntraportAccountQuerySet:
+        """Return the accounts of ``tenant``, or the personal ones of ``user`` (an instance or pk) when ``tenant`` is ``None``.
+
+        With an empty ``tenant`` there are none: tenants are used, and the request has none.
+        """
         if tenant is None:
             return self.filter(user=user, tenant="")
         return self.filter(tenant=tenant) if tenant else self.none()
 
     def usable(self) -> OntraportAccountQuerySet:
         """Leave out the accounts of people who were deactivated; those of a tenant do not depend on one person."""
-        return self.filter(~models.Q(tenant="") | models.Q(user__is_active=True))
+        return self.filter(~models.Q(tenant="") | people.owner_is_active())
 
     def bulk_update(self, objs: Any, fields: Iterable[str], batch_size: int | None = None) -> int:
         """Do what Django's does, but for secrets: a stale one would bring a spent token back, which ``save`` knows to prevent."""
@@ -151,19 +156,26 @@ class OntraportAccount(SavesChanges, UsesOntraport):
         """Write what was changed since the row was read, and nothing else, so that an account read before a refresh
         cannot bring a spent token back.
         """
+        using = using or router.db_for_write(type(self), instance=self)
         if self._state.adding or force_insert:
+            columns = None
             self._schedule()
         else:
-            update_fields = self.changed() if update_fields is None else set(update_fields)
-            if update_fields & {*SECRET_FIELDS, "expires_at"} and "refresh_at" not in update_fields:
-                update_fields |= self._schedule()
-            if update_fields & {*SECRET_FIELDS}:
-                update_fields |= {"version"}
-                self.version = models.F("version") + 1
-        super().save(force_insert=force_insert, force_update=force_update, using=using, update_fields=update_fields)
-        self.remember(update_fields)
-        if update_fields is not None and "version" in update_fields:
-            self.refresh_from_db(using=using, fields=["version"])
+            columns = self.changed() if update_fields is None else set(update_fields)
+            if columns & {*SECRET_FIELDS, "expires_at"} and "refresh_at" not in columns:
+                columns |= self._schedule()
+        with transaction.atomic(using=using, savepoint=False):
+            if columns is not None and columns & {*SECRET_FIELDS}:
+                columns |= self._raise_version(using)
+            super().save(force_insert=force_insert, force_update=force_update, using=using, update_fields=columns)
+        self.remember(columns)
+
+    def _raise_version(self, using: str) -> set[str]:
+        """Count the version of the row up by one statement, which also locks the row. Receivers of signals see the number."""
+        row = type(self)._base_manager.using(using).filter(pk=self.pk)
+        if row.update(version=models.F("version") + 1):
+            self.version = row.values_list("version", flat=True).get()
+        return {"version"}
 
     def adopt(self, current: OntraportAccount) -> None:
         """Take over the values of ``current``, the same row read later, but for what people may edit and was changed here."""
@@ -182,7 +194,6 @@ class OntraportAccount(SavesChanges, UsesOntraport):
         """Set when the beat task refreshes tokens that other code than ours brought (an import of existing links)."""
         if self.refresh_token is None or (self._state.adding and self.refresh_at is not None):
             return set()
-        now = timezone.now()
-        remaining = timedelta() if self.expires_at is None else self.expires_at - now
-        self.refresh_at = now + min(remaining - timedelta(seconds=conf.ONTRAPORT_REFRESH_MARGIN), remaining / 2)
+        expires_at = self.expires_at or timezone.now()
+        self.refresh_at = expires_at - timedelta(seconds=conf.ONTRAPORT_REFRESH_MARGIN)
         return {"refresh_at"}

@@ -1,14 +1,17 @@
 """Ontraport over HTTP: messages, transport, errors. Values in, values out; nothing here knows Django.
 
-``http`` sends requests, ``oauth`` talks to the authorization server, ``mcp`` to the MCP server.
+``http`` sends requests, ``oauth`` speaks to the authorization server, ``mcp`` to the MCP server.
 """
 
 from importlib import import_module
 from typing import Any
 
+from .answer import Answer
 from .authorization_response import AuthorizationResponse
+from .connections import close_connections, close_idle_connections
 from .event_loop import run_in_background
-from .http import FAILURES, Answer, Transport, is_loopback, require_secure, reveal
+from .failures import FAILURES
+from .http import Transport, reveal, shared_transport
 from .mcp import (
     REQUESTS_PER_CALL,
     call_mcp_tool,
@@ -18,8 +21,12 @@ from .mcp import (
     run_mcp,
     tool_value,
 )
-from .oauth import OPERATOR_ERRORS, PRESETS, Client, Endpoints, Grant, challenge_of, new_verifier
+from .oauth import PRESETS, Client, Endpoints, challenge_of, new_verifier
+from .oauth_responses import OPERATOR_ERRORS, Grant
 from .retry_after import LONGEST_PAUSE, pause_of
+from .route import Proxy, Route
+from .secure_urls import is_loopback, require_secure
+from .tls import tls_context
 
 __all__ = [
     "FAILURES",
@@ -33,9 +40,13 @@ __all__ = [
     "Endpoints",
     "Grant",
     "HttpxAuthBase",  # by __getattr__
+    "Proxy",
+    "Route",
     "Transport",
     "call_mcp_tool",
     "challenge_of",
+    "close_connections",
+    "close_idle_connections",
     "is_loopback",
     "is_mcp_installed",
     "list_mcp_tools",
@@ -46,6 +57,8 @@ __all__ = [
     "reveal",
     "run_in_background",
     "run_mcp",
+    "shared_transport",
+    "tls_context",
     "tool_value",
 ]
 

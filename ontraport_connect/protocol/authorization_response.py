@@ -1,4 +1,4 @@
-"""What Ontraport sent the browser back with, and what it means (RFC 6749, 4.1.2)."""
+"""The parameters that Ontraport redirects the browser to the callback with (RFC 6749, 4.1.2)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ LONGEST_CODE = 4096
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuthorizationResponse:
-    """What Ontraport sent the browser back with (RFC 6749, 4.1.2). What is repeated counts as absent; unknown names are ignored."""
+    """An authorization response (RFC 6749, 4.1.2). A repeated parameter counts as absent; unknown ones are ignored.
+
+    ``said`` is the ``error_description``, as Ontraport sent it: escape it.
+    """
 
     state: str = field(repr=False)
     code: Secret
@@ -24,6 +27,7 @@ class AuthorizationResponse:
 
     @classmethod
     def read(cls, parameters: Mapping[str, Sequence[str]]) -> Self:
+        """Read the query of the callback: the values of each parameter, by its name."""
         return cls(
             state=_one(parameters, "state"),
             code=Secret(_one(parameters, "code")),
@@ -35,7 +39,7 @@ class AuthorizationResponse:
 
     @property
     def has_code(self) -> bool:
-        """Whether there is a code that can be sent on."""
+        """Whether there is a code that may be sent to the token endpoint."""
         return _is_code(self.code.reveal())
 
 

@@ -1,25 +1,31 @@
-"""A ``requests`` adapter whose read timeout bounds the whole response, from its first byte to its last."""
+"""Connections whose read timeout bounds the whole response, from its first byte to its last."""
 
 from __future__ import annotations
 
 import http.client
 import io
+import ssl
 import time
 from typing import Any
 
-from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError
 
+from .failures import NotConnected, NotTrusted
+
+Address = tuple[str, str, int]
+"""Scheme, host and port of a server."""
+
 LONGEST_LOOKUP = 20.0
-"""Seconds beyond the connect timeout after which a connection is not used: the lookup of the name knows no timeout of ours, nor do
-several addresses of one name share one. What is sent later than that could be a refresh token whose lease has ended meanwhile.
+"""Seconds beyond the connect timeout after which a new connection is not used.
+
+The connect timeout bounds neither the lookup of the host name nor the attempts at its several addresses together. A refresh token that
+is sent later than this might be sent after its lease has ended.
 """
 
 
 class _DeadlineReader(io.RawIOBase):
-    """Turns the socket's timeout, which bounds one read, into a deadline for all reads of one response."""
+    """Turns the socket's timeout, which bounds a single read, into a deadline for all reads of one response."""
 
     def __init__(self, raw: io.RawIOBase, sock: Any) -> None:
         self._raw = raw
@@ -47,9 +53,9 @@ class _BoundedResponse(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock))
 
     def begin(self) -> None:
-        """Read status and headers; what cannot be read is refused here, as urllib3 would write it to its log.
+        """Read status and headers, and refuse malformed headers, which urllib3 would write to its log.
 
-        The reason phrase is dropped: it means nothing (RFC 9112, 4), and error reporters keep it.
+        The reason phrase is dropped: it has no meaning (RFC 9112, 4), and error reporters keep it.
         """
         super().begin()
         self.reason = ""
@@ -57,41 +63,27 @@ class _BoundedResponse(http.client.HTTPResponse):
             raise http.client.HTTPException("malformed header")
 
 
-class _BoundedHTTPConnection(HTTPConnection):
+class BoundedConnection(HTTPConnection):
+    """A connection whose timeout, once a request is sent, bounds the whole response. ``address`` is that of the server."""
+
     response_class = _BoundedResponse
+    address: Address
+    idle_since: float = 0.0
 
     def connect(self) -> None:
+        """Connect, through TLS and the proxy if there are any. Nothing of a request has been sent when it raises."""
         started = time.monotonic()
-        super().connect()
+        try:
+            super().connect()
+        except ssl.SSLError:
+            raise NotTrusted from None
+        except (TimeoutError, ConnectionError):
+            raise
+        except OSError:  # such as the refusal of a proxy
+            raise NotConnected from None
         if time.monotonic() - started > float(self.timeout or 0) + LONGEST_LOOKUP:
-            self.close()
             raise ConnectTimeoutError(self, "the connection took too long to be made")
 
 
-class _BoundedHTTPSConnection(_BoundedHTTPConnection, HTTPSConnection):
+class BoundedTLSConnection(BoundedConnection, HTTPSConnection):
     """The same, through TLS."""
-
-
-class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _BoundedHTTPConnection
-
-
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _BoundedHTTPSConnection
-
-
-class BoundedAdapter(HTTPAdapter):
-    """A ``requests`` adapter whose read timeout bounds the whole response, and which retries nothing."""
-
-    def __init__(self, pool_size: int = 1) -> None:
-        super().__init__(pool_connections=4, pool_maxsize=pool_size, max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
-
-    def close(self) -> None:
-        """Close every connection now; urllib3 does when the pool is freed, which after an error is whenever garbage is collected."""
-        for key in self.poolmanager.pools.keys():  # noqa: SIM118  # it cannot be iterated
-            self.poolmanager.pools[key].close()
-        super().close()

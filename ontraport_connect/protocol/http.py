@@ -1,121 +1,56 @@
-"""The one way in which anything is sent to Ontraport: bounded in time and size, and never beyond the address asked for.
+"""Sends every request to Ontraport: bounded in time and size, and to no address but the one asked for.
 
-No redirect is followed, no cookie kept, nothing retried, and no proxy or ``.netrc`` taken from the environment. Frames that see plain
-secrets return their failures; only frames that do not see them raise, so that a traceback with local variables shows nothing.
-The name of the host is looked up by the operating system, whose own time limit comes on top of ours.
+Redirects are not followed, cookies not kept, requests not retried; proxies and ``.netrc`` are not read from the environment.
+
+Frames that see plain secrets return their failures instead of raising them, so that a traceback with local variables shows no secret.
+The operating system looks up host names, with a time limit of its own on top of ours.
 """
 
 from __future__ import annotations
 
-import http.client
-import ipaddress
-import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NoReturn, Self
-from urllib.parse import urlencode, urlsplit
+from collections.abc import Mapping
+from typing import Any, Self
+from urllib.parse import urlencode
 
 import requests
-import urllib3
 from billiard.exceptions import SoftTimeLimitExceeded
 from requests.structures import CaseInsensitiveDict
+from urllib3 import HTTPResponse
 
 from ontraport_connect import __version__
 from ontraport_connect.encryption import Secret
-from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable
+from ontraport_connect.exceptions import OntraportError
 
-from .deadline import BoundedAdapter
+from .answer import Answer
+from .connections import Connections, shared_connections
+from .failures import failure_code, unavailable
+from .route import DIRECT, Route
+from .secure_urls import require_secure
 
 USER_AGENT = f"django-ontraport-connect/{__version__}"
 MESSAGE_LIMIT = 256 * 1024
 CHUNK = 16 * 1024
 
-FAILURES = {
-    "timeout": "Ontraport did not answer in time.",
-    "connection": "Ontraport could not be reached.",
-    "tls": "The TLS certificate of Ontraport's server was not accepted.",
-    "cut": "The connection was lost before Ontraport's answer was complete.",
-    "too_large": "Ontraport's answer is larger than any that this app expects.",
-    "nonsense": "Ontraport's answer could not be understood.",
-}
-
-
-CODES: Sequence[tuple[str, tuple[type[BaseException], ...]]] = (
-    ("tls", (requests.exceptions.SSLError, urllib3.exceptions.SSLError)),
-    ("connection", (urllib3.exceptions.NewConnectionError,)),
-    ("timeout", (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)),
-    ("cut", (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionError)),
-    ("nonsense", (http.client.HTTPException, zlib.error, ValueError)),
-    ("cut", (urllib3.exceptions.HTTPError, OSError)),
-)
-"""What the HTTP stack raises, and the failure that it stands for: the first that fits, looking inside as well."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """A complete HTTP response. Nothing that the server chose shows in its ``repr``: it may hold, or echo, tokens."""
-
-    status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-
-    def json(self) -> Any:
-        """Parse the body strictly (UTF-8, no duplicate key, no NaN). Raises ``ValueError``; catch it where the body is in sight."""
-        try:
-            return json.loads(self.body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("duplicate key")
-    return members
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def is_loopback(host: str | None) -> bool:
-    if host == "localhost" or (host or "").endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
-
-
-def require_secure(url: str) -> None:
-    """Raise ``OntraportMisconfigured`` unless ``url`` is https, or http on a loopback host."""
-    try:
-        parts = urlsplit(url)
-        scheme, host, _ = parts.scheme, parts.hostname, parts.port
-    except ValueError:
-        scheme, host = "", None
-    if host and (scheme == "https" or (scheme == "http" and is_loopback(host))):
-        return
-    raise OntraportMisconfigured(
-        f"{scheme or '(no scheme)'}://{host or '(no host)'} is not an https address; credentials are sent over https"
-        " only (http is for loopback hosts).",
-        code="insecure_url",
-    )
-
 
 class Transport:
-    """Sends requests over kept-alive connections; one for a batch, or one for a single call. Safe to share among threads."""
+    """Sends requests over kept-alive connections. Threads may share it.
 
-    def __init__(self, *, timeout: tuple[float, float], pool_size: int = 1) -> None:
+    ``timeout`` is in seconds: to connect, and to the last byte of the answer. Connections of its own are closed when it is left; those
+    of the process (see ``shared_transport``) stay open for the next.
+    """
+
+    def __init__(self, *, timeout: tuple[float, float], connections: Connections | None = None) -> None:
         self._timeout = timeout
-        self._adapter = BoundedAdapter(pool_size)
+        self._connections = Connections() if connections is None else connections
+        self._is_own = connections is None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._adapter.close()
+        if self._is_own:
+            self._connections.close()
 
     def send(
         self,
@@ -129,7 +64,7 @@ class Transport:
     ) -> Answer:
         """Send one request and read the whole answer, of at most ``limit`` bytes before and after decompression.
 
-        Raises ``OntraportUnavailable`` when no complete answer came in time, ``OntraportMisconfigured`` for an insecure address.
+        Raises ``OntraportUnavailable`` when no complete answer came in time, ``OntraportMisconfigured`` when ``url`` is not https.
         """
         require_secure(url)
         answer = self._attempt(method, url, form=form, document=document, headers=headers or {}, limit=limit)
@@ -147,8 +82,10 @@ class Transport:
         headers: Mapping[str, str | Secret],
         limit: int,
     ) -> Answer | BaseException:
-        """Return the answer, or what to raise; plain secrets live in this frame and below only, so that an interruption (Ctrl-C, a soft
-        time limit, gevent's timeout) goes on without these frames too.
+        """Return the answer, or the exception to raise.
+
+        Plain secrets exist in this frame and below only. Interruptions (Ctrl-C, a soft time limit, gevent's timeout) are therefore
+        returned as well, without their traceback.
         """
         try:
             request = requests.Request(
@@ -163,53 +100,73 @@ class Transport:
                     **{name: reveal(value) for name, value in headers.items()},
                 },
             ).prepare()
-            response = self._adapter.send(request, stream=True, timeout=self._timeout, verify=True, proxies={})
-            try:
-                body = read_bounded(response, limit)
-            except BaseException:
-                response.close()
-                raise
+            response, body = self._exchange(request, limit)
         except OntraportError as error:
             return error.with_traceback(None)
         except SoftTimeLimitExceeded as error:
             return without_frames(error)
-        except Exception as error:  # noqa: BLE001  # closed by default: whatever it is, its frames hold secrets
-            return _unavailable(failure_code(error))
+        except Exception as error:  # noqa: BLE001  # whatever it is, its frames hold secrets
+            return unavailable(failure_code(error))
         except BaseException as error:  # noqa: BLE001  # raised by ``send``
             return without_frames(error)
         if body is None:
-            return _unavailable("too_large")
-        return Answer(status=response.status_code, headers=CaseInsensitiveDict(response.headers), body=body)
+            return unavailable("too_large")
+        return Answer(status=response.status, headers=CaseInsensitiveDict(response.headers), body=body)
+
+    def _exchange(self, request: requests.PreparedRequest, limit: int) -> tuple[HTTPResponse, bytes | None]:
+        """Send the request and read the answer. The connection is closed whatever is raised, and when the body is too long."""
+        method, url = str(request.method), str(request.url)
+        connect_timeout, read_timeout = self._timeout
+        connection = self._connections.take(method, url, connect_timeout)
+        response = None
+        try:
+            connection.request(
+                method,
+                request.path_url,
+                body=request.body,
+                headers=request.headers,
+                preload_content=False,
+                decode_content=False,
+            )
+            connection.timeout = read_timeout
+            response = connection.getresponse()
+            body = read_bounded(response, limit)
+        except BaseException:
+            if response is not None:
+                response.close()
+            connection.close()
+            raise
+        self._connections.give_back(connection, response)
+        return response, body
+
+
+def shared_transport(*, timeout: tuple[float, float], route: Route = DIRECT) -> Transport:
+    """Return a transport over the connections of this process, which stay open when it is left. ``timeout`` as in ``Transport``."""
+    return Transport(timeout=timeout, connections=shared_connections(route))
 
 
 def without_frames(error: BaseException) -> BaseException:
-    """Return the error without what tells of the frames that it went through."""
+    """Return the exception without its traceback and context, whose frames hold secrets."""
     error.__context__ = None
     return error.with_traceback(None)
-
-
-def _unavailable(code: str) -> OntraportUnavailable:
-    return OntraportUnavailable(FAILURES[code], code=code)
 
 
 def reveal(value: str | Secret) -> str:
     return value.reveal() if isinstance(value, Secret) else value
 
 
-def read_bounded(response: requests.Response, limit: int) -> bytes | None:
-    """Return the body, or ``None`` (and drop the connection) when it is longer than ``limit`` bytes, as sent or decompressed."""
+def read_bounded(response: HTTPResponse, limit: int) -> bytes | None:
+    """Return the body, or ``None`` when it has more than ``limit`` bytes, as sent or decompressed."""
     body = bytearray()
-    while chunk := response.raw.read(CHUNK, decode_content=False):
+    while chunk := response.read(CHUNK, decode_content=False):
         body += chunk
         if len(body) > limit:
-            response.close()
             return None
-    response.raw.release_conn()
     return _decompressed(bytes(body), response.headers.get("Content-Encoding", "identity").lower(), limit)
 
 
 def _decompressed(body: bytes, encoding: str, limit: int) -> bytes | None:
-    """Undo the one encoding that is understood, although none was asked for."""
+    """Return the decoded body, or ``None`` when it has more than ``limit`` bytes. Only gzip is known: no encoding was asked for."""
     if encoding == "identity":
         return body
     if encoding != "gzip":
@@ -221,17 +178,3 @@ def _decompressed(body: bytes, encoding: str, limit: int) -> bytes | None:
     if not inflater.eof or inflater.unused_data:
         raise ValueError("not one whole gzip member")
     return text
-
-
-def failure_code(error: BaseException) -> str:
-    """Map whatever the HTTP stack raised to one of ``FAILURES``; closed by default."""
-    found = list(_layers(error))
-    return next((code for code, kinds in CODES if any(isinstance(each, kinds) for each in found)), "nonsense")
-
-
-def _layers(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those that it was wrapped around: requests wraps what urllib3 wrapped."""
-    yield error
-    for inner in (*error.args, getattr(error, "reason", None)):
-        if isinstance(inner, BaseException) and inner is not error:
-            yield from _layers(inner)

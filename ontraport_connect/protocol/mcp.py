@@ -6,6 +6,7 @@ The SDK and its HTTP client are imported by the first call: together they take h
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -15,8 +16,12 @@ from typing import Any, TypeVar
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportRejected, OntraportUnavailable
 
-from .http import FAILURES, USER_AGENT, require_secure, reveal
+from .failures import unavailable
+from .http import USER_AGENT, reveal
 from .retry_after import pause_of
+from .route import DIRECT, Proxy, Route
+from .secure_urls import require_secure
+from .tls import tls_context
 
 T = TypeVar("T")
 
@@ -59,13 +64,18 @@ def _lazy(module: str) -> Any:
 class Exchange:
     """The last HTTP response. The SDK's errors do not tell its status."""
 
+    way: Mapping[str, Any] = field(repr=False)
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     failure: OntraportError | None = None
 
 
 async def run_mcp(
-    url: str, authorization: Secret, deadlines: tuple[float, float], use: Callable[[Any], Awaitable[T]]
+    url: str,
+    authorization: Secret,
+    deadlines: tuple[float, float],
+    use: Callable[[Any], Awaitable[T]],
+    route: Route = DIRECT,
 ) -> T:
     """Open a session, let ``use`` call the server, and close it, all within the sum of ``deadlines`` (connect, read) in seconds.
 
@@ -74,11 +84,22 @@ async def run_mcp(
     """
     require_mcp()
     require_secure(url)
-    exchange = Exchange()
+    exchange = Exchange(way=_way(url, route))
     outcome = await _attempt(url, authorization, deadlines, use, exchange)
     if isinstance(outcome, OntraportError):
         raise outcome
     return outcome
+
+
+def _way(url: str, route: Route) -> dict[str, Any]:
+    """Return the options of an HTTP transport for a route. Raises ``OntraportMisconfigured``."""
+    context = tls_context(route.ca_bundle)
+    if route.proxy is None or url.startswith("http:"):  # on a loopback host, which no proxy reaches
+        return {"verify": context}
+    proxy = Proxy.read(route.proxy)
+    own_context = context if proxy.scheme == "https" else None
+    way = _lazy("httpx2").Proxy(f"{proxy.scheme}://{proxy.netloc}", ssl_context=own_context, headers=proxy.headers())
+    return {"verify": context, "proxy": way}
 
 
 async def _attempt(
@@ -114,7 +135,7 @@ async def _attempt(
                 ) as client,
             ):
                 return await use(client)
-    except Exception as error:  # noqa: BLE001  # mapped by _failure, closed by default
+    except Exception as error:  # noqa: BLE001  # mapped by _failure, whatever it is
         return _failure(error, exchange)
 
 
@@ -124,15 +145,20 @@ def _failure(error: Exception, exchange: Exchange) -> OntraportError:
         return known
     httpx2 = _lazy("httpx2")
     if isinstance(error, TimeoutError) or _find(error, httpx2.TimeoutException) is not None:
-        return OntraportUnavailable(FAILURES["timeout"], code="timeout")
+        return unavailable("timeout")
     if exchange.status is None:
-        return OntraportUnavailable(FAILURES["connection"], code="connection")
+        return unavailable("tls" if _is_tls(_find(error, httpx2.ConnectError)) else "connection")
     if exchange.status >= 300:
         return _refusal(exchange.status, httpx2.Headers(exchange.headers))
     rpc = _find(error, _lazy("mcp").MCPError)
     if rpc is not None and rpc.error.code not in NO_ANSWER:
         return OntraportRejected(f"Ontraport's MCP server refused the call (code {rpc.error.code}).", code="mcp_error")
-    return OntraportUnavailable(FAILURES["nonsense"], code="nonsense")
+    return unavailable("nonsense")
+
+
+def _is_tls(error: BaseException | None) -> bool:
+    """Tell whether a TLS handshake failed: the HTTP client raises its own errors from those of ``ssl``."""
+    return error is not None and (isinstance(error, ssl.SSLError) or _is_tls(error.__cause__ or error.__context__))
 
 
 def _refusal(status: int, headers: Mapping[str, str]) -> OntraportError:
@@ -163,7 +189,7 @@ def _bounded_transport(exchange: Exchange) -> Any:
             exchange.status, exchange.headers = response.status_code, dict(response.headers)
             if response.headers.get("Content-Encoding", "identity").lower() != "identity":
                 await response.aclose()
-                exchange.failure = OntraportUnavailable(FAILURES["nonsense"], code="nonsense")
+                exchange.failure = unavailable("nonsense")
                 raise httpx2.ReadError("encoded")
             response.stream = BoundedStream(response.stream)
             return response
@@ -177,14 +203,14 @@ def _bounded_transport(exchange: Exchange) -> Any:
             async for chunk in self._stream:
                 left -= len(chunk)
                 if left < 0:
-                    exchange.failure = OntraportUnavailable(FAILURES["too_large"], code="too_large")
+                    exchange.failure = unavailable("too_large")
                     raise httpx2.ReadError("too large")
                 yield chunk
 
         async def aclose(self) -> None:
             await self._stream.aclose()
 
-    return BoundedTransport(trust_env=False, retries=0)
+    return BoundedTransport(trust_env=False, retries=0, **exchange.way)
 
 
 async def call_mcp_tool(client: Any, tool: str, arguments: Mapping[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""How long Ontraport asks this site to wait, in seconds, whatever it says."""
+"""How many seconds Ontraport asks this site to wait."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ LONGEST_PAUSE = 3600.0
 
 
 def pause_of(headers: Mapping[str, str]) -> float:
-    """Return the seconds that a 429 asks for, from ``Retry-After`` (RFC 9110, 10.2.3) or ``X-Rate-Limit-Reset``, at most an hour."""
+    """Return how many seconds to wait after a 429, from 1 to ``LONGEST_PAUSE``.
+
+    Reads ``Retry-After`` (RFC 9110, 10.2.3), else ``X-Rate-Limit-Reset``; without either it is ``RATE_LIMIT_PAUSE``.
+    """
     pause = retry_after(headers)
     if pause is None:
         pause = _seconds(headers.get("X-Rate-Limit-Reset", ""))
@@ -20,6 +23,7 @@ def pause_of(headers: Mapping[str, str]) -> float:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of ``Retry-After``, given as a number or a date, or ``None`` when it says neither."""
     value = headers.get("Retry-After", "")
     seconds = _seconds(value)
     if seconds is not None:

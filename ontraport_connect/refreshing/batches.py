@@ -7,20 +7,23 @@ import random
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from queue import SimpleQueue
 from typing import Any
 
 from django.db.models import Q
 
 from ontraport_connect.conf import conf
-from ontraport_connect.database import alias, in_transaction
+from ontraport_connect.database import alias, in_transaction, short_lock_waits
 from ontraport_connect.exceptions import OntraportError, OntraportUnavailable
 from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.protocol import Grant, Transport
 
-from . import circuit_breaker, client_settings, one_account, outcomes
-from .outcomes import Lease, Outcome
+from . import circuit_breaker, client_settings, group_saves, leases, one_account, outcomes
+from .leases import Lease
+from .outcomes import Outcome
+from .recovery import recover, recover_all
+from .spending import call
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -32,10 +35,15 @@ LONGEST_BATCH = 20.0
 
 
 def due_batches(limit: int, size: int = BATCH_SIZE) -> Iterator[list[int]]:
-    """Yield the ids of at most ``limit`` due accounts in batches, oldest first, a keyset page at a time."""
+    """Yield the ids of at most ``limit`` due accounts in batches, oldest first, a keyset page at a time.
+
+    Accounts that nobody may claim now are left out, and those of another client or issuer than the settings name. Answers that wait for
+    their row are taken over first. Raises ``OntraportMisconfigured``.
+    """
+    recover_all()
     after: Any = None
     while limit > 0:
-        rows = OntraportAccount.objects.using(alias()).due().usable().filter(method=Method.OAUTH)
+        rows = _due().usable()
         if after is not None:
             rows = rows.filter(Q(refresh_at__gt=after[0]) | Q(pk__gt=after[1]), refresh_at__gte=after[0])
         page = list(rows.order_by("refresh_at", "pk").values_list("refresh_at", "pk")[: min(size, limit)])
@@ -62,21 +70,26 @@ def refresh_batch(pks: Sequence[int], seconds: float = LONGEST_BATCH) -> dict[st
     return _Batch(ordered, is_probe=is_probe, seconds=seconds).refresh()
 
 
-def _due(pks: Sequence[int]) -> Any:
-    """Return those of the accounts that are to be refreshed now."""
-    rows = OntraportAccount.objects.using(alias())
-    return rows.due().filter(method=Method.OAUTH, pk__in=rows.usable().filter(pk__in=pks).order_by().values("pk"))
+def _due() -> Any:
+    """Return the accounts that are to be refreshed now, and that this site may refresh."""
+    rows = OntraportAccount.objects.using(alias()).due().filter(method=Method.OAUTH)
+    return rows.filter(leases.is_free(), client_settings.of_this_client())
+
+
+def _due_among(pks: Sequence[int]) -> Any:
+    usable = OntraportAccount.objects.using(alias()).usable().filter(pk__in=pks)
+    return _due().filter(pk__in=usable.order_by().values("pk"))
 
 
 def _refresh_one_by_one(pks: Sequence[int]) -> dict[str, int]:
     """Refresh in the caller's transaction, whose one connection knows no other threads."""
     counts: Counter[str] = Counter()
-    for account in _due(pks).order_by("refresh_at", "pk"):
+    for account in _due_among(pks).order_by("refresh_at", "pk"):
         try:
             one_account.refresh(account)
         except OntraportError as error:
             counts[error.code] += 1
-            if outcomes.concerns_all(error, account):
+            if not circuit_breaker.may_refresh():
                 break
         else:
             counts["refreshed"] += 1
@@ -103,7 +116,8 @@ class _Batch:
     def refresh(self) -> dict[str, int]:
         """Whatever ends this, an error or a signal: what was sent is waited for and saved, what was not is given back."""
         with (
-            client_settings.new_transport(pool_size=self.concurrency) as transport,
+            short_lock_waits(),
+            client_settings.new_transport() as transport,
             ThreadPoolExecutor(self.concurrency, thread_name_prefix="ontraport-refresh") as threads,
         ):
             try:
@@ -115,13 +129,13 @@ class _Batch:
                         threads.submit(self.run, future, transport)
                     if not self.started:
                         return dict(self.counts)
-                    self.finish(self.done.get())
+                    self.finish_all([self.done.get(), *self.waiting()])
             finally:
                 self.is_stopped = True
                 for future in [future for future in self.started if future.cancel()]:
                     self.claimed.append(self.started.pop(future))
-                for future in list(self.started):
-                    self.finish(future)
+                while self.started:
+                    self.finish_all(list(wait(self.started, return_when=FIRST_COMPLETED).done))
                 for lease in self.claimed:
                     outcomes.let_go(lease)
 
@@ -131,7 +145,11 @@ class _Batch:
             return None
         while not self.claimed and self.pks:
             pks = [self.pks.popleft() for _ in range(min(self.room, self.concurrency, len(self.pks)))]
-            self.claimed.extend(one_account.claim(_due(pks), pks, is_probe=self.is_probe))
+            for lease in leases.claim(_due_among(pks), pks, is_probe=self.is_probe):
+                if recover(lease):
+                    self.counts["recovered"] += 1
+                else:
+                    self.claimed.append(lease)
         return self.claimed.popleft() if self.claimed else None
 
     def is_over(self) -> bool:
@@ -150,20 +168,38 @@ class _Batch:
         """Return what came of the call. ``None``: the batch is over, and nothing was sent."""
         if self.is_over():
             return None
-        outcome = one_account.call(lease, transport)
-        if isinstance(outcome, OntraportError) and outcomes.concerns_all(outcome, lease.account):
+        outcome = call(lease, transport)
+        if isinstance(outcome, OntraportError) and circuit_breaker.is_for_the_site(outcome, lease.account):
             self.is_stopped = True
         return outcome
 
-    def finish(self, future: Future[Outcome | None]) -> None:
+    def waiting(self) -> list[Future[Outcome | None]]:
+        """Return the calls that have ended meanwhile."""
+        return [self.done.get() for _ in range(self.done.qsize())]
+
+    def finish_all(self, futures: Sequence[Future[Outcome | None]]) -> None:
+        """Save what came of these calls: grants together where that can be done, the rest one by one."""
+        answered = [
+            (self.started[future], outcome) for future in futures if isinstance(outcome := _result(future), Grant)
+        ]
+        try:
+            saved = group_saves.save(answered)
+        except Exception:
+            logger.exception("Answers could not be saved together; they are saved one by one.")
+            saved = set[int]()
+        for future in futures:
+            self.finish(future, is_saved=self.started[future].account.pk in saved)
+
+    def finish(self, future: Future[Outcome | None], *, is_saved: bool) -> None:
         """Save one outcome; what goes wrong with one account must not keep the answers of the others from being saved."""
         lease, outcome = self.started[future], None
         try:
             outcome = future.result()
             if outcome is None:
                 outcomes.let_go(lease)
-            else:
+            elif not is_saved:
                 outcomes.settle(lease, outcome, read=False)
+                self.is_stopped |= _may_stop_all(outcome) and not circuit_breaker.may_refresh()
         except Exception:
             logger.exception("The outcome of refreshing account %s could not be saved.", lease.account.uid)
         del self.started[future]
@@ -173,3 +209,14 @@ class _Batch:
             self.room = self.most
         elif isinstance(outcome, OntraportUnavailable) and outcome.code != outcomes.LATE:
             self.is_stopped = True  # the probe was sent, and does not tell whether this site is accepted
+
+
+def _result(future: Future[Outcome | None]) -> Outcome | None:
+    try:
+        return future.result()
+    except Exception:  # noqa: BLE001  # reported when this one is finished
+        return None
+
+
+def _may_stop_all(outcome: Outcome) -> bool:
+    return isinstance(outcome, OntraportError) and outcome.code in circuit_breaker.THRESHOLDS

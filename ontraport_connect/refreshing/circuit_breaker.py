@@ -1,31 +1,61 @@
-"""Ontraport as this site is configured for it, and whether the site may knock at its token endpoint now.
+"""The circuit breaker in front of Ontraport's token endpoint: one row that all processes share.
 
-A hold stops every refresh of the site: after a 429 until the time that Ontraport named, and after a refusal of the client (wrong
-secret) until it is mended. It is found mended by the changed configuration itself, or by a probe: one refresh every ``PROBE_AFTER``
-seconds.
+One account's answer is one account's matter. The breaker opens, and every refresh of the site waits, when
+
+- Ontraport refuses the client that is configured (``invalid_client``), or a setting is wrong: until that is fixed;
+- several accounts, one after the other, were told to slow down (429) or that this client may not do this (``unauthorized_client``);
+- the grants of many accounts ended one after the other (``invalid_grant``): rather a wrong deploy than so many customers.
+
+"One after the other" means that no account of the site was refreshed in between. While the breaker is open one refresh a minute, a probe,
+finds out whether Ontraport serves this site again (half-open); a changed configuration is tried at once.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q, Value
 from django.db.models.functions import Now
 
 from ontraport_connect.conf import conf
-from ontraport_connect.database import alias
-from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable
-from ontraport_connect.models import EventKind, OntraportEvent, OntraportService
+from ontraport_connect.database import alias, has_one_writer, on_own_connection
+from ontraport_connect.exceptions import (
+    OntraportError,
+    OntraportMisconfigured,
+    OntraportUnavailable,
+    SecretUnreadable,
+)
+from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportService, Status
 from ontraport_connect.protocol import LONGEST_PAUSE, OPERATOR_ERRORS
 
+from . import client_settings, installation
 from .client_settings import fingerprint
 
 logger = logging.getLogger("ontraport_connect")
 
 PROBE_AFTER = 60.0
+"""Seconds between two probes."""
+
 RATE_LIMITED = "rate_limited"
+GRANT_ENDED = "invalid_grant"
+MANY_ENDED = "many_grants_ended"
+"""The code of the breaker that many ended grants have opened."""
+
+THRESHOLDS = {RATE_LIMITED: 3, GRANT_ENDED: 5, **dict.fromkeys(OPERATOR_ERRORS, 3)}
+"""As many accounts must get this answer, one after the other, before it is taken to be meant for the site."""
+
+WITHIN = timedelta(minutes=10)
+"""Answers further apart than this are not counted together."""
+
+BELIEVED_FOR = timedelta(hours=1)
+"""As long after an operator has asked to reconsider, ended grants are believed."""
+
+ACCOUNTS_OWN = {client_settings.NO_CLIENT, client_settings.OTHER_CLIENT, client_settings.OTHER_ISSUER}
+"""Codes of configuration errors that concern only the accounts of another client or issuer."""
 
 
 def site_standing() -> OntraportService:
@@ -41,60 +71,142 @@ def site_standing() -> OntraportService:
 
 
 def enter() -> bool:
-    """Return when the token endpoint may be called; else raise what says until when it may not.
+    """Return when the token endpoint may be called; raise what says until when it may not.
 
-    True means: the last answer was a refusal of this site, and this call finds out whether that has been mended. Raises
-    ``OntraportUnavailable`` (rate limited) or ``OntraportMisconfigured`` (the client is refused).
+    True means: the breaker is half open, and this call finds out whether it closes. Raises ``OntraportUnavailable`` (rate limited) or
+    ``OntraportMisconfigured`` (the client is refused, many grants ended, or the database is a copy).
     """
     row, remaining = _hold()
     if row is None:
         return False
     if row.hold_code == RATE_LIMITED:
-        if remaining > 0:
-            raise OntraportUnavailable(
-                "Ontraport asked this site to slow down.", code=RATE_LIMITED, retry_after=min(remaining, LONGEST_PAUSE)
-            )
-        return False
-    if row.hold_client == fingerprint() and not _is_probe():
-        raise OntraportMisconfigured(
-            f"Ontraport refuses this site as a client ({row.hold_code}); nothing is sent until ONTRAPORT_CLIENT_ID and"
-            " ONTRAPORT_CLIENT_SECRET are mended, but for one probe a minute.",
-            code=row.hold_code,
+        if remaining <= 0 and _is_probe():
+            return True
+        raise OntraportUnavailable(
+            "Ontraport asked this site to slow down.",
+            code=RATE_LIMITED,
+            retry_after=min(max(remaining, 1.0), LONGEST_PAUSE),
         )
+    if row.hold_client == fingerprint() and not _is_probe():
+        raise OntraportMisconfigured(_reason(row.hold_code), code=row.hold_code)
     return True
 
 
+def _reason(code: str) -> str:
+    if code == MANY_ENDED:
+        return (
+            "The grants of several accounts ended one after the other, so refreshing is paused. Check ONTRAPORT_CLIENT_ID and"
+            " ONTRAPORT_ENDPOINTS; then run `manage.py ontraport refresh --reconsider`."
+        )
+    return (
+        f"Ontraport refuses this site as a client ({code}). Refreshing is paused, except for one probe a minute, until"
+        " ONTRAPORT_CLIENT_ID and ONTRAPORT_CLIENT_SECRET are fixed."
+    )
+
+
 def may_refresh() -> bool:
-    """Tell whether somebody who enters now would be let in, without using up the probe."""
-    row, remaining = _hold()
+    """Tell whether a refresh would be let in now, without using up the probe."""
+    try:
+        row, remaining = _hold()
+    except OntraportMisconfigured:
+        return False
     return row is None or remaining <= 0 or (row.hold_code != RATE_LIMITED and row.hold_client != fingerprint())
 
 
 def is_site_refused() -> bool:
-    """Tell whether Ontraport refuses this site as a client, as it is configured now."""
-    row, _ = _hold()
+    """Tell whether refreshing is paused for a reason that the operator has to fix."""
+    try:
+        row, _ = _hold()
+    except OntraportMisconfigured:
+        return True
     return row is not None and row.hold_code != RATE_LIMITED and row.hold_client == fingerprint()
 
 
 def _hold() -> tuple[OntraportService | None, float]:
-    """Return the row when there is a hold, and the seconds that it lasts still by the clock of the database."""
-    row = OntraportService.objects.using(alias()).annotate(now=Now()).filter(pk=1).exclude(hold_code="").first()
-    if row is None:
+    """Return the row when the breaker is open, and the seconds until the next probe by the clock of the database.
+
+    Raises ``OntraportMisconfigured`` where the database is a copy.
+    """
+    row = OntraportService.objects.using(alias()).annotate(now=Now()).filter(pk=1).first()
+    installation.require_own_row(row)
+    if row is None or not row.hold_code:
         return None, 0.0
     return row, (row.held_until - row.now).total_seconds() if row.held_until else 0.0
 
 
 def _is_probe() -> bool:
-    """Win the right to try once whether the configuration has been mended at Ontraport's side."""
-    return bool(
-        OntraportService.objects.using(alias())
-        .filter(pk=1, held_until__lte=Now())
-        .update(held_until=Now() + Value(timedelta(seconds=PROBE_AFTER)))
-    )
+    """Win the right to probe."""
+    rows = OntraportService.objects.using(alias()).filter(Q(held_until=None) | Q(held_until__lte=Now()), pk=1)
+    return bool(rows.update(held_until=Now() + Value(timedelta(seconds=PROBE_AFTER))))
+
+
+def report(error: OntraportError, account: OntraportAccount) -> bool:
+    """Take note of an error that may be meant for the whole site. Returns whether it is: then the account is not to blame.
+
+    Written on a connection of its own, so that it outlives the caller's transaction, and no row of the site is held by that.
+    """
+    if error.code not in THRESHOLDS and not isinstance(error, OntraportMisconfigured):
+        return False
+    if is_for_the_site(error, account):
+        _aside(lambda: hold(error))
+        return True
+    return error.code in THRESHOLDS and _aside(lambda: _count(error, account))
+
+
+def is_for_the_site(error: OntraportError, account: OntraportAccount) -> bool:
+    """Tell whether this error by itself says that no account can be refreshed: the client that is configured is refused, or a setting is
+    wrong. A refusal of another client concerns the accounts that were linked with that client.
+    """
+    if not isinstance(error, OntraportMisconfigured) or isinstance(error, SecretUnreadable):
+        return False
+    if error.code == "unauthorized_client":
+        return False
+    if error.code in OPERATOR_ERRORS:
+        return account.client_id in {"", conf.ONTRAPORT_CLIENT_ID}
+    return error.code not in ACCOUNTS_OWN
+
+
+def _aside(step: Any) -> Any:
+    return step() if has_one_writer() else on_own_connection(step)
+
+
+def _count(error: OntraportError, account: OntraportAccount) -> bool:
+    """Count an account that got this answer, and open the breaker when there are enough."""
+    site_standing()
+    with transaction.atomic(using=alias()):
+        rows = OntraportService.objects.using(alias()).select_for_update().filter(pk=1).annotate(now=Now())
+        row: Any = rows.get()
+        strikes = json.loads(row.strikes or "{}")
+        mine = strikes.get(error.code, {})
+        if mine.get("believed_until", "") > row.now.isoformat():
+            return False
+        first = datetime.fromisoformat(mine["first"]) if "first" in mine else row.now
+        accounts = {*mine.get("accounts", ()), account.pk}
+        if row.now - first > WITHIN or (len(accounts) >= _enough(error.code) and _any_refreshed_since(first)):
+            first, accounts = row.now, {account.pk}
+        strikes[error.code] = {"first": first.isoformat(), "accounts": sorted(accounts)[-100:]}
+        rows.update(strikes=json.dumps(strikes))
+    if len(accounts) < _enough(error.code):
+        return False
+    hold(error)
+    return True
+
+
+def _enough(code: str) -> int:
+    """Return how many accounts it takes; a site with fewer links than that needs them all."""
+    if code == GRANT_ENDED:
+        return THRESHOLDS[code]
+    links = OntraportAccount.objects.using(alias()).filter(method=Method.OAUTH, status=Status.CONNECTED)
+    return max(1, min(THRESHOLDS[code], links[: THRESHOLDS[code]].count()))
+
+
+def _any_refreshed_since(moment: datetime) -> bool:
+    rows = OntraportAccount.objects.using(alias()).filter(refreshed_at__gte=moment)
+    return bool(rows.order_by().exists())
 
 
 def hold(error: OntraportError) -> None:
-    """Stop every refresh of the site for what ``error`` says; the first to notice a refused client says so, loudly and once."""
+    """Open the breaker for what ``error`` says; the first to notice what the operator has to fix says so, loudly and once."""
     site_standing()
     row = OntraportService.objects.using(alias()).filter(pk=1)
     if isinstance(error, OntraportUnavailable):
@@ -102,22 +214,44 @@ def hold(error: OntraportError) -> None:
         is_longer = Q(hold_code=RATE_LIMITED) & (Q(held_until=None) | Q(held_until__lt=until))
         row.filter(Q(hold_code="") | is_longer).update(hold_code=RATE_LIMITED, held_until=until)
         return
+    code = MANY_ENDED if error.code == GRANT_ENDED else error.code
     mark = fingerprint()
-    first = row.exclude(hold_code=error.code, hold_client=mark).update(
-        hold_code=error.code, hold_client=mark, held_until=Now() + Value(timedelta(seconds=PROBE_AFTER))
+    first = row.exclude(hold_code=code, hold_client=mark).update(
+        hold_code=code, hold_client=mark, held_until=Now() + Value(timedelta(seconds=PROBE_AFTER))
     )
     if first:
-        logger.critical("%s No account was touched; refreshing goes on by itself once this is mended.", error)
-        OntraportEvent.objects.using(alias()).create(kind=EventKind.MISCONFIGURED, detail=error.code)
+        text = f"{error} No account was touched; refreshing goes on by itself once this is fixed."
+        logger.critical("%s", _reason(code) if code == MANY_ENDED else text)
+        OntraportEvent.objects.using(alias()).create(kind=EventKind.MISCONFIGURED, detail=code)
 
 
 def release(client_id: str = "") -> None:
-    """Take back the hold on a refused client, since Ontraport has just served it; that it served another, the ``client_id`` of some
-    accounts, says nothing of the one that is configured.
+    """Close the breaker, since Ontraport has just served this site; that it served another client, the ``client_id`` of some accounts, says
+    nothing of a refusal of the one that is configured.
     """
-    refused = OntraportService.objects.using(alias()).filter(pk=1).exclude(hold_code__in=["", RATE_LIMITED])
+    _aside(lambda: _release(client_id))
+
+
+def _release(client_id: str) -> None:
+    rows = OntraportService.objects.using(alias()).filter(pk=1).exclude(hold_code="")
+    closed: dict[str, Any] = {"hold_code": "", "hold_client": "", "held_until": None, "strikes": ""}
+    if rows.filter(hold_code=RATE_LIMITED).update(**closed):
+        return
     if client_id and client_id != conf.ONTRAPORT_CLIENT_ID:
-        refused = refused.exclude(hold_code__in=OPERATOR_ERRORS, hold_client=fingerprint())
-    if refused.update(hold_code="", hold_client="", held_until=None):
+        rows = rows.exclude(hold_code__in=OPERATOR_ERRORS, hold_client=fingerprint())
+    if rows.update(**closed):
         logger.warning("Ontraport accepts this site as a client again; refreshing goes on.")
         OntraportEvent.objects.using(alias()).create(kind=EventKind.MENDED)
+
+
+def believe_ended_grants() -> None:
+    """Close the breaker that many ended grants have opened, and believe for an hour that they ended."""
+    site_standing()
+    with transaction.atomic(using=alias()):
+        rows = OntraportService.objects.using(alias()).select_for_update().filter(pk=1).annotate(now=Now())
+        row: Any = rows.get()
+        strikes = {GRANT_ENDED: {"believed_until": (row.now + BELIEVED_FOR).isoformat()}}
+        rows.update(strikes=json.dumps(strikes))
+    OntraportService.objects.using(alias()).filter(pk=1, hold_code=MANY_ENDED).update(
+        hold_code="", hold_client="", held_until=None
+    )

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from urllib.parse import urlsplit
 
+from django.db.models import Q
 from django.utils.crypto import salted_hmac
 
 from ontraport_connect.conf import conf
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportMisconfigured
-from ontraport_connect.protocol import PRESETS, Client, Endpoints, Transport
+from ontraport_connect.protocol import PRESETS, Client, Endpoints, Route, Transport, shared_transport
 
 NO_CLIENT = "client_id"
 """The code of an account that cannot be refreshed since neither it nor the site names a client."""
+
+OTHER_CLIENT = "other_client"
+OTHER_ISSUER = "other_issuer"
+"""Codes of accounts that were linked with another client, or at another issuer, than the settings name now."""
 
 
 def endpoints() -> Endpoints:
@@ -40,28 +46,71 @@ def _without_none(configured: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in configured.items() if value is not None}
 
 
-def oauth_client(client_id: str = "") -> Client:
-    """Return this site as OAuth client; ``client_id`` is that of the grant, where it is not ``ONTRAPORT_CLIENT_ID``: a grant stays with the
-    client that it was made for (RFC 6749, 6), also when the site has been registered since.
-
-    Raises ``OntraportMisconfigured`` when there is no client id at all.
+def issuer() -> str:
+    """Return what names the authorization server that is configured: its issuer, or the origin of its token endpoint where it has none.
+    Raises ``OntraportMisconfigured``.
     """
-    secret = Secret(conf.ONTRAPORT_CLIENT_SECRET or "")
+    configured = endpoints()
+    parts = urlsplit(configured.token_endpoint)
+    return configured.issuer or f"{parts.scheme}://{parts.netloc}"
+
+
+def oauth_client(client_id: str = "", issued_by: str = "") -> Client:
+    """Return this site as OAuth client for a grant that was made for ``client_id`` at ``issued_by`` (empty: not recorded).
+
+    A grant stays with its client (RFC 6749, 6), and a token goes to its own issuer only. A client that is the URL of a client metadata
+    document is a public one, which goes on after the site has been registered. Raises ``OntraportMisconfigured`` with code
+    ``client_id`` where nothing names a client, and ``other_client`` or ``other_issuer`` where the settings name another one.
+    """
+    if issued_by and issued_by != issuer():
+        raise OntraportMisconfigured(
+            f"This account was linked at {issued_by}, and ONTRAPORT_ENDPOINTS names {issuer()}. Nothing was sent. Put the endpoints"
+            " back, or let the customer connect again.",
+            code=OTHER_ISSUER,
+        )
     chosen = client_id or conf.ONTRAPORT_CLIENT_ID
     if not chosen:
         raise OntraportMisconfigured("ONTRAPORT_CLIENT_ID is not set, and the account names no client.", code=NO_CLIENT)
+    if chosen != conf.ONTRAPORT_CLIENT_ID and not is_document(chosen):
+        raise OntraportMisconfigured(
+            "This account was linked with another client id than ONTRAPORT_CLIENT_ID. Nothing was sent. Put the client id back, or let"
+            " the customer connect again.",
+            code=OTHER_CLIENT,
+        )
+    is_configured = chosen == conf.ONTRAPORT_CLIENT_ID
     return Client(
         client_id=chosen,
-        client_secret=secret if chosen == conf.ONTRAPORT_CLIENT_ID and conf.ONTRAPORT_CLIENT_SECRET else None,
+        client_secret=Secret(conf.ONTRAPORT_CLIENT_SECRET) if is_configured and conf.ONTRAPORT_CLIENT_SECRET else None,
         endpoints=endpoints(),
         scopes=tuple(conf.ONTRAPORT_SCOPES),
         resource=conf.ONTRAPORT_RESOURCE,
     )
 
 
-def new_transport(pool_size: int = 1, *, timeout: tuple[float, float] | None = None) -> Transport:
-    """Return a transport. ``timeout`` is in seconds, to connect and to read (default: ``ONTRAPORT_TIMEOUT``)."""
-    return Transport(timeout=timeout or conf.ONTRAPORT_TIMEOUT, pool_size=pool_size)
+def is_document(client_id: str) -> bool:
+    """Tell whether a client id is the URL of a client metadata document."""
+    return client_id.startswith(("https://", "http://"))
+
+
+def of_this_client() -> Q:
+    """Return the condition for accounts whose client and issuer are those that the settings name, or are not recorded.
+    Raises ``OntraportMisconfigured``.
+    """
+    own = Q(client_id__in=["", conf.ONTRAPORT_CLIENT_ID or ""])
+    documents = Q(client_id__startswith="https://") | Q(client_id__startswith="http://")
+    return (own | documents) & Q(issuer__in=["", issuer()])
+
+
+def new_transport(*, timeout: tuple[float, float] | None = None) -> Transport:
+    """Return a transport over the kept connections of this process, as the settings say. ``timeout`` is in seconds, to connect and to
+    answer (default: ``ONTRAPORT_TIMEOUT``).
+    """
+    return shared_transport(timeout=timeout or conf.ONTRAPORT_TIMEOUT, route=route())
+
+
+def route() -> Route:
+    """Return how Ontraport is reached, as the settings say."""
+    return Route(ca_bundle=conf.ONTRAPORT_CA_BUNDLE, proxy=conf.ONTRAPORT_PROXY)
 
 
 def fingerprint() -> str:

@@ -6,16 +6,19 @@ Credentials are refreshed before they are used, and calls stay within Ontraport'
 from importlib import import_module
 from typing import Any
 
-from .credentials import prepare
+from .credentials import KEY_REFUSED, prepare
 from .mcp_calls import acall_tool, alist_tools, call_tool, list_tools
 from .rate_limiter import throttle
+from .rate_store import DatabaseStore
 from .requests_auth import AccountAuth
 from .rest_api import arest, rest
 from .rest_pages import Pages
 from .waiting import in_request, patience
 
 __all__ = [
+    "KEY_REFUSED",
     "AccountAuth",
+    "DatabaseStore",
     "HttpxAuth",  # by __getattr__
     "Pages",
     "acall_tool",

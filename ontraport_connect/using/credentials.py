@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from urllib.parse import urlsplit
 
-from django.db.models import F
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
@@ -20,21 +21,26 @@ from ontraport_connect.database import (
     unavailable_while_away,
 )
 from ontraport_connect.encryption import Secret
-from ontraport_connect.exceptions import OntraportRejected, ReconnectRequired
-from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, Status
+from ontraport_connect.exceptions import OntraportRejected, OntraportUnavailable, ReconnectRequired
+from ontraport_connect.models import Method, OntraportAccount, Status, is_active
 from ontraport_connect.protocol import require_secure
-from ontraport_connect.signals import account_needs_reconnect
 
 logger = logging.getLogger("ontraport_connect")
+
+KEY_REFUSED = "key_refused"
+SUSPECT_AGAIN_AFTER = 120.0
+"""Seconds for which a 401 leads to no new check of a key pair that REST has accepted."""
 
 
 def prepare(account: OntraportAccount) -> None:
     """Make sure that ``account`` has credentials that are valid now.
 
     Raises as ``refreshing.ensure_fresh`` does, and ``OntraportRejected`` when the owner of the account is not active.
+    ``OntraportMisconfigured`` also says that the database is a copy of another installation's.
     """
     with unavailable_while_away():
-        is_allowed = bool(account.tenant) or (account.user is not None and account.user.is_active)
+        refreshing.require_own_database()
+        is_allowed = bool(account.tenant) or is_active(account.user)
     if not is_allowed:
         raise OntraportRejected("The owner of this Ontraport account is not active.", code="inactive_user")
     _update(account, snapshot(account), refreshing.ensure_fresh)
@@ -52,7 +58,7 @@ def renew(account: OntraportAccount, *, sent: OntraportAccount) -> None:
     Raises as ``refreshing.refresh`` does.
     """
     if account.version == sent.version:
-        _update(account, sent, refreshing.refresh)
+        _update(account, sent, refreshing.replace_refused)
 
 
 def _update(account: OntraportAccount, seen: OntraportAccount, step: Callable[[OntraportAccount], None]) -> None:
@@ -137,28 +143,27 @@ def rest_takes_keys() -> OntraportRejected:
     )
 
 
-def key_refused(account: OntraportAccount) -> ReconnectRequired:
-    """Mark an account whose key pair Ontraport refused, and return the error to raise.
+def key_refused(account: OntraportAccount) -> OntraportUnavailable:
+    """Make a check of the key pair of ``account`` due, since Ontraport answered 401, and return the error to raise.
 
-    A row that has another key pair by now is not marked.
+    The account stays connected: one 401 proves nothing. ``linking.check_key_pairs`` finds out whether REST refuses the pair again and
+    again. A pair that it has just accepted is not checked anew, because another server of Ontraport may refuse what REST accepts.
     """
-    code = "key_refused"
 
-    def mark() -> bool:
-        rows = OntraportAccount.objects.using(alias())
-        marked = rows.filter(pk=account.pk, version=account.version, status=Status.CONNECTED).update(
-            status=Status.NEEDS_RECONNECT, last_error=code, refresh_at=None, version=F("version") + 1
+    def suspect() -> bool:
+        rows = OntraportAccount.objects.using(alias()).filter(
+            Q(refreshed_at=None) | Q(refreshed_at__lt=refreshing.from_now(-SUSPECT_AGAIN_AFTER)),
+            pk=account.pk,
+            version=account.version,
+            status=Status.CONNECTED,
         )
-        if marked:
-            OntraportEvent.record(account, EventKind.NEEDS_RECONNECT, code, using=alias())
-        return bool(marked)
+        return bool(rows.exclude(last_error=KEY_REFUSED).update(last_error=KEY_REFUSED, refresh_at=Now()))
 
     try:
-        if mark() if has_one_writer() else on_own_connection(mark):
-            account.refresh_from_db(using=alias(), fields=["status", "last_error", "refresh_at", "version"])
-            account_needs_reconnect.send_robust(sender=OntraportAccount, account=account)
+        if suspect() if has_one_writer() else on_own_connection(suspect):
+            account.refresh_from_db(using=alias(), fields=["last_error", "refresh_at"])
     except DATABASE_IS_AWAY:
-        logger.warning("Account %s could not be marked; the daily check of its keys will do so.", account.uid)
-    error = ReconnectRequired("Ontraport no longer accepts this App ID and API key.", code=code)
-    error.account_uid = account.uid
-    return error
+        logger.warning("No check of the key of account %s could be made due; it is checked daily.", account.uid)
+    return OntraportUnavailable(
+        "Ontraport refused this App ID and API key; they are being checked.", code=KEY_REFUSED, retry_after=60.0
+    )

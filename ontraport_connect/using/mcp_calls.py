@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 
-from ontraport_connect import protocol
+from ontraport_connect import protocol, refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import OntraportRejected, OntraportUnavailable
 from ontraport_connect.models import Method, OntraportAccount
@@ -155,9 +155,8 @@ def _take_turn(account: OntraportAccount, *, patience: float) -> Generator[Step,
 
 
 def _exchange(sent: OntraportAccount, use: Callable[[Any], Awaitable[T]]) -> InLoop:
-    return InLoop(
-        partial(protocol.run_mcp, conf.ONTRAPORT_MCP_URL, credentials.bearer(sent), conf.ONTRAPORT_TIMEOUT, use)
-    )
+    url, timeout, way = conf.ONTRAPORT_MCP_URL, conf.ONTRAPORT_TIMEOUT, refreshing.route()
+    return InLoop(partial(protocol.run_mcp, url, credentials.bearer(sent), timeout, use, way))
 
 
 def _run(steps: Generator[Step, Any, T]) -> T:

@@ -1,6 +1,6 @@
-"""``python -m tests.benchmarks``: everything side by side in one run, as a table and as JSON.
+"""``python -m tests.benchmarks``: all benchmarks in one run, as a table and as JSON.
 
-On PostgreSQL and Valkey of this run. ``--quick`` shows that it works, on figures that mean nothing.
+They use a PostgreSQL and a Valkey started for this run. ``--quick`` only shows that everything works; its figures mean nothing.
 """
 
 from __future__ import annotations

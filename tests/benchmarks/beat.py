@@ -1,4 +1,4 @@
-"""What beat's look costs with 1,000 due of 10,000 and of 1,000,000 accounts."""
+"""What a run of beat's task costs when 1,000 accounts are due, of 10,000 and of 1,000,000."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def cost() -> dict[str, Any]:
 
 
 def scan() -> str:
-    """How PostgreSQL finds the due accounts."""
+    """Return how PostgreSQL finds the due accounts."""
     due = OntraportAccount.objects.due().usable().filter(method=Method.OAUTH).order_by("refresh_at", "pk")
     plan = due.values_list("refresh_at", "pk")[: batches.BATCH_SIZE].explain()
     scans = [line.strip(" ->").split("  (")[0] for line in plan.splitlines() if "Scan" in line]

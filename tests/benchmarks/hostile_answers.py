@@ -1,7 +1,7 @@
-"""The hostile token responses that this app and its peers are measured with, each with what a client should do and by which rule.
+"""The hostile token responses for this app and its peers, each with what a client should do and the rule that says so.
 
 `refuse`: anything but a clean error is a fault. `either`: an oddity that a client may take or refuse, as long as it neither crashes nor
-hangs. `accept`: right, however unusual. Where a rule leaves room, the answer counts as `either`, in favour of whoever is measured.
+hangs. `accept`: correct, however unusual. Where a rule leaves room, the answer counts as `either`, in favour of whoever is measured.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class HostileAnswer:
-    """One answer of a token endpoint. ``rule`` says where the verdict comes from."""
+    """One answer of a token endpoint. ``rule`` is the source of the verdict."""
 
     name: str
     behaviour: Behaviour
@@ -66,7 +66,7 @@ def member(name: str, value: object) -> Behaviour:
 
 
 def literal(name: str, text: str) -> Behaviour:
-    """The good answer with one member written just so."""
+    """Return the good answer with one member written as ``text``."""
     return document(json.dumps({**GOOD, name: "@"}).replace('"@"', text))
 
 
@@ -75,7 +75,7 @@ def without(name: str) -> Behaviour:
 
 
 def redirect(status: int) -> Behaviour:
-    """Redirect to the same port under another host's name, where a good answer waits."""
+    """Redirect to the same port under another host name, where a good answer waits."""
 
     def behave(server: HostileServer, connection: socket.socket) -> None:
         location = f"Location: http://localhost:{server.port}/elsewhere\r\n"
@@ -86,7 +86,7 @@ def redirect(status: int) -> Behaviour:
 
 
 def secret_left_for_elsewhere(server: HostileServer) -> bool:
-    """Whether the other host of a redirect was sent the client secret."""
+    """Return whether the client secret was sent to the other host of a redirect."""
     return any(
         b" /elsewhere " in request.split(b"\r\n", 1)[0] and CLIENT_SECRET.encode() in request
         for request in server.requests
@@ -94,7 +94,7 @@ def secret_left_for_elsewhere(server: HostileServer) -> bool:
 
 
 def flood(head: bytes, mebibytes: int, tail: bytes = b"") -> Behaviour:
-    """Send that many blanks, which JSON allows, and the tail; without a tail keep the line open."""
+    """Send that many mebibytes of blanks, which JSON allows, and then ``tail``. Without a tail keep the connection open."""
 
     def behave(server: HostileServer, connection: socket.socket) -> None:
         connection.sendall(head)
@@ -108,7 +108,7 @@ def flood(head: bytes, mebibytes: int, tail: bytes = b"") -> Behaviour:
 
 
 def slowly(head: bytes, rest: bytes) -> Behaviour:
-    """Send the head at once and the rest a byte every fifth of a second, which takes more than twenty seconds."""
+    """Send the head at once, and the rest at a byte every fifth of a second, which takes more than twenty seconds."""
 
     def behave(server: HostileServer, connection: socket.socket) -> None:
         connection.sendall(head)
@@ -120,7 +120,7 @@ def slowly(head: bytes, rest: bytes) -> Behaviour:
 
 
 def bomb(mebibytes: int) -> Behaviour:
-    """A good answer behind that many blanks, a thousandth of it on the line, as fast as the line takes it (RFC 1952, 2.3)."""
+    """Send a good answer after that many mebibytes of blanks, compressed a thousandfold (RFC 1952, 2.3)."""
     blanks = b" " * MEBIBYTE
     packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     packed = packer.compress(blanks) + packer.flush(zlib.Z_FULL_FLUSH)

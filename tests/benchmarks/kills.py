@@ -1,4 +1,4 @@
-"""What `kill -9` costs at each point of a refresh, and how wide the window is that nobody can close."""
+"""What `kill -9` costs at each point of a refresh, and how wide the window is that cannot be closed."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ WINDOW = """Milliseconds from Ontraport's commit to ours, with fsync and an answ
 
 POINTS = ("after the claim", "before sending", "while waiting", "after the answer", "after the save")
 BEAT = 1.0
-"""Seconds between two looks of beat here; a site's come each minute."""
+"""Seconds between two runs of beat's task here; on a site it is a minute."""
 
 UNMISTAKABLE = 10**9
-"""The first id of an account here: no other number in a statement is as large."""
+"""The first id of an account here. No other number in a statement is as large."""
 
 
 @dataclass(kw_only=True)
 class Link:
-    """One account, when its process was killed, and what was said of its grant then."""
+    """One account: when its process was killed, and what row and server said about its grant then."""
 
     pk: int
     grant: str
@@ -79,7 +79,7 @@ def counted(said: Iterable[str]) -> str:
 
 @contextmanager
 def strict_site(site: Site) -> Iterator[tuple[Site, StrictServer]]:
-    """The site with a token endpoint in this process, whose grants can be looked at."""
+    """Run the site with a token endpoint in this process, whose grants can be inspected."""
     with StrictServer() as strict, override_settings(**strict.settings):
         yield Site(strict.url, site.valkey, Path(tempfile.mkdtemp(dir=site.directory))), strict
 
@@ -120,7 +120,7 @@ def kill(site: Site, strict: StrictServer, kills: Kills) -> None:
 
 
 def look(strict: StrictServer, link: Link) -> tuple[Any, Grant]:
-    """The row and the grant as they are now; notes when they agree."""
+    """Return the row and the grant as they are now, and record the time when they agree."""
     row, grant = OntraportAccount.objects.get(pk=link.pk), strict.endpoint.grant(link.grant)
     link.needs_reconnect = row.status == Status.NEEDS_RECONNECT
     says_the_same = (
@@ -160,7 +160,7 @@ def measure_window(site: Site, count: int) -> list[dict[str, Any]]:
 
 @contextmanager
 def durable() -> Iterator[None]:
-    """PostgreSQL as it comes, which waits for the disk; that of the tests does not."""
+    """Run PostgreSQL with its default durability, which waits for the disk. The tests turn that off."""
     with connection.cursor() as cursor:
         cursor.execute("ALTER SYSTEM SET fsync = on")
         cursor.execute("ALTER SYSTEM SET full_page_writes = on")

@@ -1,4 +1,4 @@
-"""How other libraries refresh, one after the other, as their documentation has it. Of the extra `bench`."""
+"""How other libraries refresh, one account after the other, as their documentation shows it. Needs the extra `bench`."""
 
 from __future__ import annotations
 

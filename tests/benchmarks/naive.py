@@ -1,4 +1,4 @@
-"""The common design, to compare with: one Celery task per account, which reads it, asks, and saves it."""
+"""The common design, for comparison: one Celery task per account, which reads it, refreshes it and saves it."""
 
 from __future__ import annotations
 

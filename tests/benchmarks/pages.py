@@ -43,7 +43,7 @@ urlpatterns = [
 def measure() -> list[dict[str, Any]]:
     without = [name for name in settings.MIDDLEWARE if name != MIDDLEWARE]
     due_accounts("page-", 1)
-    # Its tokens are bound to another row, so that a page that decrypted them would fail.
+    # Bind the tokens to another row, so that a page that decrypted them would fail.
     OntraportAccount.objects.update(uid=uuid.uuid4())
     with override_settings(ROOT_URLCONF=__name__, SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies"):
         clients = {"without": client(without), "with": client([*without, MIDDLEWARE])}
@@ -74,7 +74,7 @@ def row(client: Client, middleware: Sequence[str], url: str, what: str) -> dict[
 
 
 def compare(clients: dict[str, Client], without: Sequence[str]) -> float:
-    """The ratio of the medians, measured in turns."""
+    """Return the ratio of the medians. The pages are measured by turns."""
     times: dict[str, list[float]] = {name: [] for name in clients}
     for _ in range(ROUNDS):
         for name, each in clients.items():

@@ -1,8 +1,8 @@
-"""``python -m tests.benchmarks.peers``: the same hostile token responses to this app and to the libraries that people use today.
+"""``python -m tests.benchmarks.peers``: the same hostile token responses for this app and for the libraries that people use today.
 
-Each answer comes from a real server over a real socket to a process that is started for it alone. Refused cleanly means: an error that
-the library documents or catches itself, within ``DEADLINE``, in at most ``MOST`` bytes more than a good answer takes, and no client
-secret sent to another host. Where that leaves room, it is decided for the library; `tests/benchmarks/clients` says how each is called.
+Each answer comes from a real server over a real socket to a process started for it alone. Refused cleanly means: an error that the library
+documents or catches itself, within ``DEADLINE``, in at most ``MOST`` bytes more than a good answer takes, and no client secret sent to
+another host. Where that leaves room, it is decided for the library. `tests/benchmarks/clients` shows how each is called.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from tests.support.hostile_server import HostileServer, hostile_server
 from tests.support.servers import PROJECT
 
 DEADLINE = 12.0
-"""Seconds, the start of the process among them; each library was told to wait for 3."""
+"""Seconds for one attempt, the start of the process included. Each library was told to wait for 3."""
 
 MOST = 64 * 2**20
 BOMB = "size: gzip of 1 GB"
 ELSEWHERE = "redirect: 307 to another host"
 GOOD = "as it should be"
 KILOBYTES = 1 if sys.platform == "darwin" else 1024
-"""What ``ru_maxrss`` counts in."""
+"""The unit of ``ru_maxrss`` in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Peer:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one answer: ``accepted``, ``refused``, ``crashed``, ``hung``, ``memory`` or ``secret sent to another host``."""
+    """The outcome of one answer: ``accepted``, ``refused``, ``crashed``, ``hung``, ``memory`` or ``secret sent to another host``."""
 
     kind: str
     error: str
@@ -75,7 +75,7 @@ def megabytes(size: int) -> str:
 
 
 def find_peers() -> tuple[list[Peer], list[str]]:
-    """Return who can be measured here, and the names of those who are not installed."""
+    """Return the peers that can be measured here, and the names of those that are not installed."""
     modules = {
         "this app": ("this_app", "django-ontraport-connect"),
         "django-allauth": ("allauth", "django-allauth"),
@@ -101,7 +101,7 @@ def find_peers() -> tuple[list[Peer], list[str]]:
 
 
 def run(peer: Peer, *words: str) -> Outcome:
-    """Run one attempt in a process of its own, which ends after ``DEADLINE`` at the latest."""
+    """Run one attempt in a process of its own, and end it after ``DEADLINE``."""
     known = {
         "client_id": CLIENT_ID,
         "client_secret": CLIENT_SECRET,
@@ -132,7 +132,7 @@ def run(peer: Peer, *words: str) -> Outcome:
 
 
 def attempt(server: HostileServer, peer: Peer, hostile: HostileAnswer, usual: int) -> Outcome:
-    """Return what a peer makes of an answer; ``usual`` is the memory that a good one takes."""
+    """Return what a peer does with an answer. ``usual`` is the memory that a good answer takes."""
     server.behaviour = hostile.behaviour
     server.requests.clear()
     outcome = run(peer, "exchange", f"{server.url}/token")
@@ -146,7 +146,7 @@ def attempt(server: HostileServer, peer: Peer, hostile: HostileAnswer, usual: in
 
 
 def compares_issuer(server: HostileServer, peer: Peer) -> bool:
-    """Whether the code goes to the server with its own ``iss`` in the callback, and stays here with that of another (RFC 9207)."""
+    """Return whether the code goes to the server when the callback has its ``iss``, and stays here with that of another (RFC 9207)."""
 
     def sent(iss: str) -> bool:
         server.behaviour = next(hostile.behaviour for hostile in CORPUS if hostile.name == GOOD)
@@ -169,19 +169,19 @@ def measure(server: HostileServer, peer: Peer) -> dict[str, Outcome]:
 
 
 def good_of(outcomes: Mapping[str, Outcome], verdict: Verdict) -> str:
-    """Return how many answers of a verdict ended as they should, of how many."""
+    """Return how many answers of a verdict ended as they should, and of how many."""
     wanted = {Verdict.REFUSE: {"refused"}, Verdict.EITHER: {"refused", "accepted"}, Verdict.ACCEPT: {"accepted"}}
     chosen = [outcomes[hostile.name] for hostile in CORPUS if hostile.verdict is verdict]
     return f"{sum(outcome.kind in wanted[verdict] for outcome in chosen)} of {len(chosen)}"
 
 
 def faults(outcomes: Mapping[str, Outcome], kind: str) -> int:
-    """Return how many answers that a client should refuse ended so instead."""
+    """Return how many of the answers that a client should refuse ended in this outcome instead."""
     return sum(outcomes[hostile.name].kind == kind for hostile in CORPUS if hostile.verdict is Verdict.REFUSE)
 
 
 def facts(peer: Peer, outcomes: Mapping[str, Outcome], *, issuer: bool) -> dict[str, str]:
-    """The column of a peer, row by row."""
+    """Return the column of a peer, row by row."""
     elsewhere = outcomes[ELSEWHERE].kind == "secret sent to another host"
     return {
         "version": peer.version,
@@ -200,7 +200,7 @@ def facts(peer: Peer, outcomes: Mapping[str, Outcome], *, issuer: bool) -> dict[
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """The rows as Markdown that reads well as text too."""
+    """Return the rows as Markdown that is readable as plain text too."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])

@@ -25,7 +25,7 @@ from tests.support.servers import Process, Valkey, wait_until
 from tests.support.strict_server import settings_for
 
 DELAY = 0.05
-"""Seconds that the token endpoint takes for an answer."""
+"""Seconds that the token endpoint takes to answer."""
 
 
 class Site:
@@ -37,7 +37,7 @@ class Site:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The environment of a process of this site."""
+        """Return the environment of a process of this site."""
         entry = {name: value for name, value in connection.settings_dict.items() if name != "TEST"}
         handed_over = {
             "DATABASES": {"default": entry},
@@ -53,12 +53,12 @@ class Site:
         }
 
     def log(self) -> Path:
-        """A log for one process: what it says must not be taken for what the next one says."""
+        """Return a log file for one process, so that its output is not mistaken for the next one's."""
         return self.directory / f"{next(self.numbers)}.log"
 
     @contextmanager
     def worker(self, *options: str, **settings: Any) -> Iterator[Process]:
-        """A Celery worker of this site, ready for work, with these settings besides."""
+        """Run a Celery worker of this site with these additional settings, once it is ready."""
         environ = self.environ
         environ["TEST_SETTINGS"] = json.dumps({**json.loads(environ["TEST_SETTINGS"]), **settings})
         quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING")
@@ -91,7 +91,7 @@ def open_site() -> Iterator[Site]:
 
 
 def due_accounts(prefix: str, count: int, *, spread: float = 0.0) -> list[int]:
-    """Accounts whose tokens are due, the first now and the last in ``spread`` seconds."""
+    """Create accounts whose tokens become due within ``spread`` seconds, the first of them now."""
     OntraportAccount.objects.all().delete()
     user = get_user_model().objects.get_or_create(username="benchmark")[0]
     now = timezone.now()
@@ -115,7 +115,7 @@ def seconds_until_all_are_refreshed(started: float, timeout: float = 300) -> flo
 
 
 def table(title: str, rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as text, one column for each name."""
+    """Return the rows as text, with a column for each name."""
     names = list(rows[0])
     lines = [[str(row[name]) for name in names] for row in rows]
     widths = [max(len(line[column]) for line in [names, *lines]) for column in range(len(names))]

@@ -1,7 +1,7 @@
 """Whether this machine keeps a million hourly tokens fresh: 278 a second, by beat's own task and real workers.
 
-The wait after an account is due is beat's (ten seconds between two looks) and the queue's; a worker that cannot keep up shows as a wait
-that is longer in the second half than in the first.
+An account that is due waits for beat (ten seconds between two runs) and in the queue. When a worker cannot keep up, the wait is longer in
+the second half than in the first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.benchmarks.site import Site, due_accounts, seconds_until_all_are_refr
 
 RATE = 278
 BEAT = 10.0
-"""Seconds between two looks of beat here, so that two minutes show many of them."""
+"""Seconds between two runs of beat's task here, so that two minutes hold many of them."""
 
 
 def measure(site: Site, seconds: float) -> list[dict[str, Any]]:

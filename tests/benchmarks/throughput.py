@@ -1,4 +1,4 @@
-"""Refreshes a second of 2,000 due accounts, at 32 calls in flight and an answer after 50 ms."""
+"""Refreshes per second of 2,000 due accounts, with 32 calls in flight and an answer after 50 ms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.benchmarks.site import Site, due_accounts, seconds_until_all_are_refr
 
 CONCURRENCY = 32
 LOOPED = 100
-"""Refreshes of the libraries that do one after the other."""
+"""Number of refreshes for libraries that do one after the other."""
 
 
 def measure(site: Site, count: int) -> list[dict[str, Any]]:

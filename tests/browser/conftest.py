@@ -1,4 +1,4 @@
-"""A real Chromium at a real server of this site, and the sandbox in Ontraport's place.
+"""A real Chromium, a real server of this site, and the sandbox in Ontraport's place.
 
 With SHOTS_DIR in the environment, each page and state leaves its screenshots there.
 """
@@ -20,7 +20,6 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from pytest_django.live_server_helper import LiveServer
 
 from tests.browser.look import Look
-from tests.browser.site import StrictPolicy
 from tests.conftest import unavailable
 from tests.support.servers import Sandbox
 
@@ -36,7 +35,7 @@ def chromium() -> Iterator[Browser]:
         unavailable("there is no Chromium on this machine")
     options = ["--no-sandbox"] if os.geteuid() == 0 else []
     with pytest.MonkeyPatch.context() as environ, sync_playwright() as playwright:
-        # Playwright's event loop sleeps in this thread, in which the tests read the database.
+        # Playwright's event loop sleeps in this thread, where the tests read the database.
         environ.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         expect.set_options(timeout=PATIENCE)
@@ -46,7 +45,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def sandbox_process() -> Iterator[Sandbox]:
-    """One of its own, so that these grants are in no other test's count."""
+    """A sandbox of the browser tests' own, so that their grants do not appear in the counts of other tests."""
     sandbox = Sandbox()
     yield sandbox
     sandbox.stop()
@@ -55,7 +54,6 @@ def sandbox_process() -> Iterator[Sandbox]:
 @pytest.fixture(scope="package")
 def site(django_db_setup: None, sandbox_process: Sandbox) -> Iterator[str]:
     """The origin of the site: another site than the sandbox's, for a browser, since the names of the hosts differ."""
-    StrictPolicy.ontraport = sandbox_process.url
     changes: dict[str, Any] = {
         "ROOT_URLCONF": "tests.browser.site",
         "MIDDLEWARE": ["tests.browser.site.StrictPolicy", *django_settings.MIDDLEWARE],
@@ -69,7 +67,7 @@ def site(django_db_setup: None, sandbox_process: Sandbox) -> Iterator[str]:
 
 @pytest.fixture
 def open_page(chromium: Browser, site: str, sandbox: Sandbox, transactional_db: None) -> Iterator[Callable[..., Page]]:
-    """Opens a new browser at the site: ``open_page(user)``. In the end none of its pages has complained about anything."""
+    """Open a new browser at the site: ``open_page(user)``. Fails at the end when a page has reported a problem."""
     contexts: list[BrowserContext] = []
     look = Look()
 

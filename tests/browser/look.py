@@ -1,4 +1,4 @@
-"""What a browser shows and complains about: accessibility (axe), the console, the content security policy, and the picture."""
+"""What a browser shows and reports: accessibility (axe), the console, violations of the content security policy, screenshots."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TRANSITIONS_ENDED = (
 
 
 class Look:
-    """Collects what goes wrong in the pages that it watches."""
+    """Collects the problems of the pages that it watches."""
 
     def __init__(self) -> None:
         self.complaints: list[str] = []
@@ -30,15 +30,15 @@ class Look:
         page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
 
     def _note(self, message: ConsoleMessage) -> None:
-        """A status of 4xx or 5xx that a page was meant to have is no fault of the page."""
+        """Ignore the console message about a 4xx or 5xx status that the page is meant to have."""
         if message.type in {"error", "warning"} and "Failed to load resource" not in message.text:
             self.complaints.append(f"{message.location.get('url')}: {message.text}")
 
 
 def inspect(page: Page, name: str, shots: Path | None, *, but: Sequence[str] = ()) -> None:
-    """Look at a page wide and narrow, light and dark: no axe violation, nothing wider than the window; and keep the pictures.
+    """Check a page wide and narrow, light and dark: no axe violation, nothing wider than the window. Keeps the screenshots.
 
-    ``but``: selectors of what is not ours, and not looked at.
+    ``but`` are selectors of elements that are not ours and are not checked.
     """
     for size, viewport in SIZES.items():
         page.set_viewport_size(viewport)  # type: ignore[arg-type]

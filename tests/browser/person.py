@@ -1,4 +1,4 @@
-"""What a person does at the sandbox, in Ontraport's place."""
+"""What a person does at the sandbox."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def deny(page: Page) -> None:
 
 
 def link(page: Page, username: str = "owner") -> None:
-    """The whole way from the button on the adopter's page, and back there."""
+    """Go the whole way from the button on the adopter's page and back."""
     page.goto("/")
     page.get_by_role("button", name="Connect Ontraport").first.click()
     sign_in(page, username)

@@ -1,4 +1,4 @@
-"""What support does in the admin, in a real browser."""
+"""What support staff do in the admin, in a real browser."""
 
 from __future__ import annotations
 

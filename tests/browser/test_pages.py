@@ -1,4 +1,4 @@
-"""Every page in every state: axe, width, colours, pictures."""
+"""Every page in every state: axe, width, colours, screenshots."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def links(maya: User) -> list[OntraportAccount]:
-    """One link in each state, with its history."""
+    """Create one link in each state, with its history."""
     long_ago = timezone.now() - timedelta(days=92, hours=3)
     common = {"user": maya, "linked_at": long_ago}
     well = OntraportAccount.objects.create(

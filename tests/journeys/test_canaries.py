@@ -1,13 +1,12 @@
 """Every flow and every fault with marked secrets, then a search of everything that anybody could read afterwards.
 
-The servers are hostile: they answer with what they were sent, tokens and client secret included, in bodies, headers and error texts.
+The servers are hostile: they repeat what they were sent, tokens and client secret included, in bodies, headers and error texts.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-import json
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -40,79 +39,19 @@ from ontraport_connect.linking import key_pairs
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportService, Status
 from ontraport_connect.refreshing import one_account, revoking
 from ontraport_connect.staff import notices
-from tests.staff.test_notices import mailer
-from tests.support.hostile_server import Behaviour, HostileServer, answer, hostile_server, raw, reset
+from tests.support.echoing import FAULTS, tokens
+from tests.support.hostile_server import Behaviour, HostileServer, answer, hostile_server
+from tests.support.mail_server import mailer
 from tests.support.marks import MARKS, hits
 from tests.support.sinks import SINKS, Sinks, bear_witness, logs, printed, receivers, sentry, warned
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
 CALLBACK = "https://shop.example/ontraport/callback/"
-
-
-def tokens(first: bool = True, **more: Any) -> Behaviour:
-    prefix = "" if first else "second "
-    return answer(
-        json.dumps(
-            {
-                "access_token": MARKS[f"{prefix}access token"],
-                "refresh_token": MARKS[f"{prefix}refresh token"],
-                "token_type": "bearer",
-                "expires_in": 3600,
-                **more,
-            }
-        )
-    )
-
-
-def is_mcp(server: HostileServer) -> bool:
-    """The MCP SDK's HTTP library logs the head of each answer at DEBUG; what a server echoes there is not ours to hide."""
-    return server.requests[-1].startswith(b"POST /mcp ")
-
-
-def echo(status: str, error: str, location: str = "") -> Behaviour:
-    """Answer with what was asked, everywhere an answer has room."""
-
-    def behave(server: HostileServer, connection: socket.socket) -> None:
-        asked = server.requests[-1].decode(errors="replace").replace("\r\n", " ")
-        body = {"error": error, "error_description": asked, "error_uri": f"https://x/?{asked}", asked: asked}
-        head = "" if is_mcp(server) else asked
-        headers = f"X-Echo: {head}\r\nSet-Cookie: a={head}\r\n"
-        if location:
-            headers += f"Location: {location}?{quote(head)}\r\n"
-        answer(json.dumps(body), status=f"{status} {head}", headers=headers)(server, connection)
-
-    return behave
-
-
-def echo_broken(server: HostileServer, connection: socket.socket) -> None:
-    """Answer with what was asked where no header may be."""
-    asked = b"no colon" if is_mcp(server) else server.requests[-1].replace(b"\r\n", b" ")
-    raw(b"HTTP/1.1 200 OK\r\n" + asked + b"\r\nContent-Length: 2\r\n\r\n{}")(server, connection)
-
-
-def echo_status(server: HostileServer, connection: socket.socket) -> None:
-    raw(b"GET / HTTP/1.1\r\n\r\n" if is_mcp(server) else server.requests[-1])(server, connection)
-
-
-FAULTS: dict[str, Behaviour] = {
-    "invalid_grant": echo("400", "invalid_grant"),
-    "invalid_client": echo("401", "invalid_client"),
-    "an error of their own": echo("400", "canary"),
-    "500": echo("500", ""),
-    "429": echo("429", ""),
-    "redirect": echo("307", "", location="http://127.0.0.1:1/"),
-    "a broken header": echo_broken,
-    "the request as the answer": echo_status,
-    "tokens that are none": tokens(token_type="mac"),
-    "not UTF-8": answer(MARKS["access token"].encode() + b"\xff"),
-    "reset": reset(b"HTTP/1.1 200 OK\r\n"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """A person's browser, the site's workers, and the Ontraport that it knows."""
+    """A person's browser, the site's workers, and the server in Ontraport's place."""
 
     browser: Client
     app: Celery
@@ -121,7 +60,7 @@ class Site:
 
 @pytest.fixture
 def sinks() -> Iterator[Sinks]:
-    """Every sink, watched from now on."""
+    """Watch every sink from now on."""
     sinks = Sinks()
     with ExitStack() as stack:
         for watch in (sentry, logs, receivers):
@@ -137,7 +76,7 @@ def server() -> Iterator[HostileServer]:
 
 @pytest.fixture
 def app() -> Iterator[Celery]:
-    """A Celery whose broker and results are in memory, where they can be read."""
+    """A Celery app whose broker and results are in memory, where they can be read."""
     app = Celery("canaries", broker="memory://", backend="cache+memory://", set_as_current=True)
     app.conf.task_store_eager_result = True
     yield app
@@ -181,14 +120,14 @@ def site(ontraport: HostileServer, app: Celery) -> Site:
 
 
 def use(request: Any) -> HttpResponse:
-    """A view of the site that lets every error through."""
+    """A view that lets every error through."""
     account = OntraportAccount.objects.get(user=request.user, method="oauth")
     one_account.refresh(account)
     return HttpResponse(str(account))
 
 
 def fail(request: Any) -> HttpResponse:
-    """A view of the site that makes an error of its own from ours."""
+    """A view that raises an error of its own from ours."""
     try:
         return use(request)
     except OntraportError as error:
@@ -204,7 +143,7 @@ urlpatterns = [
 
 
 def visit(sinks: Sinks, sink: str, site: Site, url: str, accept: str = "text/html") -> None:
-    """Ask through WSGI, as a server does, where error reporters know the request, and look at all that comes back."""
+    """Send a request through WSGI, as a server does, so that error reporters know it. Collect the whole response."""
     parts = urlsplit(url)
     environ = {
         "REQUEST_METHOD": "GET",
@@ -227,14 +166,14 @@ def visit(sinks: Sinks, sink: str, site: Site, url: str, accept: str = "text/htm
 
 
 def press(sinks: Sinks, browser: Client) -> str:
-    """Press the button, and return the state that went to Ontraport."""
+    """Press the button, and return the ``state`` that was sent to Ontraport."""
     response = browser.post(reverse("ontraport_connect:connect"))
     sinks.look_at_response("page: connect", response)
     return parse_qs(urlsplit(response["Location"]).query)["state"][0]
 
 
 def link(sinks: Sinks, site: Site, behaviour: Behaviour) -> None:
-    """Press the button and come back with a code."""
+    """Press the button and return from Ontraport with a code."""
     query = {"code": MARKS["code"], "state": press(sinks, site.browser), "iss": site.server.url}
     site.server.behaviour = behaviour
     url = f"{reverse('ontraport_connect:callback')}?{urlencode(query)}"
@@ -243,7 +182,7 @@ def link(sinks: Sinks, site: Site, behaviour: Behaviour) -> None:
 
 
 def make_due(**values: Any) -> None:
-    """Undo what the last refresh did to the accounts, and to the site."""
+    """Undo what the last refresh did to the accounts and to the site's standing."""
     OntraportService.objects.all().delete()
     defaults = {"status": Status.CONNECTED, "failures": 0, "lease_until": None}
     OntraportAccount.objects.update(**{**defaults, **values})
@@ -272,7 +211,7 @@ def link_and_refresh(sinks: Sinks, site: Site, failing: Behaviour) -> None:
 
 
 def work(sinks: Sinks, app: Celery) -> None:
-    """What beat and the workers do."""
+    """Do what beat and the workers do."""
     make_due(refresh_at=timezone.now() - timedelta(days=1))
     pks = list(OntraportAccount.objects.values_list("pk", flat=True))
     sinks.attempt(tasks.refresh_expiring_tokens)
@@ -308,7 +247,7 @@ def link_key(sinks: Sinks, site: Site, failing: Behaviour) -> None:
 
 
 def command(sinks: Sinks, capfd: pytest.CaptureFixture[str]) -> None:
-    """Every subcommand, for people and for machines."""
+    """Run every subcommand, with and without ``--json``."""
     out, err = io.StringIO(), io.StringIO()
     err.write("this-is-watched")
     uid = str(OntraportAccount.objects.filter(method="oauth").get().uid)
@@ -328,7 +267,7 @@ def command(sinks: Sinks, capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def look_at_pages(sinks: Sinks, browser: Client) -> None:
-    """Everything that a person can look at, of the site and of the admin."""
+    """Open every page of the site and of the admin."""
     own, staff = "ontraport_connect:", "admin:ontraport_connect_ontraportaccount_"
     pages = [
         ("page: accounts", reverse(f"{own}accounts")),
@@ -359,7 +298,7 @@ def act_as_staff(sinks: Sinks, browser: Client) -> None:
 
 
 def link_with_other_sessions(sinks: Sinks) -> None:
-    """An attempt that waits in a cookie, and one that waits in the cache."""
+    """Start one attempt that is kept in a cookie, and one that is kept in the cache."""
     for engine in ("signed_cookies", "cache"):
         with override_settings(SESSION_ENGINE=f"django.contrib.sessions.backends.{engine}"):
             other = Client()
@@ -390,7 +329,7 @@ def disconnect(sinks: Sinks, browser: Client) -> None:
 
 
 def run_all(sinks: Sinks, site: Site, failing: Behaviour, capfd: pytest.CaptureFixture[str]) -> None:
-    """Every flow, with an Ontraport that fails in this way wherever it is asked, and one that answers in between."""
+    """Run every flow. Ontraport fails in this way wherever it is asked, and answers correctly in between."""
 
     def observed(server: HostileServer, connection: socket.socket) -> None:
         sinks.look_at_stacks()
@@ -422,7 +361,7 @@ def run_all(sinks: Sinks, site: Site, failing: Behaviour, capfd: pytest.CaptureF
 
 
 def verifiers(server: HostileServer) -> dict[str, str]:
-    """The PKCE verifiers that were sent."""
+    """Return the PKCE verifiers that were sent."""
     forms = (parse_qs(request.partition(b"\r\n\r\n")[2].decode(errors="replace")) for request in server.requests)
     found = [verifier for form in forms for verifier in form.get("code_verifier", [])]
     assert found
@@ -448,7 +387,7 @@ def test_there_are_at_least_thirty_sinks() -> None:
 
 
 def test_the_search_finds_what_is_there() -> None:
-    """A scan that finds nothing is worth what it would have found."""
+    """A search that finds nothing proves as much as it would have found."""
     for name, mark in MARKS.items():
         for text in (
             mark,

@@ -28,6 +28,7 @@ FROM_ENVIRONMENT = {
     "ONTRAPORT_CLIENT_SECRET": ("s3cret", "s3cret"),
     "ONTRAPORT_ENCRYPTION_KEYS": ("new,old", ["new", "old"]),
     "ONTRAPORT_ENDPOINTS": (json.dumps(ENDPOINTS), ENDPOINTS),
+    "ONTRAPORT_INSTALLATION": ("production", "production"),
     "ONTRAPORT_LEEWAY": ("30", 30),
     "ONTRAPORT_MCP_TOOLS": ("get_objects,count_objects", ["get_objects", "count_objects"]),
     "ONTRAPORT_MCP_URL": ("https://mcp.example.com", "https://mcp.example.com"),
@@ -50,7 +51,7 @@ Demo = subprocess.Popen[str]
 
 
 def run_demo(*options: str) -> Demo:
-    """Start the demo as a terminal does, which leaves no signal ignored, whatever these tests were started by."""
+    """Start the demo as a terminal does: with no signal ignored, whatever started these tests."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         return subprocess.Popen(
@@ -67,7 +68,7 @@ def run_demo(*options: str) -> Demo:
 
 
 def family(demo: Demo) -> list[psutil.Process]:
-    """Everything that runs in the demo's session, whoever its parent is by now."""
+    """Return every process in the demo's session, whoever its parent is by now."""
     members = []
     for process in psutil.process_iter():
         try:
@@ -89,7 +90,7 @@ def read_until(demo: Demo, words: str) -> str:
 
 
 def members(demo: Demo, word: str) -> list[psutil.Process]:
-    """Those of the family that were started with this word."""
+    """Return those processes of the family that were started with this word."""
     found = []
     for process in family(demo):
         with suppress(psutil.NoSuchProcess):
@@ -100,7 +101,7 @@ def members(demo: Demo, word: str) -> list[psutil.Process]:
 
 @contextmanager
 def opened() -> Iterator[Demo]:
-    """A demo on free ports, of which nothing is left afterwards."""
+    """Run a demo on free ports, and check afterwards that nothing of it is left."""
     process = run_demo("--port", "0", "--sandbox-port", "0")
     try:
         yield process
@@ -112,7 +113,7 @@ def opened() -> Iterator[Demo]:
 
 @pytest.fixture
 def demo() -> Iterator[Demo]:
-    """A demo that is open to people."""
+    """A demo that is ready for people."""
     with opened() as process:
         read_until(process, "Ctrl-C stops everything.")
         yield process
@@ -120,7 +121,7 @@ def demo() -> Iterator[Demo]:
 
 @pytest.fixture
 def starting_demo() -> Iterator[Demo]:
-    """A demo that has started its guard and its first part, and is busy with the next."""
+    """A demo that has started its guard and its first part, and is starting the next."""
     with opened() as process:
         deadline = time.monotonic() + SECONDS_TO_START
         while not members(process, "example_project.sandbox"):

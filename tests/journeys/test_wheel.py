@@ -1,4 +1,4 @@
-"""What is in the distributions, and what a newcomer gets who adds four lines to a fresh project."""
+"""What the distributions contain, and what a newcomer gets who adds four lines to a fresh project."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ BEAT_LINE = "from ontraport_connect.schedule import BEAT_SCHEDULE"
 
 @pytest.fixture(scope="session")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the wheel and the sdist, from DISTRIBUTIONS or built here."""
+    """Return the folder with the wheel and the sdist, given by DISTRIBUTIONS or built here."""
     if "DISTRIBUTIONS" in os.environ:
         return Path(os.environ["DISTRIBUTIONS"])
     if find_spec("build") is None:
@@ -44,7 +44,7 @@ def wheel(distributions: Path) -> Path:
 
 
 class NewProject:
-    """What `django-admin startproject` makes, in a virtual environment with the wheel and what it requires."""
+    """A new project of `django-admin startproject`, in a virtual environment with the wheel and its requirements."""
 
     def __init__(self, folder: Path, wheel: Path) -> None:
         self.folder = folder

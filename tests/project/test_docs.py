@@ -1,4 +1,4 @@
-"""The documentation names what exists, all of what is public, and nothing else."""
+"""The documentation names everything that is public, and nothing that does not exist."""
 
 import re
 import textwrap
@@ -38,7 +38,7 @@ def public_settings() -> set[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The fragments that a page's headings get where Markdown is usually read."""
+    """Return the fragments of a page's headings, as GitHub makes them."""
     text = FENCE.sub("", page.read_text())
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(text)}
 
@@ -94,7 +94,7 @@ def test_exceptions(documentation: str) -> None:
 
 
 def test_dotted_paths(documentation: str) -> None:
-    """Whatever is written as `ontraport_connect.something` can be imported, and what a code block imports too."""
+    """Every `ontraport_connect.something` in the text, and every import in a code block, can be imported."""
     paths = set(re.findall(r"(?<![\w./-])ontraport_connect(?:\.[a-zA-Z_]\w*)+\b(?![/*])", documentation))
     for module, names in re.findall(r"^ *from (ontraport_connect[\w.]*) import ([\w, ]+)", documentation, re.MULTILINE):
         paths |= {f"{module}.{name.split(' as ')[0].strip()}" for name in names.split(",")}

@@ -1,4 +1,4 @@
-"""The table of docs/security.md names tests that exist, and leaves no behaviour without one."""
+"""The table of docs/security.md names tests that exist, and every behaviour in it has one."""
 
 from __future__ import annotations
 

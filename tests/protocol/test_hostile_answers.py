@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import time
 import tracemalloc
-from collections.abc import Iterator
 
 import pytest
 
 from ontraport_connect.exceptions import OntraportError
 from tests.benchmarks.clients.this_app import exchange
 from tests.benchmarks.hostile_answers import CORPUS, HostileAnswer, Verdict, secret_left_for_elsewhere
-from tests.support.hostile_server import HostileServer, hostile_server
+from tests.support.hostile_server import HostileServer
 from tests.support.servers import PROJECT
 
 SHORT = (0.3, 0.4)
 LONG = (3.0, 3.0)
 MOST = 8 * 2**20
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[HostileServer]:
-    with hostile_server() as server:
-        yield server
 
 
 def outcome_of(server: HostileServer, hostile: HostileAnswer, timeout: tuple[float, float]) -> str | OntraportError:

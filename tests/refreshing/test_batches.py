@@ -1,4 +1,4 @@
-"""Many accounts at once: oldest first, each for itself, and nothing lost when it is stopped."""
+"""Many accounts at once: oldest first, each on its own, and nothing lost when a batch is stopped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def many(count: int, **values: Any) -> list[int]:
-    """Due accounts, the oldest first."""
+    """Create accounts that are due, the oldest first."""
     now = timezone.now()
     return [
         linked(f"g{number}", refresh_at=now - timedelta(seconds=1000 - number), **values).pk for number in range(count)
@@ -98,7 +98,9 @@ def test_no_transaction_is_open_while_a_batch_waits(strict: StrictServer) -> Non
 
 def test_one_that_hangs_one_that_is_unreadable_and_one_that_is_gone_hold_up_no_other(strict: StrictServer) -> None:
     pks = many(20)
-    OntraportAccount.objects.filter(pk=pks[1]).update(uid="00000000-0000-4000-8000-000000000000")  # a row copied
+    OntraportAccount.objects.filter(pk=pks[1]).update(
+        uid="00000000-0000-4000-8000-000000000000"
+    )  # secrets of another row
     strict.behave("g0", hold="before")
     strict.behave("g2", status=400, members={"error": "invalid_grant"})
     strict.behave("g3", status=500)
@@ -136,8 +138,8 @@ def test_a_row_that_another_transaction_holds_is_passed_over(strict: StrictServe
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
-        ({"status": 429, "headers": {"Retry-After": "30"}}, "rate_limited"),
         ({"status": 401, "members": {"error": "invalid_client"}}, "invalid_client"),
+        ({"status": 400, "members": {"error": "invalid_client"}}, "invalid_client"),
     ],
 )
 def test_an_answer_that_concerns_all_stops_the_batch_and_gives_the_rest_back(
@@ -152,6 +154,32 @@ def test_an_answer_that_concerns_all_stops_the_batch_and_gives_the_rest_back(
         assert batches.refresh_batch(pks) == {code: 10}
     rows = OntraportAccount.objects.all()
     assert {(row.lease_until, row.failures, row.last_error) for row in rows} == {(None, 0, "")}
+
+
+def test_when_several_accounts_are_told_to_slow_down_the_batch_stops_and_gives_the_rest_back(
+    strict: StrictServer,
+) -> None:
+    strict.behave(status=429, headers={"Retry-After": "30"}, delay=0.05)
+    pks = many(20)
+    with override_settings(ONTRAPORT_REFRESH_CONCURRENCY=1):
+        counts = batches.refresh_batch(pks)
+        assert counts.keys() == {"rate_limited"}
+        assert 3 <= strict.requests == counts["rate_limited"] <= 5
+        assert batches.refresh_batch(pks) == {"rate_limited": 20}
+    told = OntraportAccount.objects.exclude(failures=0)
+    assert {row.last_error for row in told} == {"rate_limited"}
+    assert (told.count(), OntraportAccount.objects.exclude(lease_until=None).count()) == (strict.requests, 0)
+
+
+def test_one_account_that_is_told_to_slow_down_for_an_hour_stops_no_other(strict: StrictServer) -> None:
+    strict.behave("g0", status=429, headers={"Retry-After": "3600"})
+    pks = many(30)
+    for _ in range(3):
+        batches.refresh_batch(pks)
+        assert circuit_breaker.may_refresh()
+        OntraportAccount.objects.filter(pk=pks[0]).update(refresh_at=timezone.now() - timedelta(days=1))
+    assert tokens(pks[1:]) == [f"a.g{number}.1" for number in range(1, 30)]
+    assert strict.dead == []
 
 
 def test_a_batch_probes_with_one_request_and_goes_on_when_that_succeeds(strict: StrictServer) -> None:
@@ -185,10 +213,10 @@ def test_in_a_callers_transaction_a_batch_goes_one_by_one(strict: StrictServer) 
 
 def test_in_a_callers_transaction_too_an_answer_that_concerns_all_stops_the_batch(strict: StrictServer) -> None:
     strict.behave(status=429)
-    pks = many(3)
+    pks = many(5)
     with transaction.atomic():
-        assert batches.refresh_batch(pks) == {"rate_limited": 1}
-    assert strict.requests == 1
+        assert batches.refresh_batch(pks) == {"rate_limited": 3}
+    assert strict.requests == 3
 
 
 @pytest.mark.django_db(transaction=False)
@@ -208,7 +236,7 @@ def test_a_batch_that_takes_long_leaves_the_rest_due(strict: StrictServer) -> No
 
 
 class Told(BaseException):
-    """What a signal handler raises in the middle of a batch, as Celery and billiard do to end a worker."""
+    """Raised by a signal handler in the middle of a batch, as Celery and billiard do to end a worker."""
 
 
 @contextmanager
@@ -243,7 +271,7 @@ def test_a_database_that_goes_away_in_the_middle_loses_no_answer(strict: StrictS
     claims = iter(range(2))
 
     def fail_second_claim(execute: Any, sql: str, *args: Any) -> Any:
-        if sql.startswith("UPDATE") and "FROM" in sql and next(claims, None) is None:
+        if sql.startswith("UPDATE") and "SELECT" in sql and next(claims, None) is None:
             raise OperationalError("terminating connection due to administrator command")
         return execute(sql, *args)
 
@@ -261,14 +289,14 @@ def test_an_answer_that_cannot_be_saved_does_not_keep_the_others_from_it(
     strict: StrictServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     pks = many(4)
-    first = iter([True, True])
+    first = iter([True, True, True])
 
-    def fail_twice(execute: Any, sql: str, *args: Any) -> Any:
+    def fail_thrice(execute: Any, sql: str, *args: Any) -> Any:
         if sql.startswith("UPDATE") and "refreshed_at" in sql and next(first, False):
             raise ValueError("a driver's fault")
         return execute(sql, *args)
 
-    with connection.execute_wrapper(fail_twice):
+    with connection.execute_wrapper(fail_thrice):
         assert batches.refresh_batch(pks) == {"refreshed": 4}
     assert sum(token.endswith(".1") for token in tokens(pks)) == 3
     assert "could not be saved" in caplog.text

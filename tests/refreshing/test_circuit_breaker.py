@@ -1,7 +1,8 @@
-"""Whether this site may knock at the token endpoint: one row that all processes share."""
+"""The circuit breaker: whether this site may call the token endpoint, in one row that all processes share."""
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import timedelta
 from typing import Any
@@ -11,10 +12,10 @@ from django.db import connection
 from django.test import override_settings
 from django.utils import timezone
 
-from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable
-from ontraport_connect.models import EventKind, OntraportEvent, OntraportService
-from ontraport_connect.protocol.oauth import PRESETS
-from ontraport_connect.refreshing import circuit_breaker, client_settings, one_account
+from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable, ReconnectRequired
+from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportService
+from ontraport_connect.protocol import PRESETS
+from ontraport_connect.refreshing import batches, circuit_breaker, client_settings, one_account
 from tests.support.accounts import linked, read, token_of
 from tests.support.strict_server import StrictServer
 
@@ -49,6 +50,10 @@ def test_a_429_stops_everybody_for_as_long_as_was_asked(
     assert not circuit_breaker.may_refresh()
     let_time_pass()
     assert circuit_breaker.may_refresh()
+    assert circuit_breaker.enter() is True
+    with pytest.raises(OntraportUnavailable):
+        circuit_breaker.enter()
+    circuit_breaker.release()
     assert circuit_breaker.enter() is False
 
 
@@ -60,9 +65,9 @@ def test_a_shorter_pause_does_not_cut_a_longer_one_short(strict: StrictServer) -
     assert (raised.value.retry_after or 0) > 90
 
 
-def test_a_pause_without_an_end_is_over(strict: StrictServer) -> None:
+def test_a_pause_without_an_end_is_probed(strict: StrictServer) -> None:
     OntraportService.objects.create(pk=1, hold_code=circuit_breaker.RATE_LIMITED)
-    assert circuit_breaker.enter() is False
+    assert circuit_breaker.enter() is True
 
 
 def test_a_refused_client_is_said_once_and_loudly(strict: StrictServer, caplog: pytest.LogCaptureFixture) -> None:
@@ -122,7 +127,9 @@ def test_an_account_that_names_no_client_stops_nobody_else(strict: StrictServer)
         with pytest.raises(OntraportMisconfigured, match="names no client"):
             one_account.refresh(nameless)
         one_account.refresh(other)
-    assert (token_of(other), read(nameless).failures) == ("a.two.1", 1)
+        assert (token_of(other), read(nameless).failures) == ("a.two.1", 0)
+        batches.refresh_batch([nameless.pk])
+    assert (read(nameless).failures, read(nameless).status) == (1, "connected")
 
 
 def test_the_standing_is_made_once(strict: StrictServer) -> None:
@@ -165,3 +172,122 @@ def test_an_endpoint_that_is_none_is_left_out() -> None:
     given = {"issuer": None, "authorization_endpoint": "https://o.example/a", "token_endpoint": "https://o.example/t"}
     with override_settings(ONTRAPORT_ENDPOINTS=given):
         assert client_settings.endpoints().issuer is None
+
+
+def test_one_account_alone_is_put_off_and_a_site_with_more_links_goes_on(strict: StrictServer) -> None:
+    accounts = [linked(name) for name in ("one", "two", "three", "four")]
+    for answer in (
+        {"status": 429, "headers": {"Retry-After": "3600"}},
+        {"status": 400, "members": {"error": "unauthorized_client"}},
+    ):
+        strict.behave("one", **answer)
+        with pytest.raises(OntraportError):
+            one_account.refresh(read(accounts[0]))
+        assert circuit_breaker.enter() is False
+        row = read(accounts[0])
+        assert (row.status, row.refresh_at > timezone.now()) == ("connected", True)
+    for account in accounts[1:]:
+        one_account.refresh(account)
+    assert strict.dead == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ({"status": 429}, "rate_limited"),
+        ({"status": 400, "members": {"error": "unauthorized_client"}}, "unauthorized_client"),
+    ],
+)
+def test_what_three_accounts_are_told_one_after_the_other_is_meant_for_the_site(
+    strict: StrictServer, answer: dict[str, Any], code: str
+) -> None:
+    accounts = [linked(name) for name in ("one", "two", "three", "four")]
+    strict.behave(**answer)
+    for account in (accounts[0], accounts[0], accounts[1]):
+        with pytest.raises(OntraportError):
+            one_account.refresh(account)
+    assert circuit_breaker.may_refresh()
+    with pytest.raises(OntraportError):
+        one_account.refresh(accounts[2])
+    assert (circuit_breaker.site_standing().hold_code, strict.requests) == (code, 4)
+    with pytest.raises(OntraportError):
+        one_account.refresh(accounts[3])
+    assert strict.requests == 4
+    strict.behave()
+    let_time_pass()
+    one_account.refresh(accounts[3])
+    assert circuit_breaker.site_standing().hold_code == ""
+    assert circuit_breaker.site_standing().strikes == ""
+
+
+def test_an_account_that_is_refreshed_in_between_starts_the_count_anew(strict: StrictServer) -> None:
+    accounts = [linked(name) for name in ("one", "two", "three", "four", "well")]
+    strict.behave(status=429)
+    strict.behave("well")
+    for account in (accounts[0], accounts[1]):
+        with pytest.raises(OntraportUnavailable):
+            one_account.refresh(account)
+    one_account.refresh(accounts[4])
+    for account in (accounts[2], accounts[3]):
+        with pytest.raises(OntraportUnavailable):
+            one_account.refresh(account)
+    assert circuit_breaker.may_refresh()
+
+
+def test_answers_long_apart_are_not_counted_together(strict: StrictServer) -> None:
+    accounts = [linked(name) for name in ("one", "two", "three", "four")]
+    strict.behave(status=429)
+    for account in accounts[:2]:
+        with pytest.raises(OntraportUnavailable):
+            one_account.refresh(account)
+    row = circuit_breaker.site_standing()
+    strikes = json.loads(row.strikes)
+    strikes["rate_limited"]["first"] = (timezone.now() - timedelta(minutes=11)).isoformat()
+    OntraportService.objects.update(strikes=json.dumps(strikes))
+    with pytest.raises(OntraportUnavailable):
+        one_account.refresh(accounts[2])
+    assert circuit_breaker.may_refresh()
+
+
+def test_a_deploy_with_another_provider_ends_a_handful_and_no_more(
+    strict: StrictServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The brake: the grants of five accounts that were well end one after the other, and nobody was refreshed in between."""
+    pks = [linked(f"g{number}").pk for number in range(40)]
+    strict.behave(status=400, members={"error": "invalid_grant"})
+    with override_settings(ONTRAPORT_REFRESH_CONCURRENCY=4):
+        batches.refresh_batch(pks)
+    marked = OntraportAccount.objects.filter(status="needs_reconnect")
+    assert (marked.count(), circuit_breaker.site_standing().hold_code) == (4, circuit_breaker.MANY_ENDED)
+    assert [record.levelno for record in caplog.records if "--reconsider" in record.getMessage()] == [logging.CRITICAL]
+    with pytest.raises(OntraportMisconfigured, match="reconsider"):
+        one_account.refresh(read(OntraportAccount(pk=pks[39])))
+    strict.behave()
+    let_time_pass()
+    assert batches.refresh_batch(pks) == {"refreshed": 36}
+    assert strict.dead == []
+
+
+def test_who_ended_five_links_on_a_site_that_is_well_stops_nobody(strict: StrictServer) -> None:
+    ending = [linked(f"g{number}") for number in range(6)]
+    well = linked("well")
+    strict.behave(status=400, members={"error": "invalid_grant"})
+    strict.behave("well")
+    for number, account in enumerate(ending):
+        if number == 3:
+            one_account.refresh(well)
+        with pytest.raises(ReconnectRequired):
+            one_account.refresh(account)
+    assert circuit_breaker.may_refresh()
+    assert OntraportAccount.objects.filter(status="needs_reconnect").count() == 6
+
+
+def test_an_operator_who_says_that_the_grants_have_ended_is_believed(strict: StrictServer) -> None:
+    pks = [linked(f"g{number}").pk for number in range(8)]
+    strict.behave(status=400, members={"error": "invalid_grant"})
+    batches.refresh_batch(pks)
+    assert not circuit_breaker.may_refresh()
+    circuit_breaker.believe_ended_grants()
+    batches.refresh_batch(pks)
+    assert OntraportAccount.objects.filter(status="needs_reconnect").count() == 8
+    assert circuit_breaker.may_refresh()

@@ -40,7 +40,7 @@ def let_the_lease_end() -> None:
 
 
 def assert_lease_ends_soon() -> None:
-    """Within a cycle of beat somebody else may claim the row."""
+    """Check that somebody else may claim the row within one cycle of beat."""
     row: Any = OntraportAccount.objects.get()
     assert row.lease_until < timezone.now() + timedelta(seconds=60)
 
@@ -64,7 +64,7 @@ def test_killed_after_the_claim_nothing_was_spent(
 def test_killed_while_ontraport_has_not_looked_at_the_request_yet_the_link_lives(
     strict: StrictServer, child_environ: Environ, tmp_path: Path
 ) -> None:
-    """The request is lost with the connection here; one that Ontraport serves all the same is the next test's."""
+    """Here the request is lost with the connection. The next test is about one that Ontraport serves all the same."""
     account = linked("one")
     strict.behave(hold="before")
     with child(child_environ(**strict.settings), tmp_path / "log", "kill", "never", "alone") as process:
@@ -83,7 +83,7 @@ def test_killed_while_ontraport_has_not_looked_at_the_request_yet_the_link_lives
 def test_killed_between_ontraports_commit_and_ours_the_customer_is_asked_to_reconnect_within_a_cycle(
     strict: StrictServer, child_environ: Environ, tmp_path: Path, point: str, how: str
 ) -> None:
-    """The window that nobody can close: the only copy of the new token died with the process."""
+    """The window that cannot be closed: the only copy of the new token died with the process."""
     account = linked("one")
     strict.behave(hold="after" if point == "while waiting" else "")
     with child(child_environ(**strict.settings), tmp_path / "log", "kill", point, how) as process:

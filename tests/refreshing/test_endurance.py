@@ -1,4 +1,4 @@
-"""Time goes by, and nobody uses a link: it lives on."""
+"""A link that nobody uses stays alive."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from ontraport_connect import tasks
 from ontraport_connect.models import OntraportAccount, refresh_delay
-from ontraport_connect.protocol.oauth import LONGEST_LIFETIME
+from ontraport_connect.protocol.oauth_responses import LONGEST_LIFETIME
 from ontraport_connect.refreshing import one_account
-from ontraport_connect.refreshing.outcomes import EARLIEST
+from ontraport_connect.refreshing.grants import EARLIEST
 from ontraport_connect.schedule import INTERVAL
 from tests.support.accounts import linked, read, token_of
 from tests.support.strict_server import StrictServer
@@ -25,12 +25,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 HOUR, DAY = 3600.0, 86400.0
 LIFETIME = float(os.environ.get("ENDURANCE_LIFETIME", DAY))
-"""Seconds that an access token lives; with those of an hour ninety days take minutes."""
+"""Lifetime of an access token in seconds. With tokens of an hour, ninety days take minutes."""
 
 
 @pytest.fixture(autouse=True)
 def app() -> Iterator[Celery]:
-    """A Celery that does at once what it is asked to."""
+    """A Celery app that runs tasks at once."""
     app = Celery("tests", set_as_current=True)
     app.conf.task_always_eager = True
     yield app
@@ -38,7 +38,7 @@ def app() -> Iterator[Celery]:
 
 
 def let_time_pass(strict: StrictServer, seconds: float) -> None:
-    """Put the times in the row back, and Ontraport's clock on."""
+    """Move the times in the row into the past, and Ontraport's clock ahead."""
     times = ("linked_at", "refreshed_at", "refresh_at", "expires_at")
     OntraportAccount.objects.update(**{name: F(name) - timedelta(seconds=seconds) for name in times})
     strict.run(lambda: setattr(strict.endpoint, "ahead", strict.endpoint.ahead + seconds))
@@ -52,8 +52,8 @@ def let_time_pass(strict: StrictServer, seconds: float) -> None:
 def test_an_account_never_used_still_works_after_ninety_days(
     strict: StrictServer, lifetime: float, longest_unused: float, interval: float
 ) -> None:
-    """With access tokens of this lifetime, and refresh tokens that end when nobody uses them for so long. From one refresh to the next
-    time passes at once, to the moment when beat looks.
+    """Access tokens have this lifetime, and refresh tokens expire when unused for ``longest_unused``. Between two refreshes the clock jumps
+    to the next run of beat's task.
     """
     strict.run(lambda: vars(strict.endpoint).update(lifetime=lifetime, longest_unused=longest_unused))
     account, passed = linked("one"), 0.0

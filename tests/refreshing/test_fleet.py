@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def celery() -> Iterator[Celery]:
-    """A Celery with a broker in memory, whose messages can be read."""
+    """A Celery app with a broker in memory, whose messages can be read."""
     app = Celery("fleet", broker="memory://", set_as_current=True)
     yield app
     app.control.purge()
@@ -36,7 +36,7 @@ def celery() -> Iterator[Celery]:
 def test_one_undecryptable_and_one_hanging_account_among_a_thousand_hold_up_no_other(strict: StrictServer) -> None:
     with transaction.atomic():
         pks = many(1000)
-    OntraportAccount.objects.filter(pk=pks[3]).update(uid=uuid4())  # a row copied
+    OntraportAccount.objects.filter(pk=pks[3]).update(uid=uuid4())  # secrets of another row
     strict.behave("g5", hold="before")
     counts: Counter[str] = Counter()
     with override_settings(ONTRAPORT_TIMEOUT=(1, 1)):

@@ -1,4 +1,4 @@
-"""What ends a call, a save or a thread at a bad moment loses no token, and shows none."""
+"""An interrupted call, save or thread loses no token and shows none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from ontraport_connect.encryption.secret import Secret
 from ontraport_connect.exceptions import OntraportUnavailable
-from ontraport_connect.linking import key_pairs
+from ontraport_connect.linking import limits
 from ontraport_connect.models import OntraportAccount
 from ontraport_connect.protocol import deadline
 from ontraport_connect.refreshing import batches, circuit_breaker, client_settings, one_account
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def fails(error: type[BaseException], number: int = 1) -> Callable[..., Any]:
-    """Let the save of this number fail."""
+    """Return an execute wrapper that lets the save with this number fail."""
     saves = iter(range(1, number + 1))
 
     def wrapper(execute: Any, sql: str, *args: Any) -> Any:
@@ -97,7 +97,7 @@ def test_after_a_rollback_a_save_outwaits_another_writer(strict: StrictServer) -
 
 @pytest.mark.parametrize("others", ["unreadable", "away"])
 def test_a_probe_that_tells_nothing_lets_nobody_follow(strict: StrictServer, others: str) -> None:
-    """The probe is any of the accounts: one that cannot be read is passed over, one that gets no clear answer ends the batch."""
+    """Any account may be the probe. One that cannot be read is passed over; one without a clear answer ends the batch."""
     pks = many(40)
     if others == "unreadable":
         strict.behave(status=400, members={"error": "invalid_client"}, delay=0.05)
@@ -130,7 +130,7 @@ def test_who_read_the_account_long_ago_does_not_take_an_expired_token_for_a_fres
 
 
 def no_thread(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """From the one of this number on, the machine has no thread left for us."""
+    """Let every thread of ours fail to start, from this number on."""
     start, started = threading.Thread.start, []
 
     def start_some(thread: threading.Thread) -> None:
@@ -176,7 +176,7 @@ def test_a_call_that_fails_as_nobody_thought_ends_no_batch(
 
 
 class Timeout(BaseException):
-    """As gevent's is."""
+    """A timeout that is a ``BaseException``, as gevent's is."""
 
 
 @pytest.mark.parametrize("interruption", [SoftTimeLimitExceeded, Timeout])
@@ -194,13 +194,13 @@ def test_an_interruption_goes_on_and_takes_no_frame_with_secrets_along(
 
 
 def test_a_person_tries_so_many_keys_in_ten_minutes(client: Client) -> None:
-    """Each is a call from this site's address, and says whether somebody's key is right."""
+    """Each try is a call from this site's address, and tells whether somebody's key is right."""
     client.force_login(person("mallory"))
     with Answering(lambda asked: Reply(status=401)) as server, override_settings(ONTRAPORT_REST_URL=f"{server.url}/1/"):
         pairs = [
             {"app_id": f"an-app-id-{number}", "api_key": f"an-api-key-{number}"}
-            for number in range(key_pairs.MOST_TRIES + 5)
+            for number in range(limits.MAX_KEY_PAIRS + 5)
         ]
         last = [client.post(reverse("ontraport_connect:connect_key"), pair) for pair in pairs][-1]
-    assert (len(server.asked), last.status_code) == (key_pairs.MOST_TRIES, 422)
+    assert (len(server.asked), last.status_code) == (limits.MAX_KEY_PAIRS, 422)
     assert "many keys" in last.content.decode()

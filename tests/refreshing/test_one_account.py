@@ -25,8 +25,8 @@ from ontraport_connect.exceptions import (
     ReconnectRequired,
     SecretUnreadable,
 )
-from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, OntraportService, Status
-from ontraport_connect.refreshing import circuit_breaker, client_settings, one_account, outcomes
+from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, OntraportService, Status
+from ontraport_connect.refreshing import circuit_breaker, client_settings, leases, one_account, outcomes, spending
 from tests.support.accounts import linked, read, token_of, user_named
 from tests.support.strict_server import StrictServer
 
@@ -210,17 +210,17 @@ def test_a_lease_that_has_ended_is_taken_over(strict: StrictServer) -> None:
 
 def test_of_two_who_saw_the_row_free_one_gets_the_lease(strict: StrictServer) -> None:
     account = linked("one")
-    first = one_account.claim(OntraportAccount.objects.all(), [account.pk], is_probe=False)
-    second = one_account.claim(OntraportAccount.objects.all(), [account.pk], is_probe=False)
+    first = leases.claim(OntraportAccount.objects.all(), [account.pk], is_probe=False)
+    second = leases.claim(OntraportAccount.objects.all(), [account.pk], is_probe=False)
     assert (len(first), len(second)) == (1, 0)
 
 
 def test_a_process_that_was_stopped_after_its_claim_sends_nothing(strict: StrictServer) -> None:
     account = linked("one")
-    [lease] = one_account.claim(OntraportAccount.objects.all(), [account.pk], is_probe=False)
-    stopped = replace(lease, claimed_at=lease.claimed_at - one_account.SEND_WITHIN - 1)
+    [lease] = leases.claim(OntraportAccount.objects.all(), [account.pk], is_probe=False)
+    stopped = replace(lease, claimed_at=lease.claimed_at - leases.SEND_WITHIN - 1)
     with client_settings.new_transport() as transport:
-        outcome = one_account.call(stopped, transport)
+        outcome = spending.call(stopped, transport)
     outcomes.settle(stopped, outcome)
     assert strict.requests == 0
     current = read(account)
@@ -229,10 +229,10 @@ def test_a_process_that_was_stopped_after_its_claim_sends_nothing(strict: Strict
 
 def test_a_lease_outlives_the_latest_answer_by_the_time_to_save_it(strict: StrictServer) -> None:
     account = linked("one")
-    one_account.claim(OntraportAccount.objects.all(), [account.pk], is_probe=False)
+    leases.claim(OntraportAccount.objects.all(), [account.pk], is_probe=False)
     row: Any = OntraportAccount.objects.annotate(now=Now()).get()
     lasts = (row.lease_until - row.now).total_seconds()
-    assert lasts - one_account.SEND_WITHIN - one_account.longest_call() > 25
+    assert lasts - leases.SEND_WITHIN - leases.longest_call() > 25
 
 
 def test_a_token_that_cannot_be_decrypted_is_not_sent_and_serves_again_once_its_key_is_back(
@@ -291,7 +291,7 @@ def relink(account: OntraportAccount, grant: str) -> None:
 
 
 @pytest.mark.parametrize("answer", ["tokens", "invalid_grant"])
-def test_relinked_during_the_refresh_the_new_link_stays_and_the_old_grant_is_let_go(
+def test_relinked_during_the_refresh_the_new_link_stays_and_nothing_is_revoked_that_it_may_share(
     strict: StrictServer, answer: str
 ) -> None:
     strict.behave(hold="after")
@@ -303,7 +303,9 @@ def test_relinked_during_the_refresh_the_new_link_stays_and_the_old_grant_is_let
         strict.release()
         refreshed.result(10)
     assert account.access_token.reveal() == "a.new.0"
-    assert (read(account).status, strict.dead) == (Status.CONNECTED, ["old"])
+    assert read(account).status == Status.CONNECTED
+    assert strict.dead == ([] if answer == "tokens" else ["old"])
+    assert not OntraportRevocation.objects.exists()
 
 
 def test_an_account_that_is_gone_needs_to_be_reconnected(strict: StrictServer) -> None:
@@ -311,115 +313,6 @@ def test_an_account_that_is_gone_needs_to_be_reconnected(strict: StrictServer) -
     OntraportAccount.objects.all().delete()
     with pytest.raises(ReconnectRequired, match="disconnected"):
         one_account.refresh(account)
-
-
-def test_a_database_that_is_away_is_a_reason_to_come_back_later(strict: StrictServer) -> None:
-    account = linked("one")
-
-    def fail(*args: Any) -> Any:
-        raise OperationalError("server closed the connection unexpectedly")
-
-    with connection.execute_wrapper(fail), pytest.raises(OntraportUnavailable) as raised:
-        one_account.refresh(account)
-    assert raised.value.code == "database"
-    with transaction.atomic():
-        fresh = linked("two")
-        with connection.execute_wrapper(fail), pytest.raises(OntraportUnavailable):
-            one_account.refresh(fresh)
-    assert strict.requests == 0
-
-
-def test_a_save_that_fails_in_the_callers_transaction_is_not_tried_again_in_vain(strict: StrictServer) -> None:
-    def fail_to_save(execute: Any, sql: str, *args: Any) -> Any:
-        if sql.startswith("UPDATE") and "refreshed_at" in sql:
-            raise OperationalError("disk I/O error")
-        return execute(sql, *args)
-
-    with transaction.atomic():
-        account = linked("one")
-        with connection.execute_wrapper(fail_to_save), pytest.raises(OntraportUnavailable) as raised:
-            one_account.refresh(account)
-    assert raised.value.code == "database"
-
-
-def test_the_view_rolls_back_and_the_new_token_stays(strict: StrictServer) -> None:
-    account = linked("one")
-    with rolled_back():
-        OntraportEvent.objects.create(kind="linked")
-        one_account.refresh(account)
-        assert account.access_token.reveal() == "a.one.1"
-    assert token_of(account) == "a.one.1"
-    assert not OntraportEvent.objects.exists()
-    one_account.refresh(read(account))
-    assert (token_of(account), strict.dead) == ("a.one.2", [])
-
-
-def test_the_view_commits_and_the_new_token_is_saved_once(strict: StrictServer) -> None:
-    account = linked("one")
-    with transaction.atomic():
-        one_account.refresh(account)
-        one_account.refresh(account)
-    assert (token_of(account), read(account).version, strict.dead) == ("a.one.2", 2, [])
-
-
-def test_a_savepoint_that_was_rolled_back_does_not_spend_the_token_again(strict: StrictServer) -> None:
-    with transaction.atomic():
-        account = linked("one")
-        with rolled_back():
-            one_account.refresh(account)
-        again = OntraportAccount.objects.get()
-        one_account.ensure_fresh(again)
-        assert again.access_token.reveal() == "a.one.1"
-    assert (token_of(account), strict.requests, strict.dead) == ("a.one.1", 1, [])
-
-
-def test_an_account_made_in_this_transaction_is_refreshed_at_once(strict: StrictServer) -> None:
-    started = time.monotonic()
-    with transaction.atomic():
-        account = linked("one")
-        one_account.refresh(account)
-        assert token_of(account) == "a.one.1"
-    assert time.monotonic() - started < one_account.LONG_WAIT
-    assert token_of(account) == "a.one.1"
-
-
-def test_in_a_transaction_an_account_that_is_gone_needs_to_be_reconnected(strict: StrictServer) -> None:
-    account = linked("one")
-    OntraportAccount.objects.all().delete()
-    with transaction.atomic(), pytest.raises(ReconnectRequired, match="disconnected"):
-        one_account.refresh(account)
-
-
-def test_in_a_transaction_a_marked_account_stays_marked(strict: StrictServer) -> None:
-    strict.behave(status=400, members={"error": "invalid_grant"})
-    account = linked("one")
-    with transaction.atomic():
-        for _ in range(2):
-            with pytest.raises(ReconnectRequired):
-                one_account.refresh(account)
-    assert (read(account).status, strict.requests) == (Status.NEEDS_RECONNECT, 1)
-
-
-@pytest.mark.sqlite
-def test_in_a_transaction_on_sqlite_nobody_waits_for_who_waits_for_this_transaction(strict: StrictServer) -> None:
-    account = linked("one")
-    hold_lease(account, 60)
-    started = time.monotonic()
-    with transaction.atomic(), pytest.raises(OntraportUnavailable) as raised:
-        one_account.refresh(account)
-    assert raised.value.code == "busy"
-    assert time.monotonic() - started < 0.5
-
-
-@pytest.mark.postgresql
-def test_an_account_that_this_transaction_has_changed_is_refreshed_in_it_and_survives_it(strict: StrictServer) -> None:
-    account = linked("one")
-    with rolled_back():
-        account.label = "changed"
-        account.save()
-        one_account.refresh(account)
-        assert account.access_token.reveal() == "a.one.1"
-    assert (token_of(account), read(account).label, strict.dead) == ("a.one.1", "", [])
 
 
 @pytest.mark.postgresql
@@ -469,4 +362,20 @@ def test_while_ontraport_asks_to_slow_down_nothing_is_sent(strict: StrictServer)
     with pytest.raises(OntraportUnavailable) as raised:
         one_account.refresh(linked("one"))
     assert 45 < (raised.value.retry_after or 0) <= 50
+    assert strict.requests == 0
+
+
+def test_a_database_that_is_away_is_a_reason_to_come_back_later(strict: StrictServer) -> None:
+    account = linked("one")
+
+    def fail(*args: Any) -> Any:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    with connection.execute_wrapper(fail), pytest.raises(OntraportUnavailable) as raised:
+        one_account.refresh(account)
+    assert raised.value.code == "database"
+    with transaction.atomic():
+        fresh = linked("two")
+        with connection.execute_wrapper(fail), pytest.raises(OntraportUnavailable):
+            one_account.refresh(fresh)
     assert strict.requests == 0

@@ -1,4 +1,4 @@
-"""Many processes want every account refreshed at the same moment: each grant is spent once, and everybody holds what came."""
+"""Many processes refresh every account at the same moment: each grant is spent once, and every process holds the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real workers on a real broker, or cron without any: what they lose, get twice, or are told to leave changes nothing but the time."""
+"""Real workers on a real broker, or cron without one: lost, repeated and interrupted tasks change nothing but the time."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 Environ = Callable[..., dict[str, str]]
 ONCE = pytest.mark.postgresql
-"""What a pool does with signals and greenlets is not the database's doing: to see it on one of them is enough."""
+"""How a pool handles signals and greenlets does not depend on the database, so one of them is enough."""
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO")
 
 
 @contextmanager
 def worker(environ: dict[str, str], log: Path, *options: str) -> Iterator[Process]:
-    if "gevent" in options:  # coverage follows threads, and would take one greenlet for another
+    if "gevent" in options:  # coverage follows threads and would mix up greenlets
         environ = {name: value for name, value in environ.items() if not name.startswith("COVERAGE_")}
     process = Process(
         *(sys.executable, "-m", "celery", "-A", "tests.support.celery_app", "worker", *QUIET, *options),
@@ -57,7 +57,7 @@ def environ(strict: StrictServer, valkey: Valkey, child_environ: Environ) -> dic
 
 
 def send(valkey: Valkey, task: str, *args: Any) -> None:
-    """Send what beat sends, or the broker delivers again."""
+    """Send what beat sends, or what the broker delivers again."""
     with Celery(broker=valkey.url, set_as_current=False) as app:
         app.send_task(f"ontraport_connect.tasks.{task}", args)
 
@@ -109,7 +109,7 @@ def test_a_broker_that_forgets_repeats_or_dies_costs_no_link(
 def test_every_kind_of_pool_refreshes_what_is_due_once(
     strict: StrictServer, valkey: Valkey, environ: dict[str, str], tmp_path: Path, pool: str
 ) -> None:
-    """And leaves alone what belongs to a person who was deactivated, but for what is a tenant's."""
+    """It leaves the accounts of deactivated people alone, unless they belong to a tenant."""
     leaver = user_named("leaver")
     leaver.is_active = False
     leaver.save()
@@ -144,7 +144,7 @@ def test_every_kind_of_pool_refreshes_what_is_due_once(
 def test_a_worker_that_is_told_to_end_saves_what_it_has_asked_for(
     strict: StrictServer, valkey: Valkey, environ: dict[str, str], tmp_path: Path, told: Any
 ) -> None:
-    """Told twice as well, with patience (SIGTERM) or without (SIGQUIT)."""
+    """Also when told twice, with patience (SIGTERM) or without (SIGQUIT)."""
     pool, *signals = told
     pks = [linked(f"g{number}").pk for number in range(5)]
     strict.behave(hold="after")
@@ -173,7 +173,7 @@ def cron(environ: dict[str, str], log: Path) -> Iterator[Process]:
 def test_cron_refreshes_what_is_due_without_a_broker_and_two_of_them_do_not_meet(
     strict: StrictServer, child_environ: Environ, tmp_path: Path
 ) -> None:
-    """One was not ready when the next came. Neither touches what belongs to a person who was deactivated."""
+    """The second starts before the first has ended. Neither touches the accounts of deactivated people."""
     leaver = user_named("leaver")
     leaver.is_active = False
     leaver.save()
@@ -230,7 +230,7 @@ def test_one_refresh_that_is_interrupted_is_saved_all_the_same(
 def test_a_limit_that_the_site_has_for_its_tasks_does_not_kill_a_batch(
     strict: StrictServer, valkey: Valkey, environ: dict[str, str], tmp_path: Path, limit: str
 ) -> None:
-    """Celery's limit is a `kill -9`, with tokens on their way."""
+    """Celery's time limit is a `kill -9` while tokens are on their way."""
     pks = [linked(f"g{number}").pk for number in range(5)]
     strict.behave(hold="after")
     limits = json.dumps({**json.loads(environ["TEST_SETTINGS"]), limit: 1})

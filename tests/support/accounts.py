@@ -1,4 +1,4 @@
-"""Linked accounts, as the tests of the engine need them: many, and without a person who consents."""
+"""Linked accounts for the tests of the engine, created directly in the database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ontraport_connect.models import OntraportAccount
 
 
 def linked(grant: str, *, user: Any = None, expires_in: float = 0.0, **values: Any) -> Any:
-    """An account with the first tokens of ``grant``, read from its row. It is due, and with the default expired."""
+    """Create an account with the first tokens of ``grant`` and return it as read from its row. It is due and, by default, expired."""
     now = timezone.now()
     account = OntraportAccount.objects.create(
         **{
@@ -29,7 +29,7 @@ def linked(grant: str, *, user: Any = None, expires_in: float = 0.0, **values: A
 
 
 def read(account: OntraportAccount) -> Any:
-    """The row as it is now."""
+    """Return the account as its row is now."""
     return OntraportAccount.objects.get(pk=account.pk)
 
 
@@ -38,6 +38,6 @@ def user_named(name: str) -> Any:
 
 
 def token_of(account: OntraportAccount) -> str:
-    """The access token in the row."""
+    """Return the access token in the row."""
     token: str = read(account).access_token.reveal()
     return token

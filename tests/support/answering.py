@@ -1,4 +1,4 @@
-"""A server that answers as a test tells it to, and remembers what it was asked."""
+"""A server that answers as a test tells it to, and records the requests."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def envelope(data: object, account_id: object = 187157) -> Reply:
 
 
 class Answering:
-    """``reply`` gets each request and returns what to answer; ``None`` closes the connection without a word."""
+    """An HTTP server in a thread. ``reply`` gets each request and returns the response; ``None`` closes the connection without one."""
 
     def __init__(self, reply: Callable[[Asked], Reply | None]) -> None:
         self.asked: list[Asked] = []
@@ -69,7 +69,7 @@ class Answering:
             do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815  # as the base class wants them
 
             def log_message(self, *args: Any) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         return Handler
 

@@ -1,4 +1,4 @@
-"""Celery of a site: ``celery -A tests.support.celery_app worker``."""
+"""The Celery app of the test site: ``celery -A tests.support.celery_app worker``."""
 
 from celery import Celery
 

@@ -1,6 +1,6 @@
-"""Which database the tests run on, as TEST_DATABASE says: SQLite in a file, or a PostgreSQL of this run.
+"""The database that the tests run on, chosen by TEST_DATABASE: SQLite in a file, or a PostgreSQL server started for this run.
 
-Django must know it before the first test, so the settings ask here, and PostgreSQL is running when they have an answer.
+The settings ask this module, because Django needs the database before the first test. PostgreSQL is running by the time they get an answer.
 """
 
 import atexit
@@ -16,14 +16,14 @@ WANTED = os.environ.get("TEST_DATABASE", "sqlite")
 
 
 class TestDatabase:
-    """One of this process; `missing` says why it is not the wanted one."""
+    """The database of this process. ``missing`` says why it is not the wanted one."""
 
     __test__ = False
     server: PostgreSQL | None = None
     missing = ""
 
     def entry(self) -> dict[str, Any]:
-        """The entry of Django's DATABASES."""
+        """Return the entry for Django's ``DATABASES``."""
         if WANTED == "postgresql":
             try:
                 return self.start_postgresql()
@@ -41,7 +41,7 @@ class TestDatabase:
 
 
 def sqlite(file: Path) -> dict[str, Any]:
-    """SQLite as a site should run it: writers wait for each other instead of failing, and readers never wait."""
+    """Return SQLite's entry as a site should have it: writers wait for each other instead of failing, and readers never wait."""
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(file),

@@ -1,4 +1,4 @@
-"""Processes of a site, for the tests that need several, or one to kill: ``python -m tests.support.engine_child ACTION ARGUMENT…``."""
+"""Processes of a site, for tests that need several or have to kill one: ``python -m tests.support.engine_child ACTION ARGUMENT…``."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from django.db import connection, connections  # noqa: E402 - Django must be set
 
 from ontraport_connect.exceptions import OntraportError  # noqa: E402
 from ontraport_connect.models import OntraportAccount  # noqa: E402
-from ontraport_connect.protocol.oauth import Client, Grant  # noqa: E402
+from ontraport_connect.protocol import Client, Grant  # noqa: E402
 from ontraport_connect.refreshing import batches, one_account  # noqa: E402
 
 
 def race(count: int) -> None:
-    """Read all accounts in ``count`` processes, then refresh each of them in all at once; print who holds which token."""
+    """Read all accounts in ``count`` processes, then refresh every account in all of them at once. Prints the tokens of each."""
     context = multiprocessing.get_context("fork")
     start, results = context.Barrier(count), context.SimpleQueue()
     racers = [context.Process(target=run_race, args=(start, results)) for _ in range(count)]
@@ -52,7 +52,7 @@ def run_race(start: Any, results: Any) -> None:
 
 
 def mixed(seconds: float) -> None:
-    """Keep using and refreshing all accounts, one by one and in batches, for a while, whatever happens; print how often it worked."""
+    """Refresh random accounts in four processes for ``seconds``, alone and in batches, ignoring errors. Prints how often each succeeded."""
     context = multiprocessing.get_context("fork")
     workers = [context.Process(target=run_mixed, args=(seconds,)) for _ in range(4)]
     for worker in workers:
@@ -79,7 +79,7 @@ def run_mixed(seconds: float) -> None:
 
 
 def kill_at(point: str, how: str, pk: int | None = None) -> None:
-    """Refresh the account ``pk`` (the only one without a ``pk``) in the way ``how`` says, and be killed at ``point``."""
+    """Refresh the account ``pk`` (without it, the only one) alone or in a batch, as ``how`` says, and kill this process at ``point``."""
     account = OntraportAccount.objects.get() if pk is None else OntraportAccount.objects.get(pk=pk)
     if point == "before sending":
         sys.addaudithook(die_before_sending)
@@ -94,7 +94,7 @@ def kill_at(point: str, how: str, pk: int | None = None) -> None:
 
 
 def kill_each_at(point: str, pks: Sequence[int]) -> None:
-    """Be killed at ``point`` once for each of ``pks``, in a process for each, by turns alone and in a batch; print how each ended."""
+    """Kill one process at ``point`` for each of ``pks``, refreshing alone and in a batch by turns. Prints how many were killed."""
     context = multiprocessing.get_context("fork")
     children = [
         context.Process(target=kill_at, args=(point, ("alone", "batch")[number % 2], pk))
@@ -112,13 +112,13 @@ def die() -> None:
 
 
 def die_before_sending(event: str, arguments: tuple[Any, ...]) -> None:
-    """An audit hook (PEP 578): the connection is there, and no byte of the request has left."""
+    """Kill the process when the connection is open and no byte of the request has been sent. An audit hook (PEP 578)."""
     if event == "http.client.send":
         die()
 
 
 def die_after_the_answer(frame: FrameType, event: str, argument: object) -> None:
-    """A profile function: the new tokens are in memory and nowhere else."""
+    """Kill the process when the new tokens exist only in memory. A profile function."""
     if event == "return" and frame.f_code is Client.refresh.__code__ and isinstance(argument, Grant):
         die()
 
@@ -141,7 +141,7 @@ def is_save(sql: str) -> bool:
 
 
 def window(how: str) -> None:
-    """Refresh every account, each alone or a hundred in a batch; print when each was known to be committed (``time.monotonic()``)."""
+    """Refresh every account, alone or in batches of a hundred. Prints when each save was committed, in seconds of ``time.monotonic()``."""
     saved: dict[int, float] = {}
     accounts = {account.pk: account for account in OntraportAccount.objects.all()}
 
@@ -164,7 +164,7 @@ def window(how: str) -> None:
 
 
 def numbers_in(params: Any) -> set[int]:
-    """The integers among the parameters of a statement, also in lists."""
+    """Return the integers among the parameters of a statement, those in lists included."""
     if isinstance(params, list | tuple):
         return set().union(*map(numbers_in, params))
     return {params} if isinstance(params, int) else set()
@@ -176,6 +176,8 @@ def main(arguments: Sequence[str]) -> None:
             race(int(count))
         case ["mixed", seconds]:
             mixed(float(seconds))
+        case ["batch", *pks]:
+            print(batches.refresh_batch([int(pk) for pk in pks]), flush=True)
         case ["kill", point, how]:
             kill_at(point, how)
         case ["kill each", point, *pks]:

@@ -1,4 +1,4 @@
-"""A TCP proxy that breaks connections as networks do, one fault to each, and keeps what passed: asyncio, in a thread of the test."""
+"""A TCP proxy that breaks connections in the ways networks do and records what passed. It runs asyncio in a thread of the test."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from ontraport_connect.protocol import close_connections
 from tests.support.servers import HOST, wait_until
 
 CHUNK = 65536
@@ -20,8 +21,11 @@ RESET_ON_CLOSE = b"\1\0\0\0\0\0\0\0"
 
 
 class Kind(StrEnum):
-    """What happens from the chosen byte on: all of it comes late; each byte does; nothing comes any more, and nobody hangs up; this side is
-    closed, the other stays open; both are closed; both are reset; a bit of each byte is flipped, ``length`` bytes long.
+    """What happens from the chosen byte on.
+
+    ``LATENCY``: everything is delayed. ``DRIP``: each byte is delayed. ``BLACK_HOLE``: nothing more passes, and nobody hangs up.
+    ``HALF_CLOSE``: this direction is closed, the other stays open. ``TRUNCATE``: both are closed. ``RESET``: both are reset. ``CORRUPT``:
+    one bit is flipped in each of ``length`` bytes.
     """
 
     LATENCY = auto()
@@ -35,7 +39,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """It sets in ``after`` bytes, counted behind the first ``behind``, of the request, or (``in_answer``) of the answer."""
+    """One fault. It starts ``after`` bytes behind the first occurrence of ``behind``, in the request or (``in_answer``) in the response."""
 
     kind: Kind
     in_answer: bool
@@ -45,7 +49,7 @@ class Fault:
     length: int = 1
 
     def start(self, stream: bytes) -> int | None:
-        """Return the first byte that it concerns, if the stream has come so far."""
+        """Return the index of the first byte affected, or ``None`` while the stream has not reached it."""
         found = stream.find(self.behind)
         start = found + len(self.behind) + self.after
         return start if found >= 0 and start < len(stream) else None
@@ -53,7 +57,7 @@ class Fault:
 
 @dataclass(kw_only=True)
 class Passage:
-    """One connection: what the client sent, what of it the server got, and what the server answered."""
+    """One connection: what the client sent, what of it reached the server, and what the server answered."""
 
     sent: bytearray = field(default_factory=bytearray)
     delivered: bytearray = field(default_factory=bytearray)
@@ -61,12 +65,12 @@ class Passage:
 
 
 class Ended(Exception):
-    """Both sides are to be closed, or reset."""
+    """Both sides have to be closed, or reset."""
 
 
 @dataclass
 class Way:
-    """One direction of a connection: what ``came``, and what of it ``went`` on."""
+    """One direction of a connection: the bytes that ``came``, and those that ``went`` on."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -75,7 +79,7 @@ class Way:
     went: bytearray = field(default_factory=bytearray)
 
     async def go(self) -> None:
-        """Pass on what comes until it ends. Raises ``Ended``."""
+        """Forward what comes until the stream ends. Raises ``Ended``."""
         with suppress(ConnectionError):
             while data := await self.reader.read(CHUNK):
                 before = len(self.came)
@@ -90,7 +94,7 @@ class Way:
                 self.writer.write_eof()
 
     async def spoil(self, fault: Fault, data: bytes, position: int) -> None:
-        """Do to ``data``, which begins ``position`` bytes behind the start of the fault, what the fault does."""
+        """Apply the fault to ``data``, which begins ``position`` bytes after the start of the fault."""
         match fault.kind:
             case Kind.LATENCY:
                 await asyncio.sleep(0 if position else fault.seconds)
@@ -111,7 +115,7 @@ class Way:
                 raise Ended
 
     async def more(self, seconds: float) -> bytes:
-        """Return what comes within that time."""
+        """Return the data that arrives within ``seconds``."""
         try:
             data = await asyncio.wait_for(self.reader.read(CHUNK), seconds)
         except TimeoutError:
@@ -122,14 +126,14 @@ class Way:
         return data
 
     def send(self, data: bytes) -> None:
-        """Send, unless the other side has hung up: then what comes is still received, and lost."""
+        """Send ``data``. When the other side has hung up, keep reading and drop what comes."""
         if data and not self.writer.is_closing():
             self.writer.write(data)
             self.went += data
 
 
 class FaultProxy:
-    """Stands before the server at ``upstream``. Connections meet the faults of ``meet`` in turn, and then none."""
+    """A proxy in front of ``upstream``. Each connection takes the next of the faults given to ``meet``; later ones take none."""
 
     def __init__(self, upstream: str) -> None:
         self._upstream = urlsplit(upstream)
@@ -151,17 +155,22 @@ class FaultProxy:
         self._thread.join()
 
     def meet(self, *faults: Fault | None) -> None:
-        """Let the next connections meet these; ``None``: nothing happens to that one. Forget the connections of before."""
+        """Set the faults of the next connections (``None``: no fault for that one), and forget the connections so far."""
         self.settle()
         self.passages.clear()
         self._faults = deque(faults)
 
     def settle(self) -> None:
-        """Wait until every connection has ended, those too that one side has given up."""
-        wait_until(lambda: not self._serving, "the connections to end")
+        """Wait until every connection has ended, those too that one side has given up or keeps for later."""
+
+        def has_ended() -> bool:
+            close_connections()
+            return not self._serving
+
+        wait_until(has_ended, "the connections to end")
 
     def hang_up(self) -> None:
-        """Close the connections that are open, kept alive for a next request."""
+        """Close the connections that are kept alive."""
         for task in [*self._serving]:
             if task is not None:
                 self._loop.call_soon_threadsafe(task.cancel)

@@ -1,7 +1,7 @@
-"""A server that does to a client what no client should have to bear: raw sockets on port 0, one behaviour per path.
+"""A server that mistreats its clients: raw sockets on port 0, one behaviour for all requests.
 
-Each behaviour is a function that is given the connected socket after the request has been read. What was asked is kept, so that a
-test can tell what left the client, and how often.
+A behaviour is a function that gets the connected socket after the request has been read. Requests are recorded, so that a test can tell
+what the client sent and how often.
 """
 
 import datetime as dt
@@ -26,7 +26,7 @@ Behaviour = Callable[["HostileServer", socket.socket], None]
 
 
 def answer(body: bytes | str, *, status: str = "200 OK", headers: str = "") -> Behaviour:
-    """Answer as a well-behaved server would."""
+    """Return a behaviour that answers as a well-behaved server does."""
     content = body.encode(errors="surrogatepass") if isinstance(body, str) else body
 
     def behave(server: "HostileServer", connection: socket.socket) -> None:
@@ -36,7 +36,7 @@ def answer(body: bytes | str, *, status: str = "200 OK", headers: str = "") -> B
 
 
 def raw(data: bytes) -> Behaviour:
-    """Send this, whatever it is, and hang up."""
+    """Return a behaviour that sends ``data`` and hangs up."""
 
     def behave(server: "HostileServer", connection: socket.socket) -> None:
         connection.sendall(data)
@@ -45,7 +45,7 @@ def raw(data: bytes) -> Behaviour:
 
 
 def drip(head: bytes, drop: bytes, pause: float = 0.05) -> Behaviour:
-    """Send the head at once, and then one drop after each pause, for ever."""
+    """Return a behaviour that sends the head at once, and then one drop after each pause, without end."""
 
     def behave(server: "HostileServer", connection: socket.socket) -> None:
         connection.sendall(head)
@@ -56,7 +56,7 @@ def drip(head: bytes, drop: bytes, pause: float = 0.05) -> Behaviour:
 
 
 def endless(head: bytes, chunk: bytes) -> Behaviour:
-    """Send as fast as the line takes it, for ever."""
+    """Return a behaviour that sends data as fast as the connection takes it, without end."""
 
     def behave(server: "HostileServer", connection: socket.socket) -> None:
         connection.sendall(head)
@@ -67,12 +67,12 @@ def endless(head: bytes, chunk: bytes) -> Behaviour:
 
 
 def black_hole(server: "HostileServer", connection: socket.socket) -> None:
-    """Take the request and say nothing."""
+    """Read the request and send nothing."""
     server.closing.wait()
 
 
 def reset(after: bytes) -> Behaviour:
-    """Send that much, then cut the line with a reset."""
+    """Return a behaviour that sends the bytes ``after`` and then resets the connection."""
 
     def behave(server: "HostileServer", connection: socket.socket) -> None:
         connection.sendall(after)
@@ -82,12 +82,12 @@ def reset(after: bytes) -> Behaviour:
 
 
 def gzip_bomb(megabytes: int) -> Behaviour:
-    """A small gzip body that grows a thousandfold."""
+    """Return a behaviour that sends a small gzip body, which inflates a thousandfold."""
     return answer(gzip.compress(b"\0" * megabytes * 2**20), headers="Content-Encoding: gzip\r\n")
 
 
 class HostileServer:
-    """Serves one behaviour to everybody, on a thread each. `requests` holds what was sent, byte for byte."""
+    """Serves one behaviour to all clients, with a thread for each. ``requests`` holds the bytes that were sent."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.behaviour: Behaviour = black_hole
@@ -95,6 +95,7 @@ class HostileServer:
         self.connections = 0
         self.closing = threading.Event()
         self._context = context
+        self._open: set[socket.socket] = set()
         self._listener = socket.create_server((HOST, 0), backlog=100)
         self.port: int = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -120,6 +121,8 @@ class HostileServer:
             plain.settimeout(20)
             connection = self._context.wrap_socket(plain, server_side=True) if self._context else plain
             stack.enter_context(connection)
+            self._open.add(connection)
+            stack.callback(self._open.discard, connection)
             while request := read_request(connection):
                 self.requests.append(request)
                 self.behaviour(self, connection)
@@ -131,12 +134,15 @@ class HostileServer:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for connection in list(self._open):  # those that clients keep for a next request
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(5)
 
 
 class KeepAlive:
-    """A behaviour after which the connection stays open for the next request."""
+    """Return a behaviour after which the connection stays open for the next request."""
 
     def __init__(self, behaviour: Behaviour) -> None:
         self._behaviour = behaviour
@@ -172,7 +178,7 @@ def hostile_server(
 
 
 def certificate(folder: Path, *, host: str = HOST, days: int = 1) -> ssl.SSLContext:
-    """The server side of TLS with a certificate that nobody has signed but itself, ended already when `days` is negative."""
+    """Return the server side of TLS, with a self-signed certificate. It has expired when ``days`` is negative."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = dt.datetime.now(dt.UTC)

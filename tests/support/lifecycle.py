@@ -1,7 +1,7 @@
-"""What must hold for links over their whole life: a model of the site and of Ontraport, in plain values, without database or network.
+"""A model of links over their whole life, of the site and of Ontraport, in plain values, without database or network.
 
-Time is the model's own, in seconds from 0. A *claim* is a refresh under way in some process; one that is never settled is a process that
-was killed, which leaves its row claimed, and, where the request had left, a token spent whose successor nobody has.
+Time is the model's own, in seconds from 0. A *claim* is a refresh in progress in some process. A claim that is never settled belongs to a
+process that was killed: its row stays claimed and, if the request had been sent, its token is spent and nobody has the successor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ATTEMPT = 600.0
 WEEK = 7 * 86400.0
 PROBE_AFTER = 60.0
 RETRY_AFTER = 120.0
-"""What Ontraport asks for when it asks the site to slow down."""
+"""Seconds that Ontraport asks for when it asks the site to slow down."""
 
 Error = type[OntraportError] | None
 
@@ -57,8 +57,11 @@ ERRORS: dict[Outcome, Error] = {
 
 @dataclass(kw_only=True)
 class Grant:
-    """At Ontraport. ``is_lost``: an answer with its newest token has not arrived, so that a reuse is nobody's fault."""
+    """At Ontraport, for its account ``number``. ``is_lost``: an answer with its newest token has not arrived, so that a reuse is nobody's
+    fault.
+    """
 
+    number: str
     serial: int = 0
     is_alive: bool = True
     reuses: int = 0
@@ -68,7 +71,7 @@ class Grant:
 
 @dataclass(kw_only=True, eq=False)
 class Link:
-    """An account's row. ``version`` changes with the grant and the status; ``linked`` is when, and which, it was linked last."""
+    """An account's row. ``version`` changes with the grant and with the status."""
 
     owner: str
     number: str
@@ -85,7 +88,7 @@ class Link:
 
 @dataclass(kw_only=True, eq=False)
 class Claim:
-    """A refresh under way, with what its process knows of the row."""
+    """A refresh in progress, with what its process read of the row."""
 
     link: Link
     grant: str
@@ -99,7 +102,7 @@ class Claim:
 
 @dataclass(kw_only=True, eq=False)
 class Seen:
-    """An account as somebody read it, maybe long ago."""
+    """An account as some process read it, possibly long ago."""
 
     link: Link
     version: int
@@ -122,7 +125,7 @@ class Seen:
 
 @dataclass(kw_only=True, eq=False)
 class Attempt:
-    """From the button to the callback. ``key``: the encryption key that its verifier is under."""
+    """An attempt, from the button to the callback. ``key`` is the encryption key of its verifier."""
 
     owner: str
     target: Link | None
@@ -134,7 +137,7 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
-    """Why, and until when, nothing is sent for any account; ``secret`` is the one that was refused."""
+    """Why nothing is sent for any account, and until when. ``secret`` is the client secret that was refused."""
 
     outcome: Outcome
     until: float
@@ -143,9 +146,10 @@ class Hold:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """A grant that Ontraport has to be told about."""
+    """A grant to revoke, which belongs to the Ontraport account ``number``."""
 
     grant: str
+    number: str
     link: Link | None
     since: float
 
@@ -161,11 +165,13 @@ class Model:
         self.hold: Hold | None = None
         self.waiting: list[Waiting] = []
         self.given_up: set[str] = set()
+        self.shared: set[str] = set()
+        """Grants that were not revoked because a connected link may share them."""
 
     # Ontraport
 
     def says_no(self) -> Outcome | None:
-        """What it answers to everything now, if so."""
+        """Return the error that Ontraport gives to every request now, if any."""
         match self.ailment:
             case Ailment.BROKEN | Ailment.AWAY | Ailment.NONSENSE | Ailment.SILENT:
                 return Outcome.FAILED
@@ -176,7 +182,7 @@ class Model:
         return None if self.secret == self.right_secret else Outcome.REFUSED
 
     def answer(self, claim: Claim) -> Outcome:
-        """Spend a refresh token, and return what arrives."""
+        """Spend a refresh token and return what arrives of the response."""
         refused = self.says_no()
         if refused is not None:
             return refused
@@ -192,14 +198,20 @@ class Model:
         return Outcome.FAILED if self.ailment == Ailment.LOSING else Outcome.GRANTED
 
     def accepts(self, seen: Seen) -> bool:
-        """Whether the API takes the access token."""
+        """Return whether the API accepts the access token."""
         grant = self.grants[seen.grant]
         return grant.is_alive and seen.serial == grant.serial and grant.good_until > self.now
+
+    def end(self, name: str) -> None:
+        """End a grant, and with it all others of this person and client (RFC 7009, 2.1)."""
+        for grant in self.grants.values():
+            if grant.number == self.grants[name].number:
+                grant.is_alive = False
 
     # Refreshing
 
     def enter(self) -> Error | bool:
-        """The error that keeps everybody from Ontraport, or whether a refresh that may go there is a probe. Uses the probe up."""
+        """Return the error that stops every account, or whether the refresh that may go ahead is a probe. Uses the probe up."""
         hold = self.hold
         if hold is None:
             return False
@@ -228,7 +240,7 @@ class Model:
         return claim.outcome
 
     def settle(self, claim: Claim, *, deliver: bool) -> None:
-        """Write what came, unless the row is another by now."""
+        """Save the response, unless the row has changed since it was claimed."""
         link, outcome = claim.link, claim.outcome
         is_same = not link.is_gone and link.version == claim.version
         if outcome == Outcome.GRANTED and is_same:
@@ -239,7 +251,7 @@ class Model:
             if claim.is_probe and self.hold is not None and self.hold.outcome == Outcome.REFUSED:
                 self.hold = None
         elif outcome == Outcome.GRANTED and (link.is_gone or not link.is_connected or link.grant != claim.grant):
-            self.let_go(claim.grant, link, deliver=deliver)
+            self.let_go(claim.grant, link, link.number, deliver=deliver)
         elif outcome in (Outcome.BUSY, Outcome.REFUSED):
             self.stop(outcome)
         elif is_same and link.claim is claim and outcome == Outcome.INVALID:
@@ -259,7 +271,9 @@ class Model:
             self.hold = Hold(outcome=outcome, until=self.now + RETRY_AFTER, secret=self.secret)
 
     def refresh(self, seen: Seen, *, forced: bool = True) -> Error:
-        """Spend the token unless somebody did since the account was read, or, not ``forced``, although: what they got is about to end."""
+        """Refresh the grant unless somebody did since the account was read. Without ``forced``, refresh even then: the token they got is
+        about to expire.
+        """
         link = seen.link
         if link.is_gone:
             return ReconnectRequired
@@ -278,7 +292,7 @@ class Model:
     # Linking and letting go
 
     def reach_exchange(self, attempt: Attempt) -> str:
-        """The code of the problem page that an honest callback ends on before Ontraport gives a grant; empty: it gives one."""
+        """Return the code of the problem page for an honest callback that ends before the exchange, or an empty string."""
         attempt.is_used = True
         if self.now - attempt.started >= ATTEMPT:
             return "expired"
@@ -291,19 +305,19 @@ class Model:
 
     def link(self, attempt: Attempt, grant: str) -> tuple[str, Link | None]:
         """Find the row of a new grant: the code of the problem page, or the link."""
-        self.grants[grant] = Grant(good_until=self.now + LIFETIME)
+        self.grants[grant] = Grant(number=attempt.number, good_until=self.now + LIFETIME)
         link = attempt.target
         if link is None:
             own = [each for each in self.links if not each.is_gone and each.owner == attempt.owner]
             link = next((each for each in own if each.number == attempt.number), None)
         elif link.is_gone or link.number != attempt.number:
-            self.let_go(grant, None, deliver=True)
+            self.let_go(grant, None, attempt.number, deliver=True)
             return "gone" if link.is_gone else "different_account", None
         if link is None:
             link = Link(owner=attempt.owner, number=attempt.number, grant=grant, version=0)
             self.links.append(link)
         elif link.is_connected:
-            self.let_go(link.grant, link, deliver=True)
+            self.let_go(link.grant, link, link.number, deliver=True)
         link.history.append("reconnected" if link.history else "linked")
         link.grant, link.serial, link.expires = grant, 0, self.now + LIFETIME
         link.is_connected, link.failures, link.claim = True, 0, None
@@ -313,19 +327,24 @@ class Model:
     def disconnect(self, link: Link, *, deliver: bool) -> None:
         link.is_gone = True
         link.history.append("disconnected")
-        self.let_go(link.grant, link, deliver=False)
+        self.let_go(link.grant, link, link.number, deliver=False)
         for waiting in [each for each in self.waiting if deliver and each.link is link]:
             self.deliver(waiting)
 
-    def let_go(self, grant: str, link: Link | None, *, deliver: bool) -> None:
-        self.waiting.append(Waiting(grant=grant, link=link, since=self.now))
+    def let_go(self, grant: str, link: Link | None, number: str, *, deliver: bool) -> None:
+        self.waiting.append(Waiting(grant=grant, number=number, link=link, since=self.now))
         if deliver:
             self.deliver(self.waiting[-1])
 
     def deliver(self, waiting: Waiting) -> None:
-        """Tell Ontraport, until it has heard, for a week. Its answer has no content that could be nonsense (RFC 7009, 2.2)."""
-        if self.ailment in (Ailment.NONE, Ailment.NONSENSE) and self.secret == self.right_secret:
-            self.grants[waiting.grant].is_alive = False
+        """Revoke a grant that no connected link may share, with retries for a week. Ontraport's answer has no content, which could be
+        nonsense (RFC 7009, 2.2).
+        """
+        if any(each.is_connected and not each.is_gone and each.number == waiting.number for each in self.links):
+            self.shared.add(waiting.grant)
+            self.waiting.remove(waiting)
+        elif self.ailment in (Ailment.NONE, Ailment.NONSENSE) and self.secret == self.right_secret:
+            self.end(waiting.grant)
             self.waiting.remove(waiting)
         elif self.now - waiting.since >= WEEK:
             self.waiting.remove(waiting)
@@ -334,15 +353,14 @@ class Model:
     # What must hold
 
     def promises(self) -> None:
-        """Whatever happened."""
+        """Check what holds after every step."""
         held = {link.grant: link for link in self.links if not link.is_gone}
         for name, grant in self.grants.items():
             link = held.get(name)
             assert not grant.reuses or grant.is_lost, f"{name} was reused without a crash"
             if link is None:
-                assert not grant.is_alive or name in self.given_up or name in {w.grant for w in self.waiting}, (
-                    f"nobody ends {name}"
-                )
+                waiting = {each.grant for each in self.waiting}
+                assert not grant.is_alive or name in self.given_up | self.shared | waiting, f"nobody ends {name}"
             elif link.is_connected:
                 assert link.serial == grant.serial or grant.is_lost, f"{name}: the current token is lost"
             else:

@@ -1,4 +1,4 @@
-"""The real site that the model is compared with: its buttons, its database, and time that passes by moving every time in it."""
+"""The real site that is compared with the model: its buttons, its database, and a clock that moves every stored time instead of waiting."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ontraport_connect.models import (
     OntraportService,
     OntraportUsedState,
 )
-from ontraport_connect.refreshing import circuit_breaker, client_settings, one_account, outcomes
+from ontraport_connect.refreshing import circuit_breaker, client_settings, leases, outcomes, spending
 from tests.support.accounts import user_named
 from tests.support.lifecycle import Ailment, Seen
 from tests.support.strict_provider import StrictProvider
@@ -50,7 +50,7 @@ TABLES: tuple[Any, ...] = (
 
 @dataclass(kw_only=True, eq=False)
 class InMemory:
-    """An account that some process has read, beside what the model knows of that."""
+    """An account that some process has read, and what the model knows about it."""
 
     account: Any
     seen: Seen
@@ -58,7 +58,7 @@ class InMemory:
 
 @dataclass(kw_only=True, eq=False)
 class UnderWay:
-    """A refresh of a process that may go on, or was killed."""
+    """A refresh of a process that may go on, or that was killed."""
 
     lease: Any
     outcome: Any = None
@@ -66,7 +66,7 @@ class UnderWay:
 
 @dataclass(kw_only=True, eq=False)
 class Started:
-    """An attempt in a browser: the address that it is sent to, and, once the person has answered, the one that it comes back with."""
+    """An attempt in a browser: the URL that it is sent to and, once the person has answered, the URL that it comes back with."""
 
     authorization_url: str
     callback: dict[str, str] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Site:
         self.settings.enter_context(override_settings(**values))
 
     def ail(self, ailment: Ailment) -> None:
-        """Only a server that never answers is not waited for; with it any pause is a timeout, however slow the machine."""
+        """Only a server that never answers gets a short timeout. For any other a pause on a slow machine would count as a timeout."""
         self.provider.behave(**AILMENTS[ailment])
         self.configure(ONTRAPORT_TIMEOUT=(0.05, 0.1) if ailment == Ailment.SILENT else (5, 10))
 
@@ -100,13 +100,13 @@ class Site:
         return Started(authorization_url=response["Location"])
 
     def consent(self, started: Started, number: str) -> dict[str, str]:
-        """Let the person answer at Ontraport, and return the parameters that the browser is sent back with."""
+        """Let the person answer at Ontraport, and return the parameters of the callback."""
         url = f"{started.authorization_url}&{urlencode({'number': number})}"
         response = requests.get(url, allow_redirects=False, timeout=10)
         return dict(parse_qsl(urlsplit(response.headers["Location"]).query))
 
     def come_back(self, owner: str, parameters: dict[str, str]) -> str:
-        """Return the code of the problem page, empty when the account is linked."""
+        """Return the code of the problem page, or an empty string when the account is linked."""
         response = self.browsers[owner].get(reverse("ontraport_connect:callback"), parameters)
         assert response.status_code == 302
         return str(response["Location"]).partition("/problem/")[2].strip("/")
@@ -117,13 +117,13 @@ class Site:
 
     def claim(self, uid: Any) -> UnderWay:
         rows = OntraportAccount.objects.all()
-        (lease,) = one_account.claim(rows, [rows.get(uid=uid).pk], is_probe=circuit_breaker.enter())
+        (lease,) = leases.claim(rows, [rows.get(uid=uid).pk], is_probe=circuit_breaker.enter())
         self.under_way.append(UnderWay(lease=lease))
         return self.under_way[-1]
 
     def send(self, refresh: UnderWay) -> None:
         with client_settings.new_transport() as transport:
-            refresh.outcome = one_account.call(refresh.lease, transport)
+            refresh.outcome = spending.call(refresh.lease, transport)
 
     def settle(self, refresh: UnderWay) -> None:
         outcomes.settle(refresh.lease, refresh.outcome)
@@ -132,7 +132,7 @@ class Site:
         return OntraportAccount.objects.filter(uid=uid, lease_until__gt=Now()).exists()
 
     def restart(self) -> None:
-        """All processes end, and new ones know what they read."""
+        """End all processes. New ones start with what they read."""
         self.in_memory.clear()
         self.under_way.clear()
 
@@ -140,10 +140,11 @@ class Site:
         call_command("ontraport", "rotate-keys", stdout=StringIO(), stderr=StringIO())
 
     def pass_time(self, seconds: float) -> None:
-        """Every time in the database, in a session and in the memory of a process is so much longer ago."""
+        """Move every time in the database, in sessions and in the memory of processes into the past by ``seconds``."""
         for model in apps.get_app_config("ontraport_connect").get_models():
             if names := times_of(model):
                 model._base_manager.update(**{name: F(name) - timedelta(seconds=seconds) for name in names})
+        OntraportBudget.objects.all().delete()  # its times are text; nobody exchanges thirty codes between two such moments
         for held in self.in_memory:
             age(held.account, seconds)
         for refresh in self.under_way:

@@ -1,4 +1,4 @@
-"""People, and the accounts that they have linked at the sandbox."""
+"""People, and the accounts that they linked at the sandbox."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def person(name: str) -> Any:
 
 
 def key_account(user: Any, **values: Any) -> OntraportAccount:
-    """An account linked with the key pair of the sandbox's owner."""
+    """Return an account linked with the key pair of the sandbox's owner."""
     defaults: dict[str, Any] = {"method": Method.API_KEY, "ontraport_id": "187157", **KEYS}
     account: OntraportAccount = OntraportAccount.objects.create(user=user, **{**defaults, **values})
     return account
 
 
 def linked_account(user: Any, sandbox: Sandbox, *, username: str = "owner") -> OntraportAccount:
-    """An account that the person has linked with OAuth."""
+    """Return an account that the person linked with OAuth."""
     client = Client()
     client.force_login(user)
     response = ontraport.link(client, sandbox, username=username)

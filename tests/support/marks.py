@@ -1,4 +1,4 @@
-"""Marked secrets, and the search for them: whole, in parts, and in each dress in which text travels."""
+"""Marked secrets, and a search for them: whole, in parts, and in every encoding in which text travels."""
 
 import base64
 from collections.abc import Iterator, Mapping
@@ -15,14 +15,14 @@ MARKS = {
     "encryption key": "eK2mZc8RsHv5XqLtJ9Gn-eK2mZc8RsHv5XqLtJ9Gn",
 }
 PART = 8
-"""As many characters of a secret that stand together are a leak."""
+"""Number of consecutive characters of a secret that count as a leak."""
 
 STEP, BLOCK = 4, 5
-"""What is eight characters long, or longer, holds one whole block of five that begins at a multiple of four."""
+"""Any text of eight characters or more contains a whole block of five that begins at a multiple of four."""
 
 
 def pieces(mark: str) -> Iterator[str]:
-    """The parts of a mark as it is, percent-encoded, in hex, and in base64 (both alphabets) at each of its three alignments."""
+    """Yield the parts of a mark: as it is, percent-encoded, in hex, and in base64 (both alphabets) at each of its three alignments."""
     yield from windows(mark, PART)
     yield from windows(quote(mark, safe=""), PART)
     yield from windows("".join(f"%{byte:02x}" for byte in mark.encode()), 3 * PART)
@@ -40,7 +40,7 @@ def windows(text: str, size: int) -> Iterator[str]:
 
 
 def hits(sinks: Mapping[str, str], marks: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return in which sinks there is a part of which mark."""
+    """Return each pair of a sink and a mark of which the sink contains a part."""
     wanted = {piece: name for name, mark in marks.items() for piece in pieces(mark)}
     blocks = {block for piece in wanted for block in windows(piece, BLOCK)}
     near = {

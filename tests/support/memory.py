@@ -1,4 +1,4 @@
-"""How much memory a step costs this process for good."""
+"""How much memory a step costs this process permanently."""
 
 import ctypes
 import gc
@@ -10,17 +10,17 @@ import psutil
 
 
 def resident() -> int:
-    """Return the bytes that this process holds, without those that it has freed and the C library keeps in reserve for its threads."""
+    """Return the bytes that this process holds, without what it has freed and the C library keeps for its threads."""
     gc.collect()
-    with suppress(AttributeError):  # it is glibc's; other C libraries give back by themselves
+    with suppress(AttributeError):  # glibc only; other C libraries return memory by themselves
         ctypes.CDLL(None).malloc_trim(0)
     return int(psutil.Process().memory_info().rss)
 
 
 def growth_of(step: Callable[[], object]) -> float:
-    """Run ``step`` and return by how many megabytes the resident size is larger after it than before.
+    """Run ``step`` and return by how many megabytes the resident size has grown.
 
-    Meanwhile nothing is logged: pytest keeps every line, and it is not pytest that is measured.
+    Nothing is logged meanwhile: pytest keeps every line, and pytest is not what is measured.
     """
     before = resident()
     logging.disable()

@@ -1,4 +1,4 @@
-"""A person at the sandbox: signs in, allows or denies, and brings the answer back."""
+"""A person at the sandbox: signs in, allows or denies, and returns to the site."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.servers import Sandbox
 
 
 def settings_for(url: str) -> dict[str, Any]:
-    """The settings with which the app talks to the sandbox."""
+    """Return the settings with which the app talks to the sandbox."""
     origin = url.rstrip("/")
     return {
         "ONTRAPORT_CLIENT_ID": "sandbox-client",
@@ -73,7 +73,7 @@ def press_connect(client: Client, **data: str) -> str:
 
 
 def come_back(client: Client, callback_url: str) -> Any:
-    """Follow the answer to the site, as the browser does."""
+    """Open the callback as the browser does, and return the response."""
     parts = urlsplit(callback_url)
     return client.get(f"{parts.path}?{parts.query}")
 

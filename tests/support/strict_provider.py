@@ -1,4 +1,4 @@
-"""All of Ontraport that a link meets, as strict as ``strict_server``: it asks people, exchanges a code once, and serves its API."""
+"""Everything of Ontraport that a link meets, as strict as ``strict_server``: consent, a code that works once, and the API."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from tests.support.servers import HOST
 from tests.support.strict_server import Connection, StrictServer, TokenEndpoint
 
 LIFETIME = 3600.0
-"""Seconds that an access token is good for."""
+"""Lifetime of an access token in seconds."""
 
 
 class Ontraport(TokenEndpoint):
-    """Grants ``g1``, ``g2`` …, each for the account of the person who was asked. ``clock`` is in seconds and moved by the test.
+    """Issues grants ``g1``, ``g2`` …, each for the account of the person who was asked. ``clock`` is in seconds, and the test moves it.
 
-    ``heard`` are the refresh tokens that were sent here, whatever became of them; ``refusals`` is how often the API refuses a good token.
+    ``heard`` lists the refresh tokens that were sent here, whether or not they were accepted. ``refusals`` is how often the API refuses a
+    valid token.
     """
 
     endpoint_url = ""
@@ -39,7 +40,9 @@ class Ontraport(TokenEndpoint):
         self.refusals = 0
 
     def authorize(self, asked: Mapping[str, str]) -> str:
-        """Let the person answer: ``number`` is the account they are signed in to, and none is a refusal. Returns where they are sent."""
+        """Answer the consent page and return where the browser is sent. ``number`` is the account of the person; without it the person
+        denies.
+        """
         answer = {"state": asked["state"], "iss": self.endpoint_url}
         if asked.get("number"):
             answer["code"] = secrets.token_urlsafe(16)
@@ -49,7 +52,7 @@ class Ontraport(TokenEndpoint):
         return f"{asked['redirect_uri']}?{urlencode(answer)}"
 
     def exchange(self, form: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
-        """Give tokens for a code, once, to whoever knows its verifier (RFC 7636, 4.6)."""
+        """Return tokens for a code, once, to a client that knows its verifier (RFC 7636, 4.6)."""
         asked = self.codes.pop(form["code"], None)
         challenge = (
             base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest()).decode().rstrip("=")
@@ -69,6 +72,13 @@ class Ontraport(TokenEndpoint):
             self.good_until[refresh_token.split(".")[1]] = self.clock + LIFETIME
         return status, members
 
+    def revoke(self, refresh_token: str) -> None:
+        """End all grants of this person and client, as a server may (RFC 7009, 2.1)."""
+        number = self.numbers[refresh_token.split(".")[1]]
+        for name, grant in self.grants.items():
+            if self.numbers[name] == number:
+                grant.alive = False
+
     def accepts(self, access_token: str) -> bool:
         if self.refusals:
             self.refusals -= 1
@@ -78,7 +88,7 @@ class Ontraport(TokenEndpoint):
         return grant.alive and int(serial) == grant.serial and self.good_until[name] > self.clock
 
     def serve_api(self, asked: Asked) -> Reply:
-        """REST, and as much of MCP as tells whose account a token opens."""
+        """Answer REST, and as much of MCP as tells which account a token opens."""
         token = asked.headers["Authorization"].removeprefix("Bearer ")
         if not self.accepts(token):
             return Reply(status=401)
@@ -96,7 +106,7 @@ class Ontraport(TokenEndpoint):
 
 
 class Door(Connection):
-    """Whatever ails refreshes (see ``Behaviour``) ails the exchange of a code too, and, but for a wrong 200, a revocation."""
+    """Apply the fault set for refreshes (see ``Behaviour``) to the exchange of a code and, unless it is a wrong 200, to a revocation."""
 
     endpoint: Ontraport
 
@@ -123,7 +133,7 @@ class Door(Connection):
 
 
 class StrictProvider(StrictServer):
-    """Two servers in threads of the test: one that gives tokens, and the API that takes them."""
+    """Two servers in threads of the test: one that issues tokens, and the API that accepts them."""
 
     endpoint: Ontraport
 
@@ -147,7 +157,7 @@ class StrictProvider(StrictServer):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings of a site that takes this for Ontraport."""
+        """The settings of a site that uses this as Ontraport."""
         settings = super().settings
         return {
             **settings,

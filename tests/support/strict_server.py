@@ -1,8 +1,7 @@
-"""A token endpoint that rotates every refresh token and ends the grant of one that is used twice (RFC 9700, 4.14.2), and counts.
+"""A token endpoint that rotates every refresh token, ends the grant of one that is used twice (RFC 9700, 4.14.2), and counts.
 
-Light, so that it limits no benchmark: one asyncio protocol, by itself (``python -m tests.support.strict_server``)
-or in a thread of the test. A
-refresh token reads ``r.GRANT.SERIAL``; a grant is known from the first time it is named, and its first serial is 0.
+It is one asyncio protocol, so that it limits no benchmark. It runs by itself (``python -m tests.support.strict_server``) or in a thread of
+the test. A refresh token reads ``r.GRANT.SERIAL``. A grant exists from the first time it is named; its first serial is 0.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from tests.support.servers import HOST, wait_until
 
 @dataclass(kw_only=True)
 class Grant:
-    """``spent_at``: when its refresh token was used last, by the clock of the endpoint."""
+    """One grant. ``spent_at`` is when its refresh token was last used, by the clock of the endpoint."""
 
     spent_at: float
     serial: int = 0
@@ -35,8 +34,10 @@ class Grant:
 
 @dataclass(frozen=True, kw_only=True)
 class Behaviour:
-    """How a refresh is answered. Without a ``status`` with what is right; ``hold`` waits for ``release()`` before the grant is looked at
-    (``"before"``) or before the answer is sent (``"after"``); ``drip`` sends a byte every tenth of a second; ``cut`` ends the connection.
+    """How a refresh is answered.
+
+    Without a ``status`` the answer is the correct one. ``hold`` waits for ``release()`` before the grant is looked at (``"before"``) or
+    before the answer is sent (``"after"``). ``drip`` sends a byte every tenth of a second. ``cut`` closes the connection.
     """
 
     status: int = 0
@@ -52,8 +53,8 @@ RIGHT = Behaviour()
 
 
 class TokenEndpoint:
-    """The grants, and what is to become of the next requests. A refresh token that is ``longest_unused`` seconds old is good no more; the
-    clock of the endpoint is ``ahead`` of that of the machine by as many seconds.
+    """The grants, and how the next requests are answered. A refresh token expires after ``longest_unused`` seconds without use. The
+    endpoint's clock is ``ahead`` of the machine's by that many seconds.
     """
 
     def __init__(self) -> None:
@@ -107,8 +108,12 @@ class TokenEndpoint:
         return {"requests": self.requests, "refreshes": refreshes, "dead": dead, "most_at_once": self.most_at_once}
 
 
+OPEN: set[asyncio.Transport] = set()
+"""The connections that clients keep."""
+
+
 class Connection(asyncio.Protocol):
-    """One kept-alive HTTP/1.1 connection; a client sends its next request when it has the answer to the last."""
+    """One kept-alive HTTP/1.1 connection. A client sends its next request after it has the answer to the last."""
 
     def __init__(self, endpoint: TokenEndpoint) -> None:
         self.endpoint = endpoint
@@ -118,6 +123,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        OPEN.add(transport)
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -177,7 +183,8 @@ class Connection(asyncio.Protocol):
         self.endpoint.holding -= 1
 
     def connection_lost(self, error: Exception | None) -> None:
-        """What was held before it was looked at is lost with its connection."""
+        """Drop the requests that are held before the grant was looked at, since their connection is gone."""
+        OPEN.discard(self.transport)
         for task in self.tasks:
             if task.get_name() == "before":
                 task.cancel()
@@ -194,7 +201,7 @@ class Connection(asyncio.Protocol):
 
 
 class StrictServer:
-    """The endpoint in a thread, for tests: its members are looked at directly, and changed in the thread of its loop."""
+    """The endpoint in a thread, for tests. Its members may be read directly, but must be changed in the thread of its loop."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -214,12 +221,15 @@ class StrictServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.run(self.end)
+        self.run(lambda: None)  # the connections are closed in the next round of the loop
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()
 
     def end(self) -> None:
         self.server.close()
+        for transport in [*OPEN]:
+            transport.abort()
         for task in asyncio.all_tasks(self.loop) - {asyncio.current_task(self.loop)}:
             task.cancel()
 
@@ -233,7 +243,7 @@ class StrictServer:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings of a site that takes this for Ontraport."""
+        """The settings of a site that uses this as Ontraport."""
         return settings_for(self.url)
 
     def reset(self) -> None:
@@ -241,11 +251,11 @@ class StrictServer:
         self.run(self.endpoint.__init__)
 
     def behave(self, grant: str = "", **behaviour: Any) -> None:
-        """Answer refreshes of this grant, or of all that are not named, in this way from now on."""
+        """Answer refreshes of this grant in this way from now on; without a grant, those of every grant that has no way of its own."""
         self.run(lambda: self.endpoint.behaviours.update({grant: Behaviour(**behaviour)}))
 
     def release(self) -> None:
-        """Let go of all that is held, and hold nothing more."""
+        """Release everything that is held, and hold nothing more."""
         self.behave()
         self.run(self.endpoint.released.set)
 

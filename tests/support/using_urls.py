@@ -1,4 +1,4 @@
-"""Pages of a site that uses the links of its customers: plain ones, and some that run only with a usable account."""
+"""Pages of a site that uses the links of its customers: some plain, and some that run only with a usable account."""
 
 from __future__ import annotations
 

@@ -11,7 +11,15 @@ from django.test import override_settings
 from django.utils import timezone
 
 from ontraport_connect.models import OntraportAccount, Status
-from ontraport_connect.refreshing import batches, circuit_breaker, client_settings, one_account, outcomes
+from ontraport_connect.refreshing import (
+    batches,
+    circuit_breaker,
+    client_settings,
+    leases,
+    one_account,
+    outcomes,
+    spending,
+)
 from tests.support.accounts import linked, read, user_named
 from tests.support.answering import Answering, Asked, Reply, as_json
 from tests.support.strict_server import StrictServer
@@ -60,9 +68,9 @@ def test_an_address_that_is_gone_ends_no_refresh_of_others(server: Any) -> None:
 def test_an_expiry_that_other_code_sets_during_a_refresh_loses_no_token(strict: StrictServer) -> None:
     account = linked("one")
     other = read(account)
-    (lease,) = one_account.claim(OntraportAccount.objects.all(), [account.pk], is_probe=False)
+    (lease,) = leases.claim(OntraportAccount.objects.all(), [account.pk], is_probe=False)
     with client_settings.new_transport() as transport:
-        outcome = one_account.call(lease, transport)
+        outcome = spending.call(lease, transport)
     other.expires_at = timezone.now()
     other.save()
     outcomes.settle(lease, outcome)
@@ -72,9 +80,9 @@ def test_an_expiry_that_other_code_sets_during_a_refresh_loses_no_token(strict: 
 
 def test_a_token_that_other_code_sets_during_a_refresh_leaves_no_lease_behind(strict: StrictServer) -> None:
     account = linked("one")
-    (lease,) = one_account.claim(OntraportAccount.objects.all(), [account.pk], is_probe=False)
+    (lease,) = leases.claim(OntraportAccount.objects.all(), [account.pk], is_probe=False)
     with client_settings.new_transport() as transport:
-        outcome = one_account.call(lease, transport)
+        outcome = spending.call(lease, transport)
     other = read(account)
     other.access_token = "imported"
     other.save()

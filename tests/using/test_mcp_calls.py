@@ -15,7 +15,13 @@ import requests
 from asgiref.sync import async_to_sync
 from django.test import override_settings
 
-from ontraport_connect.exceptions import OntraportError, OntraportRejected, OntraportUnavailable, ReconnectRequired
+from ontraport_connect.exceptions import (
+    OntraportError,
+    OntraportMisconfigured,
+    OntraportRejected,
+    OntraportUnavailable,
+    ReconnectRequired,
+)
 from ontraport_connect.models import OntraportAccount, Status
 from ontraport_connect.protocol import mcp
 from ontraport_connect.using import waiting
@@ -67,6 +73,12 @@ def result_of(sent: dict[str, Any], result: object) -> Reply:
 
 def text_of(sent: dict[str, Any], text: str, *, is_error: bool = False) -> Reply:
     return result_of(sent, {"content": [{"type": "text", "text": text}], "isError": is_error})
+
+
+def test_calls_take_the_route_of_the_settings(account: OntraportAccount) -> None:
+    with override_settings(ONTRAPORT_CA_BUNDLE="/no/such/file.pem"), pytest.raises(OntraportMisconfigured) as raised:
+        account.mcp("count_objects", objectID="0")
+    assert raised.value.code == "ca_bundle"
 
 
 def test_a_tool_is_called_with_the_key_pair_or_the_token(sandbox: Sandbox, account: OntraportAccount) -> None:
@@ -294,13 +306,14 @@ def test_calls_take_turns(sandbox: Sandbox, account: OntraportAccount) -> None:
     assert sandbox.state()["counts"]["rate_limited"] == 0
 
 
-def test_a_refused_pair_shows_at_once(account: OntraportAccount) -> None:
+def test_a_refused_pair_is_suspected_and_the_caller_asked_to_come_back(account: OntraportAccount) -> None:
     account.access_token = "revoked-in-ontraport"
     account.save()
-    with pytest.raises(ReconnectRequired) as raised:
+    with pytest.raises(OntraportUnavailable) as raised:
         account.mcp("get_objects")
-    assert (raised.value.code, raised.value.account_uid) == ("key_refused", account.uid)
-    assert OntraportAccount.objects.get().status == Status.NEEDS_RECONNECT
+    assert (raised.value.code, raised.value.retry_after) == ("key_refused", 60)
+    stored = OntraportAccount.objects.get()
+    assert (stored.status, stored.last_error) == (Status.CONNECTED, "key_refused")
 
 
 def test_a_token_that_is_refused_twice_is_not_tried_again(sandbox: Sandbox) -> None:

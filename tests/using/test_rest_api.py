@@ -22,9 +22,8 @@ from ontraport_connect.exceptions import (
     OntraportUnavailable,
     ReconnectRequired,
 )
-from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, Status
+from ontraport_connect.models import Method, OntraportAccount, Status
 from ontraport_connect.refreshing import one_account
-from ontraport_connect.signals import account_needs_reconnect
 from tests.support import ontraport
 from tests.support.answering import Answering, Asked, Reply, as_json, envelope
 from tests.support.linked import key_account, person
@@ -109,54 +108,46 @@ def test_a_429_is_not_waited_out_for_longer_than_one_has_patience(account: Ontra
     assert 29 < (raised.value.retry_after or 0) <= 30
 
 
-def test_a_refused_pair_shows_at_once_and_names_its_account(account: OntraportAccount) -> None:
-    heard: list[OntraportAccount] = []
-    account_needs_reconnect.connect(lambda account, **kwargs: heard.append(account), weak=False, dispatch_uid="heard")
-    OntraportAccount.objects.filter(pk=account.pk).update(version=0)
-    stored = OntraportAccount.objects.get()
-    stored.access_token = "revoked-in-ontraport"
-    stored.save()
-    try:
-        with pytest.raises(ReconnectRequired) as raised:
-            stored.rest("GET", "objects", params={"objectID": 0})
-    finally:
-        account_needs_reconnect.disconnect(dispatch_uid="heard")
-    assert (raised.value.code, raised.value.account_uid, heard) == ("key_refused", account.uid, [stored])
-    assert (stored.status, stored.last_error) == (Status.NEEDS_RECONNECT, "key_refused")
-    assert OntraportAccount.objects.get().status == Status.NEEDS_RECONNECT
-    assert [event.kind for event in OntraportEvent.objects.all()] == ["needs_reconnect"]
-    with pytest.raises(ReconnectRequired) as raised:
-        stored.rest("GET", "objects", params={"objectID": 0})
-    assert raised.value.account_uid == account.uid
+def test_a_refused_pair_is_suspected_and_the_caller_asked_to_come_back(account: OntraportAccount) -> None:
+    """What becomes of it is decided by checks: see tests/linking/test_key_checks.py."""
+    account.access_token = "revoked-in-ontraport"
+    account.save()
+    with pytest.raises(OntraportUnavailable) as raised:
+        account.rest("GET", "objects", params={"objectID": 0})
+    assert (raised.value.code, raised.value.retry_after) == ("key_refused", 60)
+    assert (account.status, account.last_error) == (Status.CONNECTED, "key_refused")
+    account.status = Status.NEEDS_RECONNECT
+    with pytest.raises(ReconnectRequired) as marked:
+        account.rest("GET", "objects", params={"objectID": 0})
+    assert marked.value.account_uid == account.uid
 
 
-def test_a_pair_that_was_replaced_meanwhile_is_not_marked(account: OntraportAccount) -> None:
+def test_a_pair_that_was_replaced_meanwhile_is_not_suspected(account: OntraportAccount) -> None:
     stale = OntraportAccount.objects.get()
     OntraportAccount.objects.filter(pk=account.pk).update(version=account.version + 1)
-    refused = Reply(status=401, body=b"Your App ID and API Key do not authenticate.")
-    with Answering(lambda asked: refused) as server, served_by(server), pytest.raises(ReconnectRequired):
+    with Answering(lambda asked: Reply(status=401)) as server, served_by(server), pytest.raises(OntraportUnavailable):
         stale.rest("GET", "objects")
-    assert OntraportAccount.objects.get().status == Status.CONNECTED
+    assert OntraportAccount.objects.get().last_error == ""
 
 
 @pytest.mark.postgresql
-def test_a_row_that_the_caller_holds_is_marked_by_the_daily_check_instead(
+def test_a_row_that_the_caller_holds_is_checked_daily_all_the_same(
     account: OntraportAccount, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Answering(lambda asked: Reply(status=401)) as server, served_by(server), transaction.atomic():
         held = OntraportAccount.objects.select_for_update().get()
-        with pytest.raises(ReconnectRequired):
+        with pytest.raises(OntraportUnavailable):
             held.rest("GET", "objects")
-    assert "could not be marked" in caplog.text
-    assert OntraportAccount.objects.get().status == Status.CONNECTED
+    assert "could be made due" in caplog.text
+    assert OntraportAccount.objects.get().last_error == ""
 
 
 @pytest.mark.postgresql
-def test_a_refused_pair_shows_though_the_page_rolls_back(account: OntraportAccount) -> None:
+def test_a_refused_pair_is_suspected_though_the_page_rolls_back(account: OntraportAccount) -> None:
     refused = Answering(lambda asked: Reply(status=401))
-    with refused as server, served_by(server), pytest.raises(ReconnectRequired), transaction.atomic():
+    with refused as server, served_by(server), pytest.raises(OntraportUnavailable), transaction.atomic():
         account.rest("GET", "objects")
-    assert OntraportAccount.objects.get().status == Status.NEEDS_RECONNECT
+    assert OntraportAccount.objects.get().last_error == "key_refused"
 
 
 def test_an_account_linked_with_oauth_says_that_rest_takes_keys(account: OntraportAccount) -> None:

@@ -1,4 +1,4 @@
-"""django-allauth: what its `OAuth2CallbackView` does, `get_access_token_data` and `parse_token`; its callback is that view."""
+"""django-allauth: `get_access_token_data` and `parse_token`, as its `OAuth2CallbackView` calls them; its callback is that view."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from allauth.socialaccount.providers.oauth2.provider import OAuth2Provider  # no
 from allauth.socialaccount.providers.oauth2.views import OAuth2Adapter, OAuth2CallbackView  # noqa: E402
 
 REFUSALS = (PermissionDenied, OAuth2Error, requests.RequestException, ProviderException)
-"""What the view catches, and makes a page of."""
+"""The errors that the view catches and shows a page for."""
 
 
 class OntraportAdapter(OAuth2Adapter):  # type: ignore[misc,no-any-unimported,unused-ignore]
@@ -82,7 +82,7 @@ def exchange(url: str) -> None:
 
 
 def callback(url: str, issuer: str, iss: str) -> None:
-    """There is no place where the library could be told the issuer."""
+    """The library has no setting for the issuer."""
     call_command("migrate", verbosity=0)
     request = RequestFactory().get("/callback/")
     request.session = SessionStore()

@@ -1,4 +1,4 @@
-"""What the measured clients have in common: one attempt per process, its outcome printed as a line of JSON."""
+"""What the measured clients share: one attempt per process, with its outcome printed as a line of JSON."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable
 
 TIMEOUT = 3.0
-"""Seconds that each library is told to wait, by the option that it documents."""
+"""Seconds to wait, given to each library by the option that it documents."""
 
 MEMORY = 4 * 2**30
-"""Bytes of address space, so that no library takes the machine with it."""
+"""Bytes of address space, so that no library can exhaust the machine."""
 
 
 def main(
@@ -22,8 +22,8 @@ def main(
 ) -> None:
     """Run ``exchange URL`` or ``callback URL ISSUER ISS`` of the command line.
 
-    ``refusals`` are the errors that the library documents, or catches itself; any other error is a crash. ``callback`` brings home an
-    authorization response whose ``iss`` is the last word, while the server that was asked is ``ISSUER``.
+    ``refusals`` are the errors that the library documents or catches itself; any other error is a crash. ``callback`` handles an
+    authorization response with the ``iss`` of the last argument, while the server that was asked is ``ISSUER``.
     """
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     step, *words = sys.argv[1:]

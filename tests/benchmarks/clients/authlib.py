@@ -1,4 +1,4 @@
-"""Authlib: `OAuth2Session.fetch_token` with the address that the browser came back to."""
+"""Authlib: `OAuth2Session.fetch_token` with the URL that the browser came back to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.benchmarks.hostile_answers import CLIENT_ID, CLIENT_SECRET, CODE, RED
 
 
 class NotAnObject(Exception):
-    """The ``ValueError`` that Authlib raises on purpose, with a sentence of its own, for what is not a JSON object."""
+    """Authlib raises ``ValueError`` on purpose, with a message of its own, for anything but a JSON object."""
 
 
 def exchange(url: str) -> None:

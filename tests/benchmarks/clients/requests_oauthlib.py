@@ -1,4 +1,4 @@
-"""requests-oauthlib: `OAuth2Session.fetch_token` with the address that the browser came back to."""
+"""requests-oauthlib: `OAuth2Session.fetch_token` with the URL that the browser came back to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.benchmarks.clients.attempt import TIMEOUT, main
 from tests.benchmarks.hostile_answers import CLIENT_ID, CLIENT_SECRET, CODE, REDIRECT_URI, SCOPE
 
 REFUSALS = (OAuth2Error, requests.RequestException, Warning)
-"""oauthlib raises ``Warning`` itself, as documented, when the scope is not the one that was asked for."""
+"""oauthlib raises ``Warning``, as documented, when the scope is not the one that was asked for."""
 
 
 def exchange(url: str) -> None:
@@ -21,7 +21,7 @@ def exchange(url: str) -> None:
 
 
 def callback(url: str, issuer: str, iss: str) -> None:
-    """There is no place where the library could be told the issuer."""
+    """The library has no setting for the issuer."""
     os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"
     session = OAuth2Session(CLIENT_ID, redirect_uri=REDIRECT_URI, scope=[SCOPE])
     _, state = session.authorization_url("https://as.example/authorize")

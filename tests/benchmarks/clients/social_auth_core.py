@@ -34,7 +34,7 @@ class Storage(BaseStorage):  # type: ignore[misc,no-any-unimported,unused-ignore
 
 
 class Strategy(BaseStrategy):  # type: ignore[misc,no-any-unimported,type-arg,unused-ignore]
-    """A site in memory, whose pipeline ends with the tokens."""
+    """A site in memory whose pipeline ends with the tokens."""
 
     def __init__(self) -> None:
         self.session: dict[str, Any] = {}
@@ -67,7 +67,7 @@ def exchange(url: str) -> None:
 
 
 def callback(url: str, issuer: str, iss: str) -> None:
-    """There is no place where the library could be told the issuer."""
+    """The library has no setting for the issuer."""
 
     class Ontraport(BaseOAuth2PKCE):  # type: ignore[misc,no-any-unimported,type-arg,unused-ignore]
         name = "ontraport"

@@ -1,4 +1,4 @@
-"""This app: `provider.Client.exchange` through `transport.Transport`; its callback is the view, on a database in memory."""
+"""This app: ``protocol.Client.exchange`` through ``protocol.Transport``; its callback is the view, on a database in memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from django.urls import reverse
 
 from ontraport_connect.encryption.secret import Secret
 from ontraport_connect.exceptions import OntraportError
+from ontraport_connect.protocol import Client, Endpoints
 from ontraport_connect.protocol.http import Transport
-from ontraport_connect.protocol.oauth import Client, Endpoints
 from tests.benchmarks.clients.attempt import TIMEOUT, main
 from tests.benchmarks.hostile_answers import CLIENT_ID, CLIENT_SECRET, CODE, REDIRECT_URI, SCOPE, VERIFIER
 
 
 def exchange(url: str, timeout: tuple[float, float] = (TIMEOUT, TIMEOUT)) -> str:
-    """Return the access token that came for a code."""
+    """Return the access token for a code."""
     client = Client(
         client_id=CLIENT_ID,
         client_secret=Secret(CLIENT_SECRET),

@@ -1,4 +1,4 @@
-"""`manage.py demo_database`: the tables of the demo, and two people who can sign in."""
+"""`manage.py demo_database`: create the tables of the demo, and two people who can sign in."""
 
 from typing import Any
 

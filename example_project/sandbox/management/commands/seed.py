@@ -6,7 +6,7 @@ from oauth2_provider.models import get_application_model
 
 from example_project.sandbox.accounts import ACCOUNTS, PASSWORD
 
-# Any port of a loopback host will do (RFC 8252, 7.3).
+# Any port of a loopback host is accepted (RFC 8252, 7.3).
 LOOPBACK_REDIRECT_URIS = ["http://127.0.0.1/ontraport/callback/", "http://localhost/ontraport/callback/"]
 
 

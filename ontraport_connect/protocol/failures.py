@@ -1,0 +1,58 @@
+"""What can go wrong on the way to Ontraport and back: codes, their words, and the errors of the HTTP stack that they stand for."""
+
+from __future__ import annotations
+
+import http.client
+import zlib
+from collections.abc import Iterator, Sequence
+
+import urllib3
+
+from ontraport_connect.exceptions import OntraportUnavailable
+
+FAILURES = {
+    "timeout": "Ontraport did not answer in time.",
+    "connection": "Ontraport could not be reached.",
+    "tls": "The TLS certificate of Ontraport's server was not accepted.",
+    "cut": "The connection was lost before Ontraport's answer was complete.",
+    "too_large": "Ontraport's answer is larger than any that this app expects.",
+    "nonsense": "Ontraport's answer could not be understood.",
+}
+
+
+class NotConnected(Exception):
+    """No connection was made; nothing was sent."""
+
+
+class NotTrusted(Exception):
+    """The TLS handshake failed; nothing was sent."""
+
+
+KINDS: Sequence[tuple[str, tuple[type[BaseException], ...]]] = (
+    ("tls", (NotTrusted,)),
+    ("connection", (NotConnected, urllib3.exceptions.NewConnectionError)),
+    ("timeout", (urllib3.exceptions.TimeoutError, TimeoutError)),
+    ("cut", (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionError)),
+    ("nonsense", (http.client.HTTPException, zlib.error, ValueError)),
+    ("cut", (urllib3.exceptions.HTTPError, OSError)),
+)
+"""The failure codes and the exceptions that they cover, wrapped ones included. The first match counts."""
+
+
+def unavailable(code: str) -> OntraportUnavailable:
+    """Return the error for one of ``FAILURES``."""
+    return OntraportUnavailable(FAILURES[code], code=code)
+
+
+def failure_code(error: BaseException) -> str:
+    """Return the code in ``FAILURES`` for whatever the HTTP stack raised; ``nonsense`` for what is unknown."""
+    found = list(_layers(error))
+    return next((code for code, kinds in KINDS if any(isinstance(each, kinds) for each in found)), "nonsense")
+
+
+def _layers(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and the errors inside it: urllib3 wraps what http.client raised."""
+    yield error
+    for inner in (*error.args, getattr(error, "reason", None)):
+        if isinstance(inner, BaseException) and inner is not error:
+            yield from _layers(inner)

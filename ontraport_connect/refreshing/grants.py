@@ -1,0 +1,80 @@
+"""What the columns of an account hold once it holds a grant."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, cast
+
+from django.db.models import F, Value
+from django.db.models.functions import Now
+
+from ontraport_connect.conf import conf
+from ontraport_connect.encryption import EncryptedTextField, Sealed
+from ontraport_connect.models import OntraportAccount, refresh_delay
+from ontraport_connect.protocol import Grant
+
+from . import client_settings
+
+EARLIEST = 0.9
+"""Due times are spread over the last tenth of the time to wait, so that links made together are not refreshed together."""
+
+
+def from_now(seconds: float) -> Any:
+    """Return the expression for a time from now by the clock of the database."""
+    return Now() + Value(timedelta(seconds=seconds))
+
+
+def grant_columns(account: OntraportAccount, grant: Grant, *, asked: str, since: Any = None) -> dict[str, Any]:
+    """Return what a row holds once it holds this grant: tokens encrypted for it, times by the clock of the database.
+
+    ``since`` is when the grant was asked for, by that clock (``None``: now); Ontraport may have counted its lifetime from then on.
+    """
+    return token_columns(
+        account,
+        sealed_tokens(account, grant),
+        grant.lifetime,
+        granted_scope(asked, grant),
+        Now() if since is None else since,
+    )
+
+
+def token_columns(
+    account: OntraportAccount, tokens: Mapping[str, Sealed], lifetime: float, scope: str, since: Any
+) -> dict[str, Any]:
+    """Return the same for tokens that are encrypted already, valid for ``lifetime`` seconds from ``since`` on."""
+    can_refresh = "refresh_token" in tokens or account.refresh_token is not None
+    delay = refresh_delay(lifetime) * random.uniform(EARLIEST, 1) if can_refresh else lifetime  # noqa: S311
+    return {
+        **tokens,
+        "client_id": account.client_id or conf.ONTRAPORT_CLIENT_ID or "",
+        "issuer": account.issuer or client_settings.issuer(),
+        "scope": scope,
+        "expires_at": since + timedelta(seconds=lifetime),
+        "refresh_at": since + timedelta(seconds=delay),
+        "refreshed_at": Now(),
+        "version": F("version") + 1,
+        "lease_until": None,
+        "failures": 0,
+        "last_error": "",
+    }
+
+
+def sealed_tokens(account: OntraportAccount, grant: Grant) -> dict[str, Sealed]:
+    """Return the tokens of a grant, encrypted for the row of ``account``. A grant without a refresh token keeps the old one."""
+    tokens = {"access_token": grant.access_token}
+    if grant.refresh_token is not None:
+        tokens["refresh_token"] = grant.refresh_token
+    return {name: _field(name).seal_for(account.uid, secret) for name, secret in tokens.items()}
+
+
+def _field(name: str) -> EncryptedTextField:
+    return cast("EncryptedTextField", OntraportAccount._meta.get_field(name))
+
+
+def granted_scope(asked: str, grant: Grant) -> str:
+    """Return the scope to record: narrower than asked is believed, wider is not (RFC 6749, 3.3)."""
+    if grant.scope is None:
+        return asked
+    return " ".join(sorted(grant.scope & set(asked.split())))

@@ -1,0 +1,77 @@
+"""Save the answers that wait by one UPDATE and one commit, each row under its own guard. PostgreSQL only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db import Error as DatabaseFailure
+from django.db import connections
+
+from ontraport_connect.database import alias, in_transaction, persistently
+from ontraport_connect.models import OntraportAccount
+from ontraport_connect.protocol import Grant
+
+from . import outcomes
+from .leases import Lease
+
+TYPES = {
+    "access_token": "bytea",
+    "refresh_token": "bytea",
+    "client_id": "text",
+    "issuer": "text",
+    "scope": "text",
+    "expires_at": "timestamptz",
+    "refresh_at": "timestamptz",
+    "refreshed_at": "timestamptz",
+    "lease_owner": "text",
+}
+"""The columns that differ from row to row, and their types."""
+
+SAME_FOR_ALL = {"version": "t.version + 1", "lease_until": "NULL", "failures": "0", "last_error": "''"}
+
+KEPT = "refresh_token"
+"""The column that keeps its value where no new one came."""
+
+
+def save(answers: Sequence[tuple[Lease, Grant]]) -> set[int]:
+    """Save these grants, and return the primary keys of the rows that took theirs. What is not among them (the guard failed, a row is
+    locked, the database is another) is to be settled alone.
+    """
+    if len(answers) < 2 or in_transaction() or connections[alias()].vendor != "postgresql":
+        return set()
+    rows = [{**outcomes.columns_for(lease, grant), "lease_owner": lease.receipt} for lease, grant in answers]
+    guards = [(lease.account.pk, lease.account.version) for lease, _ in answers]
+    try:
+        saved = persistently(lambda: _update(guards, rows))
+    except DatabaseFailure:
+        return set()
+    for lease, _ in answers:
+        if lease.account.pk in saved:
+            outcomes.after_save(lease, read=False)
+    return saved
+
+
+def _update(guards: Sequence[tuple[int, int]], rows: Sequence[Mapping[str, Any]]) -> set[int]:
+    """Return the primary keys of the rows that were written."""
+    values = [[row.get(name) for row in rows] for name in TYPES]
+    with connections[alias()].cursor() as cursor:
+        cursor.execute(_statement(), [[pk for pk, _ in guards], [version for _, version in guards], *values])
+        return {pk for (pk,) in cursor.fetchall()}
+
+
+def _statement() -> str:
+    """Return the UPDATE. Nothing in it comes from outside: it is made of the names of our own columns."""
+    quote = connections[alias()].ops.quote_name
+    table, name_of = quote(OntraportAccount._meta.db_table), {name: quote(name) for name in (*TYPES, *SAME_FOR_ALL)}
+    sets = [
+        f"{name_of[name]} = {f'coalesce(v.{name}, t.{name_of[name]})' if name == KEPT else f'v.{name}'}"
+        for name in TYPES
+    ]
+    sets += [f"{name_of[name]} = {value}" for name, value in SAME_FOR_ALL.items()]
+    arrays = ", ".join(f"%s::{kind}[]" for kind in ("bigint", "bigint", *TYPES.values()))
+    return (
+        f"UPDATE {table} AS t SET {', '.join(sets)}"  # noqa: S608
+        f" FROM unnest({arrays}) AS v(pk, known_version, {', '.join(TYPES)})"
+        " WHERE t.id = v.pk AND t.version = v.known_version RETURNING v.pk"
+    )

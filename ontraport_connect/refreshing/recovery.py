@@ -1,0 +1,112 @@
+"""Bring accounts back: take over what came for a refresh token that was spent where its row could not be written, and reconsider
+accounts that were marked by mistake.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import timedelta
+from uuid import UUID
+
+from django.db.models import F
+from django.db.models.functions import Now
+
+from ontraport_connect.database import DATABASE_IS_AWAY, alias, in_transaction
+from ontraport_connect.exceptions import SecretUnreadable
+from ontraport_connect.models import Method, OntraportAccount, Status
+
+from . import circuit_breaker, client_settings, installation, outcomes, spent_tokens
+from .leases import TAKE_OVER_WITHIN, Lease, claim
+
+logger = logging.getLogger("ontraport_connect")
+
+
+def recover(lease: Lease, *, is_needed: bool = False) -> bool:
+    """Look for a note on the token of a row that was just claimed. Returns true when nothing is to be sent: the row has taken the answer,
+    or the token is being spent by somebody else and the lease was given back.
+    """
+    account = lease.account
+    if not vars(account).get("has_spent_token"):
+        return False
+    try:
+        spent = spent_tokens.find(account)
+    except SecretUnreadable:
+        return False
+    if spent is None:  # the row holds another token by now
+        spent_tokens.forget_on_commit(account.uid)
+        return False
+    if spent.is_answered:
+        outcomes.take_noted(lease, spent)
+        return True
+    if spent.until > lease.now() or not (is_needed or _ends_soon(lease)):
+        outcomes.let_go(lease)
+        return True
+    spent_tokens.forget(account.uid)
+    return False
+
+
+def _ends_soon(lease: Lease) -> bool:
+    ends = lease.account.expires_at
+    return ends is None or ends <= lease.now() + timedelta(seconds=TAKE_OVER_WITHIN)
+
+
+def has_left() -> bool:
+    """Tell whether an answer was noted in this request that its row may lack."""
+    return bool(spent_tokens.left())
+
+
+def recover_left() -> None:
+    """Take over what was noted in this request, once its transaction has ended. Costs nothing where nothing was noted.
+
+    What cannot be taken over now, by the state of the database or of the caller's transaction, is left to the beat task.
+    """
+    if not has_left() or in_transaction():
+        return
+    uids = spent_tokens.left()
+    spent_tokens.forget_left()
+    try:
+        _recover(uids.intersection(spent_tokens.uids()))
+    except DATABASE_IS_AWAY:
+        logger.warning("Tokens that are kept beside their rows could not be taken over now; the beat task does that.")
+
+
+def recover_all() -> int:
+    """Take over every answer that is noted, and return how many notes are left, of rows that somebody holds now."""
+    _recover(spent_tokens.uids())
+    return len(spent_tokens.uids())
+
+
+def _recover(uids: Iterable[UUID]) -> None:
+    for uid in uids:
+        rows = OntraportAccount.objects.using(alias()).filter(uid=uid)
+        account = rows.first()
+        if account is None:
+            spent_tokens.forget(uid)
+            continue
+        for lease in claim(rows, [account.pk], is_probe=False, is_needed=True):
+            if not recover(lease):
+                outcomes.let_go(lease)
+
+
+def reconsider() -> list[int]:
+    """Take accounts whose grant was said to have ended for connected again, due now, and return their ids.
+
+    For an operator who has corrected a wrong client id or wrong endpoints: a grant that has really ended is marked again when its account
+    is refreshed, and the circuit breaker believes that for an hour. Raises ``OntraportMisconfigured`` in a copy of another
+    installation's database.
+    """
+    installation.require_own_database()
+    circuit_breaker.believe_ended_grants()
+    rows = OntraportAccount.objects.using(alias()).filter(
+        client_settings.of_this_client(),
+        method=Method.OAUTH,
+        status=Status.NEEDS_RECONNECT,
+        last_error=circuit_breaker.GRANT_ENDED,
+        refresh_token__isnull=False,
+    )
+    pks = list(rows.order_by("pk").values_list("pk", flat=True))
+    rows.filter(pk__in=pks).update(
+        status=Status.CONNECTED, refresh_at=Now(), failures=1, lease_until=None, version=F("version") + 1
+    )
+    return pks

@@ -1,0 +1,106 @@
+"""A record of refresh tokens that were spent while their row could not be written for good. It outlives every rollback.
+
+A refresh inside the caller's transaction, of a row that this transaction made or holds, is undone when the transaction is: the row then
+shows the spent token again. So the token is noted here, on its own, before it is sent, and the answer is noted when it comes. Whoever
+claims the row later finds the note, and takes the answer instead of spending the token again. An answer that cannot be saved because
+somebody else holds the row is kept here, too.
+
+On a server database the notes are rows of ``OntraportSpentToken``, written on a connection of their own. SQLite has one writer, which the
+caller's transaction is: there the notes are in a small database beside it, or in memory where the database is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.db import connections, transaction
+from django.db.models import Exists, OuterRef, Value
+
+from ontraport_connect.database import alias, has_one_writer, in_transaction, on_own_connection
+from ontraport_connect.encryption import Sealed, Secret, StoredSecret
+from ontraport_connect.models import OntraportAccount, OntraportSpentToken
+
+from .spent_token_stores import Rows, SpentToken, Sqlite, sqlite_store
+
+T = TypeVar("T")
+
+_left: ContextVar[frozenset[UUID]] = ContextVar("ontraport_left", default=frozenset())
+"""Accounts whose answer was noted in this context, and may have to be taken over once its transaction has ended."""
+
+
+def digest_of(account: OntraportAccount) -> str:
+    """Return what a note is found by. Raises ``SecretUnreadable``. Tells nothing of the token, which is random text."""
+    token = account.refresh_token
+    text = "" if token is None else token.reveal()
+    return hashlib.sha256(f"{account.uid}:{text}".encode(errors="surrogatepass")).hexdigest()
+
+
+def annotated(accounts: Any) -> Any:
+    """Add ``has_spent_token`` to accounts, in the query itself where that is possible."""
+    if has_one_writer():
+        return accounts.annotate(has_spent_token=Value(value=sqlite_store().exists()))
+    return accounts.annotate(has_spent_token=Exists(OntraportSpentToken.objects.filter(account_uid=OuterRef("uid"))))
+
+
+def find(account: OntraportAccount) -> SpentToken | None:
+    """Return the note on the refresh token that ``account`` holds."""
+    return _store(lambda store: store.find(digest_of(account)))
+
+
+def begin(spent: SpentToken) -> bool:
+    """Note that a token is about to be sent. Returns false when it is noted already. Raises a database error when it cannot be noted."""
+    return _store(lambda store: store.add(spent))
+
+
+def keep(spent: SpentToken) -> None:
+    """Note an answer, whether or not ``begin`` was called before."""
+    _left.set(_left.get() | {spent.account_uid})
+    _store(lambda store: store.put(spent))
+
+
+def forget(account_uid: UUID) -> None:
+    """Forget the notes on an account, whose row has what they hold."""
+    _store(lambda store: store.forget(account_uid))
+
+
+def forget_on_commit(account_uid: UUID) -> None:
+    """Forget the notes on an account once the transaction that has written its row is committed. Where Django cannot tell when that is (a
+    transaction without ``atomic``), they stay until the row is claimed again.
+    """
+    if not in_transaction() or connections[alias()].in_atomic_block:
+        transaction.on_commit(lambda: forget(account_uid), using=alias(), robust=True)
+
+
+def left() -> frozenset[UUID]:
+    """Return the accounts whose answers were noted in this request, or task."""
+    return _left.get()
+
+
+def forget_left() -> None:
+    _left.set(frozenset())
+
+
+def uids() -> Sequence[UUID]:
+    """Return the accounts that there are notes on."""
+    return _store(lambda store: store.uids())
+
+
+def successor(account: OntraportAccount) -> Secret | None:
+    """Return the refresh token that came for the one that ``account`` holds, if that was spent."""
+    if account.refresh_token is None:
+        return None
+    spent = find(account)
+    if spent is None or spent.refresh_token is None:
+        return None
+    field = OntraportAccount._meta.get_field("refresh_token")
+    return StoredSecret(Sealed(spent.refresh_token), field.context_of(account.uid))
+
+
+def _store(step: Callable[[Rows | Sqlite], T]) -> T:
+    if has_one_writer():
+        return step(sqlite_store())
+    return on_own_connection(lambda: step(Rows()))

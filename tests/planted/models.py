@@ -1,0 +1,20 @@
+"""Bugs in whose rows are seen, and what may be written to them."""
+
+from .bug import Bug
+
+BUGS = [
+    Bug(
+        "everybody sees the links of everybody",
+        "models/account",
+        'return self.filter(user=user, tenant="")',
+        'return self.filter(tenant="")',
+        "pages/test_views.py::test_an_account_of_somebody_else_is_not_found_and_not_changed",
+    ),
+    Bug(
+        "a stale secret is written in bulk",
+        "models/account",
+        "        if refused := {*fields} & {*SECRET_FIELDS}:\n",
+        "        if refused := {*fields} & set():\n",
+        "encryption/test_writes.py::test_bulk_update_keeps_what_stands_and_refuses_plain_text",
+    ),
+]

@@ -1,0 +1,20 @@
+"""Bugs in what a customer's browser gets."""
+
+from .bug import Bug
+
+BUGS = [
+    Bug(
+        "a stray answer is remembered",
+        "pages/problems",
+        'frozenset({"unknown", "other_owner"})',
+        "frozenset()",
+        "pages/test_callback.py::test_who_started_is_who_completes",
+    ),
+    Bug(
+        "the address of the callback goes along",
+        "pages/responses",
+        'response["Referrer-Policy"] = "no-referrer"',
+        'response["Referrer-Policy"] = "unsafe-url"',
+        "pages/test_callback.py::test_an_answer_to_ones_own_attempt_links",
+    ),
+]
