@@ -199,7 +199,6 @@ def test_an_address_is_not_in_the_reason() -> None:
     assert "secret" not in str(raised.value)
 
 
-@pytest.mark.parametrize("module", ["ontraport_connect.using", "ontraport_connect.protocol"])
 def test_whatever_the_client_of_redis_says_the_database_counts(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -210,6 +209,7 @@ def test_whatever_the_client_of_redis_says_the_database_counts(
     assert "(ONTRAPORT_REDIS_URL: AttributeError)" in caplog.text
 
 
+@pytest.mark.parametrize("module", ["ontraport_connect.using", "ontraport_connect.protocol"])
 def test_what_is_imported_late_hides_no_wrong_name(module: str) -> None:
     with pytest.raises(AttributeError, match="HttpAuth"):
         import_module(module).HttpAuth  # noqa: B018  # a typing error
