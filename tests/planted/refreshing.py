@@ -48,7 +48,7 @@ BUGS = [
     Bug(
         "a copy of the database revokes",
         "refreshing/revoking",
-        "    if not installation.is_own_database():\n        return False\n",
+        "    if not installation.is_own_database():\n        return _Result.KEPT\n",
         "",
         "journeys/test_copied_site.py::test_grants_are_revoked_by_nobody",
     ),
