@@ -24,7 +24,7 @@ from ontraport_connect.database import alias, row_lock
 from ontraport_connect.models import OntraportAccount, Status
 
 from . import spent_tokens
-from .spent_tokens import SpentToken
+from .spent_token_stores import SpentToken
 
 SEND_WITHIN = 15.0
 """Seconds after its claim in which a refresh token may be sent. A process that was stopped for longer sends nothing."""

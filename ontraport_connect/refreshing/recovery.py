@@ -26,18 +26,19 @@ def recover(lease: Lease, *, is_needed: bool = False) -> bool:
         return False
     try:
         spent = spent_tokens.find(account)
+        answers = [] if spent is None or not spent.is_answered else spent_tokens.answers(account, spent)
     except SecretUnreadable:
         return False
     if spent is None:  # the row holds another token by now
-        spent_tokens.forget_on_commit(account.uid)
+        spent_tokens.forget_account_on_commit(account.uid)
         return False
-    if spent.is_answered:
-        outcomes.take_noted(lease, spent)
+    if answers:
+        outcomes.take_noted(lease, answers)
         return True
     if spent.until > lease.now() or not (is_needed or _ends_soon(lease)):
         outcomes.let_go(lease)
         return True
-    spent_tokens.forget(account.uid)
+    spent_tokens.forget(spent.digest)
     return False
 
 
@@ -47,17 +48,24 @@ def _ends_soon(lease: Lease) -> bool:
 
 
 def recover_all() -> int:
-    """Take over every answer that is noted, and return how many notes are left, of rows that somebody holds now."""
+    """Take over every answer that is noted, and return how many accounts have answers left, since somebody holds their rows now."""
     for uid in spent_tokens.uids():
         rows = OntraportAccount.objects.using(alias()).filter(uid=uid)
         account = rows.first()
         if account is None:
-            spent_tokens.forget(uid)
+            spent_tokens.forget_account(uid)
             continue
-        for lease in claim(rows, [account.pk], is_probe=False, is_needed=True):
+        try:
+            spent = spent_tokens.find(account)
+        except SecretUnreadable:
+            continue
+        if spent is not None and not spent.is_answered:
+            continue
+        # An answer is safe to take whoever had the lease; a note on another token is only forgotten, which is no reason to take over.
+        for lease in claim(rows, [account.pk], is_probe=False, is_needed=spent is not None):
             if not recover(lease):
                 outcomes.let_go(lease)
-    return len(spent_tokens.uids())
+    return len(spent_tokens.uids(answered=True))
 
 
 def reconsider() -> list[int]:

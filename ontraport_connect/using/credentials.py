@@ -38,7 +38,7 @@ def prepare(account: OntraportAccount) -> None:
 
 def renew(account: OntraportAccount) -> None:
     """Get another access token, since Ontraport refused the one that ``account`` holds. Raises as ``refreshing.refresh`` does."""
-    _named(account, refreshing.refresh)
+    _named(account, refreshing.replace_refused)
 
 
 def _named(account: OntraportAccount, step: Any) -> None:

@@ -18,6 +18,7 @@ from django.utils import timezone
 from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.models import OntraportAccount, Status
 from ontraport_connect.refreshing import batches, one_account, recovery, spent_tokens
+from ontraport_connect.refreshing.spent_token_stores import SpentToken
 from tests.refreshing.test_crashes import child, let_the_lease_end
 from tests.refreshing.test_one_account import hold_lease, in_thread, rolled_back
 from tests.support.accounts import linked, read, token_of
@@ -190,7 +191,7 @@ def test_a_note_without_an_answer_is_a_lease(strict: StrictServer) -> None:
 def note_of(account: OntraportAccount, *, ends_in: float) -> None:
     now = timezone.now()
     spent_tokens.begin(
-        spent_tokens.SpentToken(
+        SpentToken(
             digest=spent_tokens.digest_of(account),
             account_uid=account.uid,
             owner="another",
@@ -207,7 +208,7 @@ def test_whoever_finds_an_unanswered_note_waits_until_somebody_needs_the_token(s
         one_account.replace_refused(read(account))
     note = spent_tokens.find(account)
     assert note is not None
-    spent_tokens.forget(account.uid)
+    spent_tokens.forget_account(account.uid)
     note_of(account, ends_in=-1)
     assert batches.refresh_batch([account.pk]) == {"recovered": 1}
     assert (strict.requests, read(account).lease_until) == (0, None)
@@ -221,7 +222,7 @@ def test_a_note_on_a_row_that_cannot_be_read_does_no_harm(strict: StrictServer, 
     settings.ONTRAPORT_ENCRYPTION_KEYS = ["another-key-that-is-long-enough-for-this"]
     assert batches.refresh_batch([account.pk]) == {"secret_unreadable": 1}
     assert read(account).status == Status.CONNECTED
-    spent_tokens.forget(account.uid)
+    spent_tokens.forget_account(account.uid)
 
 
 def test_an_answer_in_a_note_that_comes_too_late_for_the_row_changes_nothing(strict: StrictServer) -> None:
