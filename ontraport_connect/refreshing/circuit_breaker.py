@@ -130,7 +130,7 @@ def _hold() -> tuple[OntraportService | None, float]:
 def _is_probe() -> bool:
     """Win the right to probe."""
     rows = OntraportService.objects.using(alias()).filter(Q(held_until=None) | Q(held_until__lte=Now()), pk=1)
-    return bool(rows.update(held_until=Now() + Value(timedelta(seconds=PROBE_AFTER))))
+    return bool(_aside(lambda: rows.update(held_until=Now() + Value(timedelta(seconds=PROBE_AFTER)))))
 
 
 def report(error: OntraportError, account: OntraportAccount) -> bool:
