@@ -33,8 +33,8 @@ BUGS = [
     ),
     Bug(
         "a grant is sent to a server that did not issue it",
-        "refreshing/revoking",
-        "    if revocation.issuer and revocation.issuer not in _issuers_of(endpoints):",
+        "refreshing/client_settings",
+        "    if issued_by and issued_by != issuer():",
         "    if False:",
         "refreshing/test_shared_grants.py::test_a_grant_is_sent_to_the_server_that_issued_it_only",
     ),
@@ -48,7 +48,7 @@ BUGS = [
     Bug(
         "a copy of the database revokes",
         "refreshing/revoking",
-        "    if not installation.is_own_database():\n        return False\n",
+        "    if not installation.is_own_database():\n        return _Result.KEPT\n",
         "",
         "journeys/test_copied_site.py::test_grants_are_revoked_by_nobody",
     ),
