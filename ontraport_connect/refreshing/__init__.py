@@ -4,7 +4,7 @@ Also the site's standing with Ontraport (may it call the token endpoint now?) an
 """
 
 from .batches import BATCH_SIZE, due_batches, refresh_batch
-from .circuit_breaker import RATE_LIMITED, is_site_refused, may_refresh, site_standing
+from .circuit_breaker import is_site_refused, may_refresh, site_standing
 from .client_settings import endpoints, issuer, new_transport, oauth_client, route
 from .grants import from_now, grant_columns
 from .heartbeat import Pulse, pulses, record_beat, record_worker
@@ -21,6 +21,7 @@ from .revoking import (
     queue_revocation,
     revoke_grant,
 )
+from .strikes import RATE_LIMITED
 
 __all__ = [
     "BATCH_SIZE",

@@ -16,7 +16,7 @@ from ontraport_connect.database import DATABASE_IS_AWAY, alias, in_transaction
 from ontraport_connect.exceptions import SecretUnreadable
 from ontraport_connect.models import Method, OntraportAccount, Status
 
-from . import circuit_breaker, client_settings, outcomes, spent_tokens
+from . import circuit_breaker, client_settings, outcomes, spent_tokens, strikes
 from .leases import TAKE_OVER_WITHIN, Lease, claim
 
 logger = logging.getLogger("ontraport_connect")
@@ -108,7 +108,7 @@ def reconsider() -> list[int]:
         client_settings.of_this_client(),
         method=Method.OAUTH,
         status=Status.NEEDS_RECONNECT,
-        last_error=circuit_breaker.GRANT_ENDED,
+        last_error=strikes.GRANT_ENDED,
         refresh_token__isnull=False,
     )
     pks = list(rows.order_by("pk").values_list("pk", flat=True))

@@ -33,8 +33,8 @@ BUGS = [
     ),
     Bug(
         "a grant is sent to a server that did not issue it",
-        "refreshing/revoking",
-        "    if revocation.issuer and revocation.issuer not in _issuers_of(endpoints):",
+        "refreshing/client_settings",
+        "    if issued_by and issued_by != issuer():",
         "    if False:",
         "refreshing/test_shared_grants.py::test_a_grant_is_sent_to_the_server_that_issued_it_only",
     ),
