@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from django.core.signals import request_finished
 
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
@@ -171,12 +172,11 @@ def test_idle_connections_are_closed_by_the_next_call_of_any_server(
         kept.close()
 
 
+@pytest.mark.django_db
 def test_idle_connections_are_closed_at_the_end_of_whatever_request_of_the_site(
-    client: object, plain: HostileServer, monkeypatch: pytest.MonkeyPatch
+    plain: HostileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that calls Ontraport once a day keeps no connection for a day."""
-    from django.core.signals import request_finished  # noqa: PLC0415
-
     call(plain.url)
     connections = shared_connections(Route())
     request_finished.send(sender=None)

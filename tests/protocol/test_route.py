@@ -19,7 +19,7 @@ from tests.support.connect_proxy import ConnectProxy, connect_proxy
 from tests.support.hostile_server import HostileServer, KeepAlive, answer, certificate, hostile_server
 from tests.support.servers import HOST, free_port
 
-TIMEOUT = (2, 2)
+TIMEOUT = (5, 5)
 
 
 @pytest.fixture
