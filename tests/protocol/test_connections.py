@@ -226,6 +226,17 @@ def test_a_connection_on_which_the_server_speaks_unasked_is_not_used_again(
     assert plain.connections == 2
 
 
+def test_what_a_server_sends_beyond_its_answer_is_not_taken_for_the_next_one(
+    secured: HostileServer, bundle: str
+) -> None:
+    """In one TLS record with the answer: some of it is decrypted already, so that the socket itself has nothing to read."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n"
+    secured.behaviour = KeepAlive(lambda server, line: line.sendall(head + b'{"a": 1}' + b"X" * 12_000))
+    for expected in (1, 2, 3):
+        call(secured.url, bundle)
+        assert secured.connections == expected
+
+
 @pytest.mark.parametrize(
     "behaviour",
     [
