@@ -1,4 +1,4 @@
-"""Whom this site trusts, and the proxy that it goes through."""
+"""The trusted CAs and the proxy of all calls."""
 
 from __future__ import annotations
 
