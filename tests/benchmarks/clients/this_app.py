@@ -1,4 +1,4 @@
-"""This app: `provider.Client.exchange` through `transport.Transport`; its callback is the view, on a database in memory."""
+"""This app: `protocol.Client.exchange` through `protocol.Transport`; its callback is the view, on a database in memory."""
 
 from __future__ import annotations
 
