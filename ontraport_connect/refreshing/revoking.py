@@ -15,9 +15,9 @@ from enum import Enum
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q, Value
+from django.db.models import F, Model, Q, Value
 from django.db.models.functions import Now
-from django.db.models.signals import pre_delete
+from django.db.models.signals import class_prepared, pre_delete
 from django.dispatch import receiver
 from django.utils import timezone
 
@@ -226,3 +226,19 @@ def queue_on_delete(instance: OntraportAccount, using: str, **kwargs: Any) -> No
     transaction.on_commit(
         lambda: account_disconnected.send_robust(sender=OntraportAccount, account=current), using=using
     )
+
+
+@receiver(class_prepared, dispatch_uid="ontraport_connect.refreshing.revoking")
+def listen_to_proxies(sender: type[Model], **kwargs: Any) -> None:
+    """Do the same for a proxy model, which sends ``pre_delete`` itself, and for proxies of it that are defined already.
+
+    A receiver for the deletions of all models would slow down every one of the site.
+    """
+    if issubclass(sender, OntraportAccount):
+        if sender._meta.proxy:
+            pre_delete.connect(queue_on_delete, sender=sender, dispatch_uid="ontraport_connect.refreshing.revoking")
+        for proxy in sender.__subclasses__():
+            listen_to_proxies(proxy)
+
+
+listen_to_proxies(OntraportAccount)
