@@ -20,6 +20,7 @@ import gevent.monkey
 import httpx
 import pytest
 import requests
+from django.db import connection
 from django.test import override_settings
 
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
@@ -267,6 +268,9 @@ def test_who_allows_blocking_calls_in_a_loop_has_them(
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
     async def cell() -> object:
-        return account.mcp("count_objects", objectID="0")
+        try:
+            return account.mcp("count_objects", objectID="0")
+        finally:
+            connection.close()  # Django keeps one of its own for each loop
 
     assert asyncio.run(cell()) == {"count": 21}
