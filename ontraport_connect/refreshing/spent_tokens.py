@@ -91,7 +91,12 @@ def forget_on_commit(digests: Sequence[str]) -> None:
     without ``atomic``), they stay until the row is claimed again.
     """
     if not in_transaction() or connections[alias()].in_atomic_block:
-        transaction.on_commit(lambda: [forget(digest) for digest in digests], using=alias(), robust=True)
+        transaction.on_commit(lambda: _forget_each(digests), using=alias(), robust=True)
+
+
+def _forget_each(digests: Sequence[str]) -> None:
+    for digest in digests:
+        forget(digest)
 
 
 def forget_account(account_uid: UUID) -> None:
