@@ -1,11 +1,10 @@
-"""Ontraport links for support staff: what state each is in, what happened, and what can be done. No secret anywhere."""
+"""The admin of accounts and their history. It shows no secret."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -16,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
-from . import staff
+from . import refreshing, staff
 from .conf import conf
 from .models import SECRET_FIELDS, OntraportAccount, OntraportEvent, Status
 from .pages import uuid_or_none
@@ -24,10 +23,10 @@ from .staff import AccountActions, ConditionFilter, TenantFilter
 
 if TYPE_CHECKING:
     EventModelAdmin = admin.ModelAdmin[OntraportEvent]
-else:  # Django's classes take no parameters when they run
+else:  # Django's classes are not subscriptable at run time
     EventModelAdmin = admin.ModelAdmin
 
-MOST_EVENTS = 100
+MAX_EVENTS = 100
 TEMPLATES = "admin/ontraport_connect/ontraportaccount"
 
 
@@ -71,10 +70,16 @@ class OntraportAccountAdmin(AccountActions):
             *super().get_urls(),
         ]
 
-    # What is shown
+    # Display
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[OntraportAccount]:
         return super().get_queryset(request).defer(*SECRET_FIELDS)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        if _may_see_events(request):
+            return fieldsets
+        return [(title, {**options, "fields": _without_timeline(options["fields"])}) for title, options in fieldsets]
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         names: list[Any] = list(self.list_display)
@@ -83,10 +88,7 @@ class OntraportAccountAdmin(AccountActions):
         return names
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
-        user = get_user_model()
-        names = {user.USERNAME_FIELD, user.get_email_field_name()}
-        known = {field.name for field in user._meta.get_fields()}
-        return ["label", "ontraport_id", "tenant", *sorted(f"user__{name}" for name in names & known)]
+        return staff.search_fields()
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[OntraportAccount], search_term: str
@@ -113,10 +115,10 @@ class OntraportAccountAdmin(AccountActions):
 
     @admin.display(description=_("history"))
     def timeline(self, account: OntraportAccount) -> str:
-        events = OntraportEvent._default_manager.filter(account_uid=account.uid)[:MOST_EVENTS]
+        events = OntraportEvent._default_manager.filter(account_uid=account.uid)[:MAX_EVENTS]
         return render_to_string(f"{TEMPLATES}/timeline.html", {"events": events})
 
-    # What can be done
+    # Permissions and actions
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -142,12 +144,13 @@ class OntraportAccountAdmin(AccountActions):
                 **context,
                 "title": _("Disconnect Ontraport account"),
                 "accounts": [context["object"]],
+                "can_revoke": refreshing.can_revoke(),
                 "media": self.media,
             },
         )
 
     def refresh_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Refresh the one account whose page is open."""
+        """Refresh the account of an open change page."""
         accounts = self.get_queryset(request).filter(pk=pk)
         account = accounts.first()
         if not self.has_change_permission(request, account):
@@ -155,10 +158,14 @@ class OntraportAccountAdmin(AccountActions):
         if account is None:
             raise Http404
         self.refresh_now(request, accounts)
-        return HttpResponseRedirect(reverse("admin:ontraport_connect_ontraportaccount_change", args=[pk]))
+        return HttpResponseRedirect(self._url("change", pk))
+
+    def _url(self, name: str, *args: Any) -> str:
+        """Return the address of a page of this model in this admin site, of which there may be several."""
+        return reverse(f"admin:ontraport_connect_ontraportaccount_{name}", args=args, current_app=self.admin_site.name)
 
     def glance_view(self, request: HttpRequest) -> HttpResponse:
-        """Show the numbers of all links on one page."""
+        """Show the dashboard: counts, background jobs, upcoming expiries and recent failures."""
         if not self.has_view_or_change_permission(request):
             raise PermissionDenied
         context = {
@@ -167,12 +174,21 @@ class OntraportAccountAdmin(AccountActions):
             "opts": self.model._meta,
             "counts": staff.link_counts(),
             "bars": staff.expiring_tokens(),
-            "picture": staff.Picture,
-            "failures": staff.recent_failures(),
+            "picture": staff.Chart,
+            "failures": staff.recent_failures() if _may_see_events(request) else None,
             "health": staff.site_health(),
             "media": self.media,
         }
         return TemplateResponse(request, f"{TEMPLATES}/glance.html", context)
+
+
+def _may_see_events(request: HttpRequest) -> bool:
+    """Tell whether this person may see the history of accounts, as in the admin of events."""
+    return any(request.user.has_perm(f"ontraport_connect.{verb}_ontraportevent") for verb in ("view", "change"))
+
+
+def _without_timeline(fields: Any) -> tuple[Any, ...]:
+    return tuple(field for field in fields if field != "timeline")
 
 
 def _badge_of(account: OntraportAccount) -> tuple[str, Any]:
@@ -183,7 +199,7 @@ def _badge_of(account: OntraportAccount) -> tuple[str, Any]:
 
 @admin.register(OntraportEvent)
 class OntraportEventAdmin(EventModelAdmin):
-    """What happened, also to accounts that are gone. Nobody writes history."""
+    """The read-only history of all accounts, including deleted ones."""
 
     list_display = ("at", "what", "account_uid", "ontraport_id", "user", "tenant", "detail")
     list_filter = ("kind", "at")

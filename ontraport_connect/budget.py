@@ -1,4 +1,4 @@
-"""How long calls may wait for their turn: ``with budget.patience(5): account.mcp(...)``."""
+"""Limit how long calls wait for their turn: ``with budget.patience(5): account.mcp(...)``."""
 
 from .using import patience
 

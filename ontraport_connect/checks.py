@@ -1,4 +1,4 @@
-"""A missing or wrong setting is said at start, with a hint, and not at a customer's first click."""
+"""System checks: report a missing or wrong setting at start, with a hint, before a customer meets it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
-from . import protocol, refreshing
+from . import pages, protocol, refreshing
 from .conf import conf
 from .encryption import MINIMUM_KEY_LENGTH
 from .exceptions import OntraportMisconfigured
@@ -23,13 +23,13 @@ AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
 @register(Tags.compatibility)
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Run every check of the configuration; none of them touches the database or the network."""
+    """Run every check of the configuration. None uses the database or the network."""
     return [message for check in CHECKS for message in check()]
 
 
 @register(Tags.security, deploy=True)
 def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """What is right on a laptop and not in production."""
+    """Check what is fine in development but not in production."""
     messages: list[CheckMessage] = []
     if not conf.ONTRAPORT_ENCRYPTION_KEYS:
         messages.append(
@@ -80,6 +80,29 @@ def _url(name: str, value: object) -> Iterator[CheckMessage]:
             f"{name} is not an https URL.",
             hint="Use https; plain http is accepted for loopback hosts such as 127.0.0.1 and localhost only.",
             id="ontraport_connect.E002",
+        )
+
+
+def _route() -> Iterator[CheckMessage]:
+    try:
+        if conf.ONTRAPORT_CA_BUNDLE is not None:
+            protocol.tls_context(conf.ONTRAPORT_CA_BUNDLE)
+    except OntraportMisconfigured as error:
+        yield Error(
+            str(error),
+            hint="Give the path of a file that holds the certificates of the CAs to trust, in PEM format, one or many; every process that"
+            " calls Ontraport must be able to read it. Leave ONTRAPORT_CA_BUNDLE out to trust the public CAs.",
+            id="ontraport_connect.E020",
+        )
+    try:
+        if conf.ONTRAPORT_PROXY is not None:
+            protocol.Proxy.read(conf.ONTRAPORT_PROXY)
+    except OntraportMisconfigured as error:
+        yield Error(
+            str(error),
+            hint="Write it like http://proxy.example.com:3128 or http://user:password@proxy.example.com:3128, with special characters of"
+            " the password percent-encoded. SOCKS is not known.",
+            id="ontraport_connect.E021",
         )
 
 
@@ -158,7 +181,7 @@ def _numbers() -> Iterator[CheckMessage]:
 
 
 def _raw(name: str) -> Any:
-    """Return a setting of which nothing is known yet."""
+    """Return a setting untyped, since its value has not been checked yet."""
     return getattr(conf, name)
 
 
@@ -232,6 +255,9 @@ def _notices() -> Iterator[CheckMessage]:
 CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     _endpoints,
     _addresses,
+    pages.check_redirect_uri,
+    pages.check_form_action,
+    _route,
     _client,
     _encryption_keys,
     _tenant,

@@ -112,6 +112,11 @@ class OntraportSettings:
         return cast("str | None", getattr(settings, "ONTRAPORT_REDIS_URL", None)) or None
 
     @property
+    def ONTRAPORT_INSTALLATION(self) -> str | None:
+        """What tells this installation from others that may get a copy of its database; ``None``: the database server's identity."""
+        return cast("str | None", getattr(settings, "ONTRAPORT_INSTALLATION", None)) or None
+
+    @property
     def ONTRAPORT_NOTIFY(self) -> bool:
         """Whether the person who made a link gets an e-mail when it needs them."""
         return cast("bool", getattr(settings, "ONTRAPORT_NOTIFY", False))

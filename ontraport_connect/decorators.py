@@ -1,4 +1,4 @@
-"""Views that run with a usable Ontraport account only."""
+"""``@ontraport_required`` and ``OntraportRequiredMixin``: views that need a usable Ontraport account."""
 
 from __future__ import annotations
 
@@ -19,17 +19,15 @@ View = Callable[..., Any]
 
 
 def check_request(request: HttpRequest, uid: object = None) -> HttpResponseBase | None:
-    """Return what to answer instead of the view, or ``None`` when the account (the default one, or that with ``uid``) is usable.
+    """Return the response that replaces the view, or ``None`` if the account is usable.
 
-    Raises ``Http404`` for an account that is not this owner's, ``OntraportMisconfigured`` when no token can be had for want of a setting.
+    The account is the one with ``uid``, else the default. Raises ``Http404`` if the owner has no such account, and
+    ``OntraportMisconfigured`` if a setting prevents getting a token.
     """
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return pages.not_signed_in(request)
-    accounts: RequestAccounts = request.ontraport  # type: ignore[attr-defined]
-    account: OntraportAccount | None = accounts.account if uid is None else accounts.get(str(uid))
-    if uid is not None and account is None:
-        raise Http404("No such Ontraport account.")
+    account = find_account(request, uid)
     if account is None:
         return pages.not_usable(request, None)
     try:
@@ -41,15 +39,26 @@ def check_request(request: HttpRequest, uid: object = None) -> HttpResponseBase 
     return None
 
 
+def find_account(request: HttpRequest, uid: object = None) -> OntraportAccount | None:
+    """Return the account with ``uid``, else the default one, if there is any. Raises ``Http404`` for an unknown ``uid``."""
+    accounts: RequestAccounts = request.ontraport  # type: ignore[attr-defined]
+    if uid is None:
+        return accounts.account
+    account = accounts.get(str(uid))
+    if account is None:
+        raise Http404("No such Ontraport account.")
+    return account
+
+
 @overload
 def ontraport_required(view: View) -> View: ...
 @overload
 def ontraport_required(*, account: str) -> Callable[[View], View]: ...
 def ontraport_required(view: View | None = None, *, account: str | None = None) -> Any:
-    """Run the view, sync or async, only with a usable account; else send the browser to connect or reconnect and back.
+    """Run the view, sync or async, only with a usable account; else redirect to connect or reconnect, and back.
 
-    ``account`` names the argument of the URL that holds an account's ``uid``, for views of one account among several. A client that
-    prefers JSON gets 401 with a JSON body, and 503 where Ontraport is away.
+    ``account`` is the name of the URL argument that holds an account's ``uid``, for views of one account among several. A client that
+    prefers JSON gets 401 with a JSON body. While Ontraport cannot be reached, the answer is 503.
     """
 
     def decorate(view: View) -> View:
@@ -66,8 +75,8 @@ def ontraport_required(view: View | None = None, *, account: str | None = None) 
 
         @wraps(view)
         def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            instead = check_request(request, uid_of(kwargs))
-            return view(request, *args, **kwargs) if instead is None else instead
+            replacement = check_request(request, uid_of(kwargs))
+            return view(request, *args, **kwargs) if replacement is None else replacement
 
         return wrapper
 
@@ -75,22 +84,36 @@ def ontraport_required(view: View | None = None, *, account: str | None = None) 
 
 
 class OntraportRequiredMixin:
-    """The same for class-based views; ``ontraport_account`` names the URL's argument that holds the ``uid``."""
+    """``ontraport_required`` for class-based views. ``ontraport_account`` is the name of the URL argument that holds the ``uid``.
+
+    On a view of Django REST framework the account is checked after authentication and permissions.
+    """
 
     ontraport_account: str | None = None
     view_is_async: bool
+    kwargs: dict[str, Any]
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        inner: View = super().dispatch  # type: ignore[misc]  # that of the view this is mixed into
+        if hasattr(self, "initialize_request"):  # Django REST framework; see check_throttles
+            return inner(request, *args, **kwargs)
         uid = None if self.ontraport_account is None else kwargs[self.ontraport_account]
-        inner: View = super().dispatch  # type: ignore[misc]  # the view's, in front of which this stands
         if self.view_is_async:
             return _run_async(inner, request, uid, args, kwargs)
-        instead = check_request(request, uid)
-        return inner(request, *args, **kwargs) if instead is None else instead
+        replacement = check_request(request, uid)
+        return inner(request, *args, **kwargs) if replacement is None else replacement
+
+    def check_throttles(self, request: Any) -> None:
+        """Run the last step of Django REST framework before the handler: only now is the person of a token known."""
+        super().check_throttles(request)  # type: ignore[misc]  # that of the view this is mixed into
+        uid = None if self.ontraport_account is None else self.kwargs[self.ontraport_account]
+        replacement = check_request(request, uid)
+        if replacement is not None:
+            setattr(self, request.method.lower(), lambda *args, **kwargs: replacement)
 
 
 async def _run_async(
     view: View, request: HttpRequest, uid: object, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    instead = await sync_to_async(check_request)(request, uid)
-    return await view(request, *args, **kwargs) if instead is None else instead
+    replacement = await sync_to_async(check_request)(request, uid)
+    return await view(request, *args, **kwargs) if replacement is None else replacement

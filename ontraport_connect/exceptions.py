@@ -8,7 +8,8 @@ OntraportError
 ├── OntraportRejected          this request is wrong; others may work
 └── LinkingFailed              show ``message`` and the button again
 
-No error contains a token, a code, a key, or a body that Ontraport sent.
+No error carries a token, a code or a key, and no message contains anything that Ontraport sent. The one place for its words is
+``OntraportRejected.said``.
 """
 
 from __future__ import annotations
@@ -40,9 +41,14 @@ class ReconnectRequired(OntraportError):
 
 
 class OntraportUnavailable(OntraportError):
-    """Ontraport cannot be called now: it, the network or the rate limiter says no. ``retry_after`` is in seconds, or ``None``."""
+    """Ontraport, the way to it, or our turn to call it is not there now. ``retry_after`` is in seconds, or ``None``.
+
+    ``outcome_unknown`` is true after a write (a REST call other than GET, an MCP tool) that was sent and not answered: Ontraport may have
+    carried it out. Look before you repeat it, for Ontraport has no idempotency keys.
+    """
 
     default_code = "unavailable"
+    outcome_unknown = False
 
     def __init__(self, message: str, *, code: str = "", retry_after: float | None = None) -> None:
         super().__init__(message, code=code)
@@ -64,7 +70,8 @@ class SecretUnreadable(OntraportMisconfigured):
 class OntraportRejected(OntraportError):
     """Ontraport, or this app on its behalf, refuses this request. ``status`` is the HTTP status, if there was a response.
 
-    ``said`` holds the first 200 characters of an MCP tool's error text; the message does not contain them.
+    ``said`` is what Ontraport said of the reason: the text of a REST answer, or of an MCP tool that failed. It has at most 200 characters,
+    is meant for developers, may contain data of the customer's, and stands in no message.
     """
 
     default_code = "rejected"

@@ -1,45 +1,76 @@
-"""``request.ontraport``: the links of whoever makes the request, looked up when first asked for, and not before."""
+"""``request.ontraport``: the links of the person making the request, looked up on first use."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import cached_property
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from . import pages
+from . import pages, refreshing, using
+from .conf import tenant_of
 from .exceptions import ReconnectRequired
-from .models import OntraportAccount
+from .models import OntraportAccount, is_signed_in
 
 
 class RequestAccounts:
-    """The Ontraport accounts of one request; truthy when there is a connected one."""
+    """The Ontraport accounts of one request. Truthy if one of them is connected."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
+        self._owner: tuple[Any, str | None] | None = None
+        self._accounts: Sequence[OntraportAccount] = ()
 
-    @cached_property
+    @property
     def accounts(self) -> Sequence[OntraportAccount]:
-        """All accounts of this owner, the default one first."""
-        return list(OntraportAccount.objects.for_request(self._request).select_related("user"))
+        """All accounts of this owner, the default first.
+
+        They are loaded once per person and tenant, both of which may change during a request: a view may call ``login()`` or switch
+        the workspace. So the owner is determined at each access, and ``ONTRAPORT_TENANT`` is called each time.
+        """
+        owner = self._current_owner()
+        if owner != self._owner:
+            self._owner, self._accounts = None, ()
+            if owner is not None:
+                self._accounts = list(OntraportAccount.objects.for_owner(*owner).select_related("user"))
+                self._owner = owner
+        return self._accounts
+
+    def _current_owner(self) -> tuple[Any, str | None] | None:
+        """Return user pk and tenant, or ``None`` when nobody is signed in."""
+        user: Any = getattr(self._request, "user", None)
+        if not is_signed_in(user):
+            return None
+        try:
+            return user.pk, tenant_of(self._request)
+        except SynchronousOnlyOperation:
+            if self._owner is None or self._owner[0] != user.pk:
+                raise
+            return (
+                self._owner
+            )  # an async view, and a tenant function that queries: the tenant is that of the last aload()
 
     @property
     def account(self) -> OntraportAccount | None:
-        """The default account, else the first that is connected, else the first; ``None`` where nothing was ever linked."""
-        default = [account for account in self.accounts if account.is_default]
-        connected = [account for account in self.accounts if account.is_connected]
-        return next(iter([*default, *connected, *self.accounts]), None)
+        """The default account, else the first connected one, else the first; ``None`` if there is none."""
+        accounts = self.accounts
+        default = [account for account in accounts if account.is_default]
+        connected = [account for account in accounts if account.is_connected]
+        return next(iter([*default, *connected, *accounts]), None)
 
     def get(self, uid: UUID | str) -> OntraportAccount | None:
-        """Return the account with this handle if this owner has it."""
+        """Return the account with this ``uid``, or ``None`` if this owner has no such account."""
         return next((account for account in self.accounts if str(account.uid) == str(uid)), None)
 
     async def aload(self) -> RequestAccounts:
-        """Look the accounts up in an async view; the other members need no waiting afterwards."""
+        """Load the accounts in an async view. The other members can then be used without ``await``.
+
+        Call it again after the tenant was switched, if ``ONTRAPORT_TENANT`` queries the database.
+        """
         await sync_to_async(lambda: self.accounts)()
         return self
 
@@ -48,7 +79,7 @@ class RequestAccounts:
 
 
 class OntraportMiddleware:
-    """Gives each request its ``ontraport``, and sends a person whose link has ended during a view to where it is mended."""
+    """Sets ``request.ontraport``, and answers ``ReconnectRequired`` with a redirect to reconnect."""
 
     sync_capable = True
     async_capable = True
@@ -60,10 +91,22 @@ class OntraportMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         request.ontraport = RequestAccounts(request)  # type: ignore[attr-defined]
-        return self.get_response(request)
+        if iscoroutinefunction(self.get_response):
+            return self._respond(request)
+        with using.in_request():
+            response = self.get_response(request)
+        refreshing.recover_left()
+        return response
+
+    async def _respond(self, request: HttpRequest) -> HttpResponseBase:
+        with using.in_request():
+            response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
+        if refreshing.has_left():
+            await sync_to_async(refreshing.recover_left)()
+        return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> Any:
-        """Answer a ``ReconnectRequired`` that a view let through, where the account is one that this person could reconnect."""
+        """Answer a ``ReconnectRequired`` that a view raised, if the account is one this person may see."""
         if not isinstance(exception, ReconnectRequired):
             return None
         accounts = RequestAccounts(request)

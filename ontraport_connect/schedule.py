@@ -1,11 +1,11 @@
-"""The ready entry for Celery beat: ``CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE}``."""
+"""The entry for Celery beat: ``CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE}``."""
 
 from __future__ import annotations
 
 from typing import Any
 
 INTERVAL = 60.0
-"""Seconds between two looks for tokens that are due."""
+"""Seconds between two runs of the beat task."""
 
 BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "ontraport-refresh-expiring-tokens": {

@@ -1,7 +1,9 @@
-"""The Celery tasks. Their arguments and results are ids and counts; run twice, or late, they change nothing but the time.
+"""The Celery tasks. Their arguments and results are ids and counts. Running one twice, or late, is harmless.
 
-No message expires: whether there is anything to do is decided by the clock of the database, while an expiry would be compared with the
-clock of whatever machine the worker runs on.
+Messages do not expire: the database clock decides whether there is anything to do, while an expiry would be compared with the clock of the
+worker's machine.
+
+Each task writes its heartbeat after its work: one that fails gives no sign of life.
 """
 
 from __future__ import annotations
@@ -14,21 +16,24 @@ from . import linking, refreshing, staff
 from .conf import conf
 from .schedule import INTERVAL
 
-MOST_REVOCATIONS = 50
-MOST_KEYS = 100
+MAX_REVOCATIONS = 50
+MAX_KEYS = 100
 
 
 @shared_task(name="ontraport_connect.tasks.refresh_expiring_tokens", ignore_result=True)
 def refresh_expiring_tokens() -> int:
-    """Find the tokens that are due and hand them to the workers, oldest first, spread over the interval. Returns how many."""
-    refreshing.record_beat()
+    """Find the tokens that are due and enqueue them, oldest first, spread over the interval. Returns how many."""
     linking.forget_used_states()
     deliver_revocations.delay()
     check_keys.delay()
     if conf.ONTRAPORT_NOTIFY:
         send_notices.delay()
-    if not refreshing.may_refresh():
-        return 0
+    found = _enqueue_due() if refreshing.may_refresh() else 0
+    refreshing.record_beat()
+    return found
+
+
+def _enqueue_due() -> int:
     rate = conf.ONTRAPORT_REFRESH_RATE
     size = max(1, min(refreshing.BATCH_SIZE, int(rate)))
     found = 0
@@ -47,27 +52,31 @@ def refresh_expiring_tokens() -> int:
     soft_time_limit=300,
 )
 def refresh_accounts(pks: Sequence[int]) -> dict[str, int]:
-    """Refresh a batch of accounts, those that are due still, and return how often what came out."""
+    """Refresh those accounts of a batch that are still due. Returns the number of accounts per outcome."""
+    outcomes = refreshing.refresh_batch(pks)
     refreshing.record_worker()
-    return refreshing.refresh_batch(pks)
+    return outcomes
 
 
 @shared_task(name="ontraport_connect.tasks.deliver_revocations", ignore_result=True)
 def deliver_revocations() -> int:
-    """Tell Ontraport of grants that were let go of while it was away. Returns how many it heard of."""
+    """Revoke at Ontraport the grants of disconnected accounts that are still pending. Returns how many were revoked."""
+    revoked = refreshing.deliver_revocations(MAX_REVOCATIONS)
     refreshing.record_worker()
-    return refreshing.deliver_revocations(MOST_REVOCATIONS)
+    return revoked
 
 
 @shared_task(name="ontraport_connect.tasks.check_keys", ignore_result=True)
 def check_keys() -> dict[str, int]:
-    """Find out whether Ontraport still accepts the key pairs that were not checked for a day. Returns how often what came out."""
+    """Check the key pairs that have not been checked for a day. Returns the number of key pairs per outcome."""
+    outcomes = linking.check_key_pairs(MAX_KEYS)
     refreshing.record_worker()
-    return linking.check_key_pairs(MOST_KEYS)
+    return outcomes
 
 
-@shared_task(name="ontraport_connect.tasks.send_notices", ignore_result=True)
+@shared_task(name="ontraport_connect.tasks.send_notices", ignore_result=True, time_limit=90, soft_time_limit=60)
 def send_notices() -> int:
-    """Tell people by e-mail of links that need them. Returns how many were told."""
+    """E-mail people whose accounts need a reconnect. Returns how many messages were sent."""
+    told = staff.send_due_notices()
     refreshing.record_worker()
-    return staff.send_due_notices()
+    return told

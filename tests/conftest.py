@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 from django.test import override_settings
 
+from ontraport_connect.protocol import close_connections
 from tests.support.databases import WANTED, test_database
 from tests.support.servers import PostgreSQL, Sandbox, Unavailable, Valkey
 from tests.support.strict_server import StrictServer
@@ -52,6 +53,13 @@ def unavailable(reason: object) -> NoReturn:
     if IN_CI:
         pytest.fail(str(reason), pytrace=False)
     pytest.skip(str(reason))
+
+
+@pytest.fixture(autouse=True)
+def no_connection_outlives_its_test() -> Iterator[None]:
+    """The process keeps its connections to Ontraport, and each test has another Ontraport."""
+    yield
+    close_connections()
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ class SettingsForm(forms.Form):
     rate_limit = forms.IntegerField(min_value=0, required=False)
     rate_window = forms.FloatField(min_value=0.1, required=False)
     contacts = forms.IntegerField(min_value=0, max_value=20_000, required=False)
+    one_grant_per_client = forms.NullBooleanField(required=False)
 
 
 class FaultForm(forms.Form):

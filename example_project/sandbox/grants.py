@@ -7,6 +7,7 @@ from django.db.models import Count, Max, Min, Q
 from oauth2_provider.models import get_refresh_token_model
 
 from example_project.sandbox.accounts import ACCOUNTS
+from example_project.sandbox.state import controls
 
 
 def all_grants() -> list[dict[str, Any]]:
@@ -41,16 +42,28 @@ def all_grants() -> list[dict[str, Any]]:
 
 
 def revoke_grant(family: UUID) -> bool:
-    """Take a grant back as a customer does inside Ontraport. ``False`` when there is none of that id."""
+    """Revoke a grant, as a customer does inside Ontraport. Returns ``False`` when there is no grant with this id."""
     refresh_token = get_refresh_token_model()
-    if not refresh_token.objects.filter(token_family=family).exists():
+    token = refresh_token.objects.filter(token_family=family).first()
+    if token is None:
         return False
     refresh_token.revoke_family(family)
+    revoke_siblings(token.user_id, token.application_id)
     return True
 
 
+def revoke_siblings(user_id: int, application_id: int) -> None:
+    """Revoke all grants of a person for a client, if the setting says that they are one grant (RFC 7009, 2.1)."""
+    if controls.settings.one_grant_per_client:
+        _revoke_families(user_id=user_id, application_id=application_id)
+
+
 def revoke_all_grants() -> None:
+    _revoke_families()
+
+
+def _revoke_families(**filters: int) -> None:
     refresh_token = get_refresh_token_model()
-    live = refresh_token.objects.filter(revoked__isnull=True).values_list("token_family", flat=True)
+    live = refresh_token.objects.filter(revoked__isnull=True, **filters).values_list("token_family", flat=True)
     for family in set(live):
         refresh_token.revoke_family(family)

@@ -38,6 +38,7 @@ class Settings:
     rate_limit: int = 180
     rate_window: float = 60
     contacts: int = 0
+    one_grant_per_client: bool = True
 
 
 @dataclass(kw_only=True)

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 import urllib3
 from django.utils import timezone
 from oauth2_provider import cimd
-from oauth2_provider.models import get_application_model, get_refresh_token_model
+from oauth2_provider.models import get_access_token_model, get_application_model, get_refresh_token_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
 
+from example_project.sandbox.grants import revoke_siblings
 from example_project.sandbox.state import controls
 
 LOOPBACK_HOSTS = {"127.0.0.1", "::1", "localhost"}
@@ -49,6 +50,15 @@ class SandboxValidator(OAuth2Validator):  # type: ignore[misc]
         if not valid and was_spent(refresh_token):
             controls.count("reuse_detected")
         return valid
+
+    def revoke_token(self, token: str, token_type_hint: str, request: Any, *args: Any, **kwargs: Any) -> None:
+        """Revoke a token, and with it all grants of its person and client where these are one grant (RFC 7009, 2.1)."""
+        checksum = hashlib.sha256(token.encode()).hexdigest()
+        models = (get_refresh_token_model(), get_access_token_model())
+        found = [model.objects.filter(token_checksum=checksum, application=request.client).first() for model in models]
+        super().revoke_token(token, token_type_hint, request, *args, **kwargs)
+        for each in filter(None, found):
+            revoke_siblings(each.user_id, each.application_id)
 
 
 class LoopbackMetadataFetcher(cimd.SafeMetadataFetcher):  # type: ignore[misc]

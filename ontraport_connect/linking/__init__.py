@@ -1,7 +1,8 @@
-"""Make a link and let it go: the consent round trip, key pairs, and the rows that come of them."""
+"""Links between owners and Ontraport accounts: create them (OAuth or key pair), reconnect them, check key pairs, remove them."""
 
 from .attempts import Attempt, find_attempt, forget_used_states
-from .key_pairs import check_key_pair, check_key_pairs, link_key_pair
+from .key_checks import check_key_pair, check_key_pairs
+from .key_pairs import link_key_pair
 from .oauth_links import begin, complete
 from .owner import Owner
 from .unlinking import unlink

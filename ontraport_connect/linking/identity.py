@@ -1,14 +1,12 @@
-"""Whose Ontraport account a new grant opens: asked of the MCP server's ``get_account_info``."""
+"""Find out which Ontraport account a new grant belongs to, with the MCP tool ``get_account_info``, or a key pair, with a REST call."""
 
 from __future__ import annotations
 
 import logging
+import random
 import re
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
-
-from asgiref.sync import async_to_sync
 
 from ontraport_connect import protocol, refreshing
 from ontraport_connect.conf import conf
@@ -17,38 +15,44 @@ from ontraport_connect.exceptions import OntraportError
 
 logger = logging.getLogger("ontraport_connect")
 
+CHEAP_CALL = "objects/getInfo?objectID=0"
+"""A REST call that costs Ontraport little, and whose answer names the account: it verifies a key pair."""
+
+CHECK_AFTER = 86_400.0
+"""Seconds between two checks of a key pair."""
+
+
+def next_check() -> float:
+    """Return the seconds until the next check of a key pair, with jitter so that pairs linked together are not checked together."""
+    return CHECK_AFTER * random.uniform(0.9, 1)  # noqa: S311  # jitter
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Identity:
-    """An Ontraport account: its number and its name, each empty when it is not known."""
+    """The id and the name of an Ontraport account. Either is empty when unknown."""
 
     ontraport_id: str = ""
     name: str = ""
 
 
-class _BearerAuth(protocol.HttpxAuthBase):  # type: ignore[misc]  # its bases are what is installed
-    def __init__(self, access_token: Secret) -> None:
-        self._access_token = access_token
-
-    async def async_auth_flow(self, request: Any) -> AsyncIterator[Any]:
-        request.headers["Authorization"] = f"Bearer {self._access_token.reveal()}"
-        yield request
-
-
 def identify(access_token: Secret) -> Identity:
-    """Return whose account the token opens; nothing is known without the extra ``mcp``, or when the MCP server does not answer."""
+    """Return the account that the access token belongs to.
+
+    Returns an empty ``Identity`` when the extra ``mcp`` is not installed or the MCP server fails. Raises nothing.
+    """
     if not protocol.is_mcp_installed():
         return Identity()
-    try:
-        info = protocol.tool_value(
-            async_to_sync(protocol.run_mcp)(
-                conf.ONTRAPORT_MCP_URL,
-                _BearerAuth(access_token),
-                conf.ONTRAPORT_TIMEOUT,
-                lambda client: protocol.call_mcp_tool(client, "get_account_info", {}),
-                refreshing.route(),
-            )
+    protocol.require_mcp()
+    url, timeout, way = conf.ONTRAPORT_MCP_URL, conf.ONTRAPORT_TIMEOUT, refreshing.route()
+    authorization = Secret(lambda: f"Bearer {access_token.reveal()}")
+
+    async def ask() -> Any:
+        return await protocol.run_mcp(
+            url, authorization, timeout, lambda client: protocol.call_mcp_tool(client, "get_account_info", {}), way
         )
+
+    try:
+        info = protocol.tool_value(protocol.run_in_background(ask))
     except OntraportError as error:
         logger.warning("Ontraport did not tell whose account was linked: %s", error.code)
         return Identity()
@@ -56,18 +60,18 @@ def identify(access_token: Secret) -> Identity:
 
 
 def read_identity(info: Any) -> Identity:
-    """Read the answer of ``get_account_info``; its exact schema is not public, so that only plausible values are taken."""
+    """Read the result of ``get_account_info``. Its schema is not public, so implausible values are ignored."""
     members = info if isinstance(info, dict) else {}
     number = next((members[key] for key in ("account_id", "account_number", "id") if key in members), "")
     name = members.get("name", "")
     return Identity(
-        ontraport_id=number_of(number),
+        ontraport_id=account_id_of(number),
         name=name[:100] if isinstance(name, str) and name.isprintable() else "",
     )
 
 
-def number_of(value: object) -> str:
-    """Return the number of an Ontraport account as text, empty when ``value`` is none: it came over the network."""
+def account_id_of(value: object) -> str:
+    """Return ``value`` as the id of an Ontraport account, or an empty string when it is not a valid one. The value is untrusted input."""
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         return ""
     text = str(value) if isinstance(value, str) or 0 < value < 10**40 else ""

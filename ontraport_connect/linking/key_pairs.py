@@ -1,20 +1,18 @@
-"""Link an Ontraport account with an App ID and API key, and find out once a day whether Ontraport still accepts it."""
+"""Link an Ontraport account with a key pair (App ID and API key)."""
 
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urljoin
 
 from django.db import IntegrityError, transaction
-from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from ontraport_connect import refreshing, using
+from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.encryption import Secret, current_key_id
@@ -22,41 +20,28 @@ from ontraport_connect.exceptions import (
     LinkingFailed,
     OntraportError,
     OntraportMisconfigured,
-    OntraportRejected,
-    OntraportUnavailable,
-    ReconnectRequired,
 )
 from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, Status
 from ontraport_connect.protocol import Answer
 from ontraport_connect.signals import account_linked
-from ontraport_connect.using import rest
 
-from .identity import number_of
+from . import limits
+from .identity import CHEAP_CALL, account_id_of, next_check
 from .owner import Owner
 
 logger = logging.getLogger("ontraport_connect")
-
-CHEAP_CALL = "objects/getInfo?objectID=0"
-CHECK_AFTER = 86_400.0
-"""Seconds between two checks of a key pair that Ontraport accepts."""
-
-MOST_TRIES = 30
-TRIES_WITHIN = 600.0
-"""Seconds in which a person may try so many key pairs: each try is a call of Ontraport, from this site's address."""
-
-TRY_AGAIN_AFTER = 3600.0
-"""Seconds after which a check that came to nothing is made again."""
 
 
 def link_key_pair(
     owner: Owner, *, app_id: Secret, api_key: Secret, label: str = "", account: OntraportAccount | None = None
 ) -> OntraportAccount:
-    """Link, or link ``account`` again, with a key pair that one live call has proven. Raises ``LinkingFailed``; nothing is stored then."""
-    if using.throttle(f"keys:{owner.user.pk}", most=MOST_TRIES, seconds=TRIES_WITHIN):
-        raise LinkingFailed(
-            _("You have tried many keys. Please look them up in Ontraport, and try again in ten minutes."),
-            code="too_many",
-        )
+    """Link a key pair after verifying it with one REST call, or replace the key pair of ``account``.
+
+    Raises ``LinkingFailed``, and stores nothing, when the pair does not work or could not be verified.
+    """
+    if account is None:
+        limits.require_room(owner)
+    limits.count_key_pair(owner)
     ontraport_id = verify(app_id, api_key)
     if account is not None and account.ontraport_id != ontraport_id:
         raise LinkingFailed(
@@ -72,30 +57,31 @@ def link_key_pair(
         "linked_at": timezone.now(),
         "last_error": "",
         "failures": 0,
-        "refresh_at": timezone.now() + timedelta(seconds=_next_check()),
+        "refresh_at": timezone.now() + timedelta(seconds=next_check()),
     }
     try:
         return _save(owner, ontraport_id, values, account)
-    except IntegrityError:  # the same pair, at the same moment
+    except IntegrityError:  # the same account was linked concurrently; its row exists now
         return _save(owner, ontraport_id, values, account)
 
 
 def verify(app_id: Secret, api_key: Secret) -> str:
-    """Return the number of the Ontraport account that the pair opens, by one cheap call. Raises ``LinkingFailed``."""
+    """Return the id of the Ontraport account that the key pair belongs to, found with one REST call. Raises ``LinkingFailed``."""
     try:
         current_key_id()  # raises when the pair could not be encrypted
+        refreshing.require_own_database()
         with refreshing.new_transport() as transport:
             url = urljoin(conf.ONTRAPORT_REST_URL, CHEAP_CALL)
             answer = transport.send("GET", url, headers={"Api-Appid": app_id, "Api-Key": api_key})
     except OntraportError as error:
-        raise _not_tried(error) from None
+        raise _failure_of_call(error) from None
     ontraport_id = _account_id(answer)
     if not ontraport_id:
-        raise _refused(answer)
+        raise _failure_of_answer(answer)
     return ontraport_id
 
 
-def _not_tried(error: OntraportError) -> LinkingFailed:
+def _failure_of_call(error: OntraportError) -> LinkingFailed:
     if isinstance(error, OntraportMisconfigured):
         logger.critical("Nobody can link an API key: %s", error)
         return LinkingFailed(
@@ -107,7 +93,7 @@ def _not_tried(error: OntraportError) -> LinkingFailed:
     )
 
 
-def _refused(answer: Answer) -> LinkingFailed:
+def _failure_of_answer(answer: Answer) -> LinkingFailed:
     if answer.status == 401:
         return LinkingFailed(
             _("Ontraport does not know this App ID and API key. Please copy both again."), code="key_refused"
@@ -130,19 +116,17 @@ def _account_id(answer: Answer) -> str:
         envelope = answer.json() if answer.status == 200 else None
     except ValueError:
         envelope = None
-    return number_of(envelope.get("account_id")) if isinstance(envelope, dict) else ""
+    return account_id_of(envelope.get("account_id")) if isinstance(envelope, dict) else ""
 
 
 def _save(
-    owner: Owner, ontraport_id: str, values: Mapping[str, Any], again: OntraportAccount | None
+    owner: Owner, ontraport_id: str, values: Mapping[str, Any], reconnected: OntraportAccount | None
 ) -> OntraportAccount:
     with transaction.atomic(using=alias()):
-        account = _place(owner, ontraport_id, again)
+        account = _row_for(owner, ontraport_id, reconnected)
         is_new = account is None
         if account is None:
-            account = OntraportAccount(
-                user=owner.user,
-                tenant=owner.tenant or "",
+            account = owner.new_account(
                 method=Method.API_KEY,
                 ontraport_id=ontraport_id,
                 is_default=not owner.accounts().filter(is_default=True).exists(),
@@ -157,53 +141,10 @@ def _save(
     return account
 
 
-def _place(owner: Owner, ontraport_id: str, again: OntraportAccount | None) -> OntraportAccount | None:
-    """Return the row that the pair belongs into, locked; ``None``: a new one. Raises ``LinkingFailed``."""
+def _row_for(owner: Owner, ontraport_id: str, reconnected: OntraportAccount | None) -> OntraportAccount | None:
+    """Return the row to store the key pair in, locked, or ``None`` for a new row. Raises ``LinkingFailed`` when ``reconnected`` is gone."""
     rows = owner.accounts().select_for_update().filter(method=Method.API_KEY, ontraport_id=ontraport_id)
     account: OntraportAccount | None = rows.first()
-    if again is not None and (account is None or account.pk != again.pk):
+    if reconnected is not None and (account is None or account.pk != reconnected.pk):
         raise LinkingFailed(_("This connection was removed in the meantime. Please connect anew."), code="gone")
     return account
-
-
-def check_key_pair(account: OntraportAccount) -> OntraportError | None:
-    """Find out whether Ontraport still accepts the key pair of ``account``, and mark it if not. Returns what was in the way."""
-    try:
-        rest(account, "GET", CHEAP_CALL, patience=0)
-    except OntraportRejected as error:
-        if error.status != 403:  # who may not read contacts is known all the same
-            return error
-    except (OntraportUnavailable, OntraportMisconfigured, ReconnectRequired) as error:
-        return error
-    OntraportAccount.objects.using(alias()).filter(pk=account.pk, status=Status.CONNECTED).update(
-        refreshed_at=Now(), refresh_at=refreshing.from_now(_next_check())
-    )
-    return None
-
-
-def _next_check() -> float:
-    """Return the seconds to the next check of a pair; pairs linked together are not checked together."""
-    return CHECK_AFTER * random.uniform(0.9, 1)  # noqa: S311  # jitter
-
-
-def check_key_pairs(limit: int) -> dict[str, int]:
-    """Check up to ``limit`` key pairs that were not checked for a day, and return how often what came out.
-
-    It stops when Ontraport is away. A pair that could not be checked has its turn again in an hour.
-    """
-    counts: dict[str, int] = {}
-    for account in _due(limit):
-        error = check_key_pair(account)
-        code = "accepted" if error is None else error.code
-        counts[code] = counts.get(code, 0) + 1
-        if isinstance(error, OntraportUnavailable) and code != refreshing.RATE_LIMITED:
-            break
-    return counts
-
-
-def _due(limit: int) -> Iterator[OntraportAccount]:
-    """Yield the accounts to be checked now, each put off in the same moment, so that nobody else checks it too."""
-    due = OntraportAccount.objects.using(alias()).due().usable().filter(method=Method.API_KEY)
-    for pk in list(due.order_by("refresh_at", "pk").values_list("pk", flat=True)[:limit]):
-        if due.filter(pk=pk).update(refresh_at=refreshing.from_now(TRY_AGAIN_AFTER)):
-            yield from OntraportAccount.objects.using(alias()).select_related("user").filter(pk=pk)

@@ -1,4 +1,4 @@
-"""What a customer is told when Ontraport sends them back without a code (RFC 6749, 4.1.2.1)."""
+"""Errors for authorization responses without a code (RFC 6749, 4.1.2.1)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from oauthlib.oauth2.rfc6749 import errors
 from ontraport_connect.exceptions import LinkingFailed
 from ontraport_connect.protocol import AuthorizationResponse
 
-LONGEST_SAID = 200
+MAX_SAID_LENGTH = 200
 TEMPORARY_ERRORS = {errors.ServerError.error, errors.TemporarilyUnavailableError.error}
 
 
 def require_success(response: AuthorizationResponse) -> None:
+    """Raise ``LinkingFailed`` unless the response carries a code and no error."""
     if response.error == errors.AccessDeniedError.error:
         raise LinkingFailed(_("Access was not allowed at Ontraport. Nothing was connected."), code="denied")
     if response.error in TEMPORARY_ERRORS:
@@ -26,8 +27,8 @@ def require_success(response: AuthorizationResponse) -> None:
 
 
 class ProviderRefused(LinkingFailed):
-    """``said`` is Ontraport's own explanation, at most 200 characters, to be shown as text and never as markup."""
+    """Ontraport refused the authorization. ``said`` is its ``error_description``: untrusted text, cut to 200 characters."""
 
     def __init__(self, message: str, *, code: str, said: str) -> None:
         super().__init__(message, code=code)
-        self.said = "".join(character for character in said if character.isprintable())[:LONGEST_SAID]
+        self.said = "".join(character for character in said if character.isprintable())[:MAX_SAID_LENGTH]

@@ -1,4 +1,4 @@
-"""Let a link go."""
+"""Remove a link."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ontraport_connect.models import OntraportAccount, OntraportRevocation
 
 
 def unlink(account: OntraportAccount) -> None:
-    """Let an account go: the row and its credentials are gone when the transaction commits, then Ontraport is told.
+    """Delete an account with its credentials, and revoke its grant at Ontraport when the transaction has committed.
 
-    Ontraport is told again later (by the beat task) when it cannot be reached. Raises nothing on that account.
+    When Ontraport cannot be reached, the beat task tries the revocation again later; this raises no error.
     """
     with transaction.atomic(using=alias()):
         account.delete(using=alias())

@@ -1,9 +1,12 @@
-"""What a subcommand says when it has ended, to people and to machines, and how it goes along."""
+"""The result of a subcommand, for people and for machines, and its progress display."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import CommandError, OutputWrapper
@@ -13,16 +16,47 @@ from ontraport_connect import exceptions
 FAILED = 1
 USAGE = 2
 TRY_LATER = 75
-"""The exit status of sysexits.h for a failure that passes by itself."""
+"""EX_TEMPFAIL of sysexits.h: a temporary failure."""
+
+WIDTH = 80
 
 Progress = Callable[[str], None]
+
+WORDS: Mapping[str, str] = {
+    "refreshed": "refreshed",
+    "accepted": "accepted",
+    "key_refused": "refused by Ontraport",
+    "invalid_grant": "need a reconnect",
+    "no_refresh_token": "need a reconnect",
+    "rate_limited": "told to slow down",
+    "invalid_client": "failed on this site's credentials",
+    "unauthorized_client": "failed on this site's credentials",
+    "connection": "could not reach Ontraport",
+    "timeout": "could not reach Ontraport",
+    "tls": "could not reach Ontraport",
+    "cut": "could not reach Ontraport",
+    "nonsense": "got no usable answer from Ontraport",
+    "too_large": "got no usable answer from Ontraport",
+    "secret_unreadable": "have an unreadable secret",
+}
+"""What happened to accounts, by the code of the outcome."""
+
+UNREACHABLE = {"could not reach Ontraport", "got no usable answer from Ontraport"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """A line of output in one of Django's styles (``SUCCESS``, ``WARNING``, ``ERROR``)."""
+
+    text: str
+    style: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """``lines`` for people, ``data`` for machines; ``problem`` says in a sentence what is wrong, empty when all is well."""
+    """``lines`` for people, ``data`` for ``--json``. ``problem`` is a sentence, or empty on success; ``status`` is its exit status."""
 
-    lines: Sequence[str] = field(default_factory=list)
+    lines: Sequence[str | Line] = field(default_factory=list)
     data: Any = None
     problem: str = ""
     status: int = FAILED
@@ -33,22 +67,70 @@ def status_of(error: exceptions.OntraportError) -> int:
 
 
 def as_command_error(error: exceptions.OntraportError) -> CommandError:
-    return CommandError(str(error), returncode=status_of(error))
+    hint = " Its owner has to reconnect it on the site." if isinstance(error, exceptions.ReconnectRequired) else ""
+    return CommandError(f"{error}{hint}", returncode=status_of(error))
 
 
-def progress_on(stream: OutputWrapper) -> Progress:
-    """Return what writes progress: one line that is overwritten on a terminal, or else a line each time."""
+def words_for(code: str) -> str:
+    if code.startswith("http_5"):
+        return "got no usable answer from Ontraport"
+    return WORDS.get(code, f"failed ({code})")
 
-    def write(text: str) -> None:
-        if stream.isatty():
-            stream.write(f"\r{text}\x1b[K", ending="")
+
+def summarize(outcomes: Mapping[str, int]) -> str:
+    """Return the outcomes in words, such as "20 refreshed, 5 could not reach Ontraport"."""
+    counts: dict[str, int] = {}
+    for code, count in outcomes.items():
+        counts[words_for(code)] = counts.get(words_for(code), 0) + count
+    return ", ".join(f"{count} {words}" for words, count in counts.items())
+
+
+def is_unreachable(*outcomes: Mapping[str, int]) -> bool:
+    """Tell whether there were outcomes, and none of them was an answer of Ontraport's."""
+    codes = [code for each in outcomes for code in each]
+    return bool(codes) and all(words_for(code) in UNREACHABLE for code in codes)
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def iso(moment: datetime | None) -> str | None:
+    """Return the one format in which JSON has times: ISO 8601 in UTC, with the zone."""
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def wrapped(text: str, indent: int) -> list[str]:
+    """Return the text as lines of at most ``WIDTH`` columns, all but the first indented. Addresses and names are not broken."""
+    return textwrap.wrap(text, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+
+
+def encodable(text: str, stream: Any) -> str:
+    """Return the text with what the stream cannot encode escaped, so that a name cannot end a command on an ASCII terminal."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+class ProgressLine:
+    """Writes progress: it overwrites one line on a terminal, and writes a line each time elsewhere."""
+
+    def __init__(self, stream: OutputWrapper) -> None:
+        self.stream = stream
+
+    def __call__(self, text: str) -> None:
+        text = encodable(text, self.stream)
+        if self.stream.isatty():
+            width = shutil.get_terminal_size((WIDTH, 24)).columns - 1
+            self._write(f"\r{text[:width]}\x1b[K", ending="")
+            self.stream.flush()
         else:
-            stream.write(text)
+            self._write(text)
 
-    return write
+    def clear(self) -> None:
+        """Leave nothing behind on a terminal."""
+        if self.stream.isatty():
+            self._write("\r\x1b[K", ending="")
+            self.stream.flush()
 
-
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows, the first being the head, as lines with columns below each other."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    def _write(self, text: str, ending: str | None = None) -> None:
+        self.stream.write(text, style_func=str, ending=ending)

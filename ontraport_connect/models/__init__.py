@@ -14,6 +14,7 @@ from .account import (
 )
 from .budget import OntraportBudget
 from .event import EventKind, OntraportEvent
+from .people import is_active, is_signed_in, owner_is_active, owner_is_inactive
 from .revocation import OntraportRevocation
 from .spent_token import OntraportSpentToken
 from .standing import OntraportService
@@ -33,5 +34,9 @@ __all__ = [
     "OntraportUsedState",
     "Status",
     "forget_user",
+    "is_active",
+    "is_signed_in",
+    "owner_is_active",
+    "owner_is_inactive",
     "refresh_delay",
 ]

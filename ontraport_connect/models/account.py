@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from ontraport_connect.conf import conf, tenant_of
 from ontraport_connect.encryption import EncryptedTextField
 
+from . import people
 from .calls import UsesOntraport
 from .changed_fields import SavesChanges
 
@@ -52,17 +53,21 @@ def forget_user(
 class OntraportAccountQuerySet(models.QuerySet["OntraportAccount"]):
     def for_request(self, request: HttpRequest) -> OntraportAccountQuerySet:
         """Return the accounts that the person of this request may see: the only way in which views reach rows."""
-        user = getattr(request, "user", None)
-        if user is None or not user.is_authenticated or not user.is_active:
-            return self.none()
-        tenant = tenant_of(request)
+        user: Any = getattr(request, "user", None)
+        return self.for_owner(user.pk, tenant_of(request)) if people.is_signed_in(user) else self.none()
+
+    def for_owner(self, user: Any, tenant: str | None) -> OntraportAccountQuerySet:
+        """Return the accounts of ``tenant``, or the personal ones of ``user`` (an instance or pk) when ``tenant`` is ``None``.
+
+        With an empty ``tenant`` there are none: tenants are used, and the request has none.
+        """
         if tenant is None:
             return self.filter(user=user, tenant="")
         return self.filter(tenant=tenant) if tenant else self.none()
 
     def usable(self) -> OntraportAccountQuerySet:
         """Leave out the accounts of people who were deactivated; those of a tenant do not depend on one person."""
-        return self.filter(~models.Q(tenant="") | models.Q(user__is_active=True))
+        return self.filter(~models.Q(tenant="") | people.owner_is_active())
 
     def bulk_update(self, objs: Any, fields: Iterable[str], batch_size: int | None = None) -> int:
         """Do what Django's does, but for secrets: a stale one would bring a spent token back, which ``save`` knows to prevent."""

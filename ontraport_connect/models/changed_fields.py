@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from copy import copy
 from typing import Any, Self
 
 from django.db import models
@@ -51,3 +52,13 @@ class SavesChanges(models.Model):
         """Take over the values of ``current``, the same row read later, except for the columns in ``but``."""
         self._loaded = {field.attname: current.__dict__[field.attname] for field in self._meta.concrete_fields}
         self.__dict__.update({name: value for name, value in self._loaded.items() if name not in but})
+
+    def was_read_again(self, original: Self) -> bool:
+        """Tell whether this instance, a copy of ``original``, has been read from its row since it was copied."""
+        return self.__dict__.get("_loaded") is not original.__dict__.get("_loaded")
+
+    def as_read(self) -> Self:
+        """Return a copy that holds the columns as they were last read, without later changes."""
+        row = copy(self)
+        row.__dict__.update(self._loaded)
+        return row

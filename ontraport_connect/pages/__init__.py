@@ -1,7 +1,9 @@
-"""What customers meet: the views, what they show, and where they lead."""
+"""The pages for customers: views, forms, wording, and the addresses they use."""
 
 from .addresses import uuid_or_none
-from .responses import not_signed_in, not_usable, unavailable
+from .buttons import button
+from .responses import connect_url, not_signed_in, not_usable, unavailable
+from .site_checks import check_form_action, check_redirect_uri
 from .state_texts import State, happened, reason_for, state_of
 from .tenancy import permissions
 from .views import (
@@ -20,10 +22,14 @@ from .views import (
 __all__ = [
     "State",
     "accounts",
+    "button",
     "callback",
+    "check_form_action",
+    "check_redirect_uri",
     "client_metadata",
     "connect",
     "connect_key",
+    "connect_url",
     "disconnect",
     "happened",
     "make_default",

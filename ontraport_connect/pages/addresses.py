@@ -1,30 +1,112 @@
-"""Addresses: ours as Ontraport must know them, and those that a request asks to come back to."""
+"""The site's own addresses as Ontraport knows them, and validation of the ``next`` paths that requests bring."""
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 from uuid import UUID
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.shortcuts import resolve_url
 from django.urls import reverse
+from django.utils import translation
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from ontraport_connect.conf import conf
-from ontraport_connect.protocol import is_loopback
+from ontraport_connect.exceptions import OntraportMisconfigured
+from ontraport_connect.protocol import is_loopback, require_secure
+
+PATHS = {"client_metadata": "client.json", "connect": "connect/"}
+"""Where these are, beside ``callback/``; see ``urls``."""
 
 LONGEST_PATH = 2000
+"""Characters of a ``next``."""
 
 
 def redirect_uri(request: HttpRequest) -> str:
-    """Return the callback's absolute URL: the configured one, or else built from the request."""
-    return conf.ONTRAPORT_REDIRECT_URI or request.build_absolute_uri(reverse("ontraport_connect:callback"))
+    """Return the callback's absolute URL: ``ONTRAPORT_REDIRECT_URI``, or one built from the request.
+
+    Under ``i18n_patterns`` it has the prefix of the site's default language in every language: it is registered with Ontraport once.
+    """
+    if conf.ONTRAPORT_REDIRECT_URI:
+        return conf.ONTRAPORT_REDIRECT_URI
+    with translation.override(settings.LANGUAGE_CODE):
+        return request.build_absolute_uri(reverse("ontraport_connect:callback"))
+
+
+def secure_redirect_uri(request: HttpRequest) -> str:
+    """Return ``redirect_uri`` for use. Raises ``OntraportMisconfigured`` when one built from the request is not secure.
+
+    Ontraport refuses such an address on a page of its own, where nobody would look for the reason.
+    """
+    uri = redirect_uri(request)
+    if conf.ONTRAPORT_REDIRECT_URI is None:
+        try:
+            require_secure(uri)
+        except OntraportMisconfigured:
+            raise OntraportMisconfigured(
+                f"The callback's address would be {uri}, which is not https: set ONTRAPORT_REDIRECT_URI to its https address. If TLS"
+                " ends at a proxy, set SECURE_PROXY_SSL_HEADER, too, so that Django knows a request that came by https.",
+                code="insecure_redirect_uri",
+            ) from None
+    return uri
 
 
 def client_metadata_url(request: HttpRequest) -> str:
-    """Return the absolute URL of the client metadata document, on the host of the redirect URI."""
-    return urljoin(redirect_uri(request), reverse("ontraport_connect:client_metadata"))
+    """Return the absolute URL of the client metadata document: beside the callback, so that a site has one client id."""
+    return beside(redirect_uri(request), "client_metadata")
+
+
+def beside(callback: str, name: str) -> str:
+    """Return the absolute URL of our page ``name`` on the site whose callback has the absolute URL ``callback``.
+
+    Their paths differ in the end only, whatever the mount point, the language prefix, or the URLconf of the host.
+    """
+    return urljoin(callback, f"../{PATHS[name]}" if urlsplit(callback).path.endswith("/callback/") else _reversed(name))
+
+
+def _reversed(name: str) -> str:
+    with translation.override(settings.LANGUAGE_CODE):
+        return reverse(f"ontraport_connect:{name}")
+
+
+def other_start(request: HttpRequest) -> str:
+    """Return the connect page's URL on the callback's host, or "" if linking can start on this host.
+
+    It cannot if the session cookie would not be sent to the callback: the person would be signed out there, after giving consent.
+    Only hosts of the same domain count, so that a forged ``Host`` header changes nothing.
+    """
+    callback = conf.ONTRAPORT_REDIRECT_URI
+    here, there = _host_in_browser(request), _hostname(callback or "")
+    if not callback or here == there or _share_cookies(here, there) or not _are_related(here, there):
+        return ""
+    return beside(callback, "connect")
+
+
+def _host_in_browser(request: HttpRequest) -> str:
+    """Return the host of this site as the browser knows it, which a proxy may hide from ``request.get_host()``."""
+    return _hostname(request.headers.get("Origin", "")) or _hostname(f"//{request.get_host()}")
+
+
+def _hostname(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def _share_cookies(*hosts: str) -> bool:
+    domain = (settings.SESSION_COOKIE_DOMAIN or "").lstrip(".").lower()
+    return bool(domain) and all(host == domain or host.endswith(f".{domain}") for host in hosts)
+
+
+def _are_related(*hosts: str) -> bool:
+    """Tell whether all are loopback hosts, or all are in the same domain of two labels or more."""
+    levels = zip(*(reversed(host.split(".")) for host in hosts), strict=False)
+    shared = sum(1 for _ in takewhile(lambda labels: len(set(labels)) == 1, levels))
+    return shared >= 2 or all(is_loopback(host) for host in hosts)
 
 
 def client_metadata(request: HttpRequest) -> dict[str, Any]:
@@ -44,11 +126,12 @@ def client_metadata(request: HttpRequest) -> dict[str, Any]:
 
 
 def after_link_url() -> str:
+    """Return where a finished link lands when no ``next`` was given."""
     return resolve_url(conf.ONTRAPORT_AFTER_LINK_URL or "ontraport_connect:accounts")
 
 
 def local_path(target: str) -> str:
-    """Return ``target`` if it is a path on this site, else an empty string. Nothing that names a host is one."""
+    """Return ``target`` if it is a path on this site, else an empty string. A URL with a host is refused, even our own."""
     if not target.startswith("/") or target.startswith("//") or "\\" in target:
         return ""
     if len(target) > LONGEST_PATH or not target.isprintable():
@@ -57,6 +140,7 @@ def local_path(target: str) -> str:
 
 
 def uuid_or_none(text: str) -> UUID | None:
+    """Parse a UUID; return None when ``text`` is not one."""
     try:
         return UUID(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What an owner says about a link: what it is called, and which one is used where a page does not ask for another."""
+"""Changes an owner makes to a link: its label, and which link is the default."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent
 
 
 def rename(account: OntraportAccount, label: str) -> None:
-    """Call it ``label``; an empty one leaves Ontraport's number as its name."""
+    """Set the label. With an empty label the account is shown by its Ontraport number."""
     account.label = label
     account.save(using=alias(), update_fields=["label"])
 
 
 def make_default(owner: Owner, account: OntraportAccount) -> None:
-    """Make this the one default among the accounts of its owner, in one statement: of two at the same moment, the later one wins."""
+    """Make this the only default among the owner's accounts.
+
+    One statement does it, so that concurrent calls leave exactly one default: the last one wins.
+    """
     owner.accounts().update(is_default=Case(When(pk=account.pk, then=Value(True)), default=Value(False)))
     account.is_default = True
 
 
 def was_disconnected(owner: Owner, uid: UUID) -> bool:
-    """Tell whether this owner had that account and let it go, as who presses a button twice just did."""
+    """Tell whether this owner has disconnected the account before, as after a double click on the button."""
     owned = {"tenant": owner.tenant} if owner.tenant else {"tenant": "", "user": owner.user}
     ended = OntraportEvent.objects.using(alias()).filter(account_uid=uid, kind=EventKind.DISCONNECTED, **owned)
     return bool(ended.exists())

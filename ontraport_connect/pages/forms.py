@@ -1,4 +1,4 @@
-"""The forms of the pages."""
+"""The forms on the pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from ontraport_connect.encryption import Secret
 
 one_plain_line = RegexValidator(
-    # Control characters, and those that turn the direction of the text around them (Unicode TR36, 2.5).
+    # Control characters, and those that change the direction of the surrounding text (Unicode TR36, 2.5).
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]",
     _("Please use plain characters only, on one line."),
     code="not_plain",
@@ -20,20 +20,20 @@ one_plain_line = RegexValidator(
 
 
 class LabelField(forms.CharField):
-    """What somebody calls a link."""
+    """The label of a link: one line of printable characters."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(label=_("Name"), max_length=100, required=False, validators=[one_plain_line], **kwargs)
 
 
 class RenameForm(forms.Form):
-    """The new name of a link."""
+    """Rename a link."""
 
     label = LabelField()
 
 
 class KeyForm(forms.Form):
-    """An App ID and API key, as they are copied from Ontraport. The key is never rendered back."""
+    """An App ID and API key, copied from Ontraport. The key is never rendered back into the page."""
 
     app_id = forms.CharField(
         label=_("App ID"),
@@ -62,6 +62,6 @@ class KeyForm(forms.Form):
         return self._clean_header("api_key")
 
     def secrets(self) -> dict[str, Any]:
-        """Return the cleaned values, the credentials hidden."""
+        """Return the cleaned values, with the credentials as ``Secret``."""
         values = self.cleaned_data
         return {"app_id": Secret(values["app_id"]), "api_key": Secret(values["api_key"]), "label": values["label"]}

@@ -1,4 +1,4 @@
-"""What is said when an attempt to link has failed: what happened, whose turn it is, and one button on."""
+"""The page shown after a failed attempt to link: what happened, who has to act, and one button to continue."""
 
 from __future__ import annotations
 
@@ -22,17 +22,20 @@ logger = logging.getLogger("ontraport_connect")
 
 SESSION_KEY = "ontraport_connect.problem"
 LEAVES_NO_TRACE = frozenset({"unknown", "other_owner"})
-"""What belongs to no attempt of this session changes nothing in it (RFC 9700, 4.7)."""
+"""Codes of answers that belong to no attempt of this session; they must not change the session (RFC 9700, 4.7)."""
 
 LONGEST_NEXT = 200
-"""Characters of a ``next`` that is kept beside those of the attempts, in a session that may be a cookie."""
+"""Characters. A longer ``next`` is dropped: the session may be a cookie, which also holds the attempts."""
 
 YOURS, THEIRS, OURS = _("It is your turn"), _("It is Ontraport's turn"), _("It is our turn")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
-    """``details``: whether the message of the error, which names accounts, says more than ``text``."""
+    """The text of one kind of problem.
+
+    ``way_on`` is ``again`` (start again) or ``accounts``. ``details`` adds the error's own message, which names the accounts involved.
+    """
 
     title: Promise
     text: Promise
@@ -100,6 +103,18 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         title=_("Ontraport's answer was incomplete"),
         text=_("Nothing was connected. Please start again."),
     ),
+    "too_many_accounts": Explanation(
+        title=_("No more accounts can be connected"),
+        text=_("Nothing was changed."),
+        way_on="accounts",
+        details=True,
+    ),
+    "too_many": Explanation(
+        title=_("There were many attempts to connect"),
+        text=_(
+            "To protect all accounts here, no more are made for now. Nothing was changed. Please wait ten minutes, then start again."
+        ),
+    ),
     "unavailable": Explanation(
         title=_("Ontraport is not answering"),
         text=_("Nothing was changed, and nothing is wrong with your account. Please try again in a few minutes."),
@@ -132,11 +147,12 @@ OTHER = Explanation(title=_("Connecting did not work"), text=_("Please try again
 
 
 def url(code: str) -> str:
+    """Return the address of the page that explains ``code``."""
     return reverse("ontraport_connect:problem", args=[code])
 
 
 def leave(request: HttpRequest, error: LinkingFailed, attempt: Attempt | None) -> HttpResponse:
-    """Redirect to the page that explains, and which leads back to what ``attempt`` was for."""
+    """Redirect to the page that explains ``error``. Its button leads back to the page and account of ``attempt``."""
     if error.code not in LEAVES_NO_TRACE:
         request.session[SESSION_KEY] = {
             "code": error.code,
@@ -149,12 +165,13 @@ def leave(request: HttpRequest, error: LinkingFailed, attempt: Attempt | None) -
 
 
 def report(request: HttpRequest, error: OntraportError) -> HttpResponse:
-    """Tell the operator in the log, and the person that it is the operator's turn."""
+    """Log the error for the operator, and redirect the person to a page that says the site's operator has to act."""
     logger.critical("Nobody can connect Ontraport: %s", error)
     return HttpResponseRedirect(url("misconfigured"))
 
 
 def show(request: HttpRequest, code: str) -> HttpResponse:
+    """Render the explanation of ``code``. Details are shown only if this session's last problem has the same code."""
     explanation = EXPLANATIONS.get(code, OTHER)
     kept = request.session.get(SESSION_KEY) or {}
     details = kept if kept.get("code") == code else {}

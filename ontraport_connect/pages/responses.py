@@ -1,4 +1,4 @@
-"""What is answered instead of a view that needs a usable account: a way on for a browser, JSON for a client that wants JSON."""
+"""Responses that replace a view when no usable account is available: a redirect or page for browsers, JSON for API clients."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from . import addresses
 
 
 def wants_json(request: HttpRequest) -> bool:
+    """Tell whether the client prefers JSON to HTML."""
     return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
 
 
 def not_signed_in(request: HttpRequest) -> HttpResponse:
+    """Redirect to the login page and back, or answer 401 with JSON."""
     if wants_json(request):
         return _private(JsonResponse({"error": "login_required"}, status=401))
     return _private(redirect_to_login(_after_signing_in(request)))
 
 
 def _after_signing_in(request: HttpRequest) -> str:
-    """Return this page's address when it can be got; else that of the page whose button is to be pressed again."""
+    """Return the path to come back to after login: this page for GET, else the page that holds the button to press again."""
     if request.method in {"GET", "HEAD"}:
         return request.get_full_path()
     if request.path not in {reverse("ontraport_connect:connect"), reverse("ontraport_connect:connect_key")}:
@@ -39,7 +41,7 @@ def _after_signing_in(request: HttpRequest) -> str:
 
 
 def not_usable(request: HttpRequest, account: OntraportAccount | None) -> HttpResponse:
-    """Send a browser to connect, or reconnect ``account``, and back."""
+    """Redirect to connect, or to reconnect ``account``, and back; or answer 401 with JSON."""
     url = connect_url(request, account)
     if wants_json(request):
         error = "ontraport_not_connected" if account is None else "ontraport_reconnect_required"
@@ -48,14 +50,14 @@ def not_usable(request: HttpRequest, account: OntraportAccount | None) -> HttpRe
 
 
 def connect_url(request: HttpRequest, account: OntraportAccount | None) -> str:
-    """Return the connect page's address, which comes back to this page when it can be got."""
+    """Return the connect page's address, with this page as ``next`` if the request is a GET."""
     back = request.get_full_path() if request.method in {"GET", "HEAD"} else ""
     query = {**({"next": back} if back else {}), **({"account": str(account.uid)} if account else {})}
     return reverse("ontraport_connect:connect") + (f"?{urlencode(query)}" if query else "")
 
 
 def unavailable(request: HttpRequest, error: OntraportUnavailable) -> HttpResponse:
-    """Answer 503: the link is well, Ontraport is away."""
+    """Answer 503: the link works, but Ontraport cannot be reached now. ``Retry-After`` is set when it is known."""
     if wants_json(request):
         response: HttpResponse = JsonResponse({"error": "ontraport_unavailable"}, status=503)
     else:
@@ -65,8 +67,32 @@ def unavailable(request: HttpRequest, error: OntraportUnavailable) -> HttpRespon
     return _private(response)
 
 
+def leave(request: HttpRequest, url: str) -> HttpResponse:
+    """Send the browser on from a form of this site to ``url`` on another host, without a referrer.
+
+    A browser gets a page that goes there by itself, since Chromium applies ``form-action`` of the site's Content-Security-Policy to
+    redirects of a form, too (https://github.com/w3c/webappsec-csp/issues/8): ``form-action 'self'`` would block a redirect without a
+    word. The page needs no script, and is replaced in the history by where it leads. Other clients get a redirect.
+    """
+    if request.headers.get("Sec-Fetch-Mode") == "navigate":
+        return without_referrer(render(request, "ontraport_connect/step.html", {"url": url}))
+    return without_referrer(HttpResponseRedirect(url))
+
+
+def come_back(request: HttpRequest) -> HttpResponse:
+    """Repeat the request to the callback from a page of this site, which brings a ``SameSite=Strict`` session cookie along."""
+    url = f"{reverse('ontraport_connect:callback')}?{request.GET.urlencode()}&returned=1"
+    return without_referrer(render(request, "ontraport_connect/step.html", {"url": url, "is_back": True}))
+
+
+def without_referrer(response: HttpResponse) -> HttpResponse:
+    """Send no referrer from this response: the request's address may hold an authorization code."""
+    response["Referrer-Policy"] = "no-referrer"
+    return response
+
+
 def _private(response: HttpResponse) -> HttpResponse:
-    """Let nobody keep what depends on the person, on the moment, and on what the client prefers."""
+    """Forbid caching: the response depends on the person, the time and the ``Accept`` header."""
     patch_vary_headers(response, ["Accept", "Cookie"])
     response["Cache-Control"] = "no-store"
     return response

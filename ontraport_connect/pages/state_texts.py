@@ -1,4 +1,4 @@
-"""How a link is doing, in words for the person whose link it is."""
+"""The state and history of a link, in words for its owner."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class State:
-    """``name`` is for style sheets: ``well``, ``waiting`` (nothing for the person to do) or ``ended`` (only they can mend it)."""
+    """A state as it is shown.
+
+    ``name`` is used by style sheets: ``well``, ``waiting`` (the owner need not act) or ``ended`` (only the owner can repair it).
+    """
 
     name: str
     title: Promise
@@ -75,7 +78,7 @@ REASONS: Mapping[str, Promise] = {
 
 
 def state_of(account: OntraportAccount) -> State:
-    """Return how this link is doing."""
+    """Return the state of this link."""
     if account.status == Status.NEEDS_RECONNECT:
         return KEY_REFUSED if account.last_error == "key_refused" else ENDED
     if account.last_error == "secret_unreadable":
@@ -84,10 +87,10 @@ def state_of(account: OntraportAccount) -> State:
 
 
 def happened(event: OntraportEvent) -> str | Promise:
-    """Return what an event of a link's history is called."""
+    """Return the words for an event in a link's history."""
     return HISTORY.get(event.kind, event.get_kind_display())
 
 
 def reason_for(code: str) -> str | Promise:
-    """Return why, an empty string where there is nothing that would tell a person anything."""
+    """Return the words for an error code, or an empty string if the code would mean nothing to a customer."""
     return AWAY if code.startswith("http_5") else REASONS.get(code, "")

@@ -1,4 +1,4 @@
-"""Whose a link is, and what the person of a request may do to it."""
+"""The owner of the links in a request, and what the person making it may do with them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PERMISSIONS = {
 
 
 def owner_of(request: HttpRequest) -> Owner:
-    """Return the owner of the links of this request. Raises ``Http404`` where tenants are used and there is none here."""
+    """Return the owner of the links in this request. Raises ``Http404`` if tenants are used and the request has none."""
     tenant = tenant_of(request)
     if tenant == "":
         raise Http404("There is no tenant here.")
@@ -23,12 +23,12 @@ def owner_of(request: HttpRequest) -> Owner:
 
 
 def permissions(request: HttpRequest) -> dict[str, bool]:
-    """Tell what this person may do: everything with links of their own, by Django's permissions with those of a tenant."""
+    """Return which actions this person may take: all of them on personal links, those of Django's permissions on a tenant's."""
     is_own = tenant_of(request) is None
     return {name: is_own or request.user.has_perm(permission) for name, permission in PERMISSIONS.items()}
 
 
 def require(request: HttpRequest, name: str) -> None:
-    """Raise ``PermissionDenied`` unless this person may do that."""
+    """Raise ``PermissionDenied`` unless this person may take the action ``name``."""
     if not permissions(request)[name]:
         raise PermissionDenied

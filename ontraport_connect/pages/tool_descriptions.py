@@ -1,4 +1,4 @@
-"""What this site may do at Ontraport, in words for the person who is asked."""
+"""What this site may do at Ontraport, in words for the person who is asked to allow it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ontraport_connect.conf import conf
 
 
 class Reach(TextChoices):
-    """How far a tool reaches, the mildest first."""
+    """What a tool can do at worst, from mild to severe."""
 
     READS = "reads", _("reads")
     CHANGES = "changes", _("changes")
@@ -23,7 +23,7 @@ class Reach(TextChoices):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Use:
-    """One thing that this site may do."""
+    """One thing this site may do. ``words`` is empty for a tool we have no description of."""
 
     reach: Reach | None
     words: str | Promise
@@ -58,7 +58,7 @@ EVERYTHING = (
 
 
 def uses() -> Sequence[Use]:
-    """Return what the settings let this site do, the mildest first."""
+    """Return what the settings allow this site to do, from mild to severe."""
     if conf.ONTRAPORT_MCP_TOOLS is None:
         return [Use(reach=reach, words=words) for reach, words in EVERYTHING]
     return sorted(

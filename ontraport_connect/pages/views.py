@@ -1,82 +1,56 @@
-"""The pages: they translate between HTTP and the flows of ``linking``, and decide nothing else."""
+"""The views. They translate between HTTP and the flows in ``linking``, and make no other decisions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Prefetch
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
-from django.views.decorators.cache import never_cache
-from django.views.decorators.clickjacking import xframe_options_deny
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_GET, require_http_methods, require_safe
 
 from ontraport_connect import linking, refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import LinkingFailed, OntraportMisconfigured
-from ontraport_connect.models import Method, OntraportAccount, OntraportEvent
+from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, is_signed_in
 
 from . import addresses, editing, problems, responses, tenancy, tool_descriptions
 from .forms import KeyForm, RenameForm
-
-View = Callable[..., HttpResponse]
+from .view_decorators import in_own_language, page, posted_page, private
 
 LONGEST_HISTORY = 10
-"""Events of an account that its owner is shown."""
-
-
-def private(view: View) -> View:
-    """Make a view's page one that is never cached and never framed.
-
-    Its address goes to no other site, and still to our own, since Django's CSRF protection asks for it.
-    """
-
-    @wraps(view)
-    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        response = view(request, *args, **kwargs)
-        response.headers.setdefault("Referrer-Policy", "same-origin")
-        return response
-
-    return xframe_options_deny(never_cache(wrapper))
-
-
-def page(view: View) -> View:
-    """Make a view a private page for people who are signed in."""
-
-    @wraps(view)
-    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not request.user.is_authenticated or not request.user.is_active:
-            return responses.not_signed_in(request)
-        return view(request, *args, **kwargs)
-
-    return private(wrapper)
+"""Number of events shown per account."""
 
 
 @page
 @require_safe
 def accounts(request: HttpRequest) -> HttpResponse:
-    """List the links of this owner, each with the latest of its history."""
+    """List this owner's links, each with its latest events."""
     history = Prefetch("events", OntraportEvent.objects.order_by("-at", "-pk")[:LONGEST_HISTORY], to_attr="history")
     rows = list(OntraportAccount.objects.for_request(request).prefetch_related(history))
-    context = {"accounts": rows, "is_refused": refreshing.is_site_refused(), "may": tenancy.permissions(request)}
+    context = {
+        "accounts": rows,
+        "is_refused": refreshing.is_site_refused(),
+        "can_revoke": refreshing.can_revoke(),
+        "may": tenancy.permissions(request),
+    }
     return render(request, "ontraport_connect/accounts.html", context)
 
 
 @page
 @require_http_methods(["GET", "HEAD", "POST"])
 def connect(request: HttpRequest) -> HttpResponse:
-    """Explain what will be asked (GET), and send the browser to Ontraport (POST)."""
+    """Explain what the site will ask for (GET), or send the browser to Ontraport (POST)."""
     if request.method == "POST":
         return _begin(request, None)
     uid = addresses.uuid_or_none(request.GET.get("account", ""))
@@ -92,48 +66,61 @@ def connect(request: HttpRequest) -> HttpResponse:
     return render(request, "ontraport_connect/connect.html", context)
 
 
-@page
-@require_POST
+@posted_page
 def reconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
-    """Send the browser to Ontraport for a new grant to an account that is linked already, or to the form for a new key."""
+    """Send the browser to Ontraport for a new grant of an existing link, or to the form for a new key pair."""
     account = get_object_or_404(OntraportAccount.objects.for_request(request), uid=uid)
     if account.method == Method.API_KEY:
         back = addresses.local_path(request.POST.get("next", ""))
-        query = {"account": str(account.uid), **({"next": back} if back else {})}
-        return HttpResponseRedirect(f"{reverse('ontraport_connect:connect_key')}?{urlencode(query)}")
+        return HttpResponseRedirect(_start_url(reverse("ontraport_connect:connect_key"), account, back))
     return _begin(request, account)
+
+
+def _start_url(page: str, account: OntraportAccount | None, back: str) -> str:
+    query = {**({"account": str(account.uid)} if account else {}), **({"next": back} if back else {})}
+    return f"{page}?{urlencode(query)}" if query else page
 
 
 def _begin(request: HttpRequest, account: OntraportAccount | None) -> HttpResponse:
     tenancy.require(request, "link")
+    back = addresses.local_path(request.POST.get("next", ""))
+    elsewhere = addresses.other_start(request)
+    if elsewhere:
+        return responses.leave(request, _start_url(elsewhere, account, back))
     try:
         url = linking.begin(
             request.session,
             tenancy.owner_of(request),
-            redirect_uri=addresses.redirect_uri(request),
+            redirect_uri=addresses.secure_redirect_uri(request),
             client_id=addresses.client_metadata_url(request),
-            next_url=addresses.local_path(request.POST.get("next", "")),
+            next_url=back,
             account=account,
         )
+    except LinkingFailed as error:
+        return problems.leave(request, error, None)
     except OntraportMisconfigured as error:
         return problems.report(request, error)
-    return _unreferred(HttpResponseRedirect(url))
+    return responses.leave(request, url)
 
 
+@login_not_required
 @private
 @transaction.non_atomic_requests
+@in_own_language
 @require_GET
 def callback(request: HttpRequest) -> HttpResponse:
-    """Take Ontraport's answer, finish the attempt, and leave for an address that shows nothing of it."""
+    """Complete the attempt with Ontraport's authorization response, and redirect to an address without its parameters."""
     if _cookie_was_held_back(request):
-        return _unreferred(render(request, "ontraport_connect/return.html", {"query": request.GET.urlencode()}))
-    if not request.user.is_authenticated or not request.user.is_active:
-        return _unreferred(HttpResponseRedirect(problems.url("signed_out")))
+        return responses.come_back(request)
+    if not is_signed_in(request.user):
+        return responses.without_referrer(HttpResponseRedirect(problems.url("signed_out")))
     attempt = linking.find_attempt(request.session, request.GET.get("state", ""))
     try:
         owner = tenancy.owner_of(request)
         tenancy.require(request, "link")
-        account, attempt = linking.complete(request.session, owner, dict(request.GET.lists()))
+        account, attempt = linking.complete(
+            request.session, owner, dict(request.GET.lists()), address=request.META.get("REMOTE_ADDR", "")
+        )
     except LinkingFailed as error:
         response = problems.leave(request, error, attempt)
     except Http404:
@@ -143,13 +130,16 @@ def callback(request: HttpRequest) -> HttpResponse:
     except OntraportMisconfigured as error:
         response = problems.report(request, error)
     else:
-        _say(request, _("%(account)s is connected."), account)
+        _success_message(request, _("%(account)s is connected."), account)
         response = HttpResponseRedirect(attempt.next or addresses.after_link_url())
-    return _unreferred(response)
+    return responses.without_referrer(response)
 
 
 def _cookie_was_held_back(request: HttpRequest) -> bool:
-    """Tell whether ``SESSION_COOKIE_SAMESITE = "Strict"`` kept the session from coming along: a step on our own site brings it."""
+    """Tell whether ``SESSION_COOKIE_SAMESITE = "Strict"`` withheld the session cookie on the way from Ontraport.
+
+    The browser sends the cookie again after one navigation within this site.
+    """
     return (
         settings.SESSION_COOKIE_SAMESITE == "Strict"
         and settings.SESSION_COOKIE_NAME not in request.COOKIES
@@ -157,20 +147,15 @@ def _cookie_was_held_back(request: HttpRequest) -> bool:
     )
 
 
-def _unreferred(response: HttpResponse) -> HttpResponse:
-    """Keep the address of this response, which may hold a code, from whoever is visited next."""
-    response["Referrer-Policy"] = "no-referrer"
-    return response
-
-
-def _say(request: HttpRequest, words: str, account: object) -> None:
+def _success_message(request: HttpRequest, words: str, account: object) -> None:
     messages.success(request, words % {"account": account}, fail_silently=True)
 
 
+@login_not_required
 @private
 @require_safe
 def problem(request: HttpRequest, code: str) -> HttpResponse:
-    """Say what became of an attempt that failed, and offer the next step. It knows nothing but what this session was told."""
+    """Explain a failed attempt and offer the next step, from what this session has stored about it."""
     return problems.show(request, code)
 
 
@@ -179,7 +164,7 @@ def problem(request: HttpRequest, code: str) -> HttpResponse:
 @transaction.non_atomic_requests
 @require_http_methods(["GET", "HEAD", "POST"])
 def connect_key(request: HttpRequest) -> HttpResponse:
-    """Link an Ontraport account with an App ID and API key, tried with one live call before anything is stored."""
+    """Link an Ontraport account with an App ID and API key. One live call verifies them before anything is stored."""
     tenancy.require(request, "link")
     uid = addresses.uuid_or_none(request.GET.get("account", ""))
     own = OntraportAccount.objects.for_request(request).filter(method=Method.API_KEY)
@@ -192,48 +177,51 @@ def connect_key(request: HttpRequest) -> HttpResponse:
         except LinkingFailed as error:
             form.add_error(None, error.message)
         else:
-            _say(request, _("%(account)s is connected."), linked)
+            _success_message(request, _("%(account)s is connected."), linked)
             return HttpResponseRedirect(back or addresses.after_link_url())
     context = {"form": form, "account": account, "next": back}
     return render(request, "ontraport_connect/connect_key.html", context, status=422 if form.errors else 200)
 
 
-@page
-@require_POST
+@posted_page
 def rename(request: HttpRequest, uid: UUID) -> HttpResponse:
-    """Call an account something else."""
+    """Change the label of an account."""
     account = get_object_or_404(OntraportAccount.objects.for_request(request), uid=uid)
     tenancy.require(request, "link")
     form = RenameForm(request.POST)
     if form.is_valid():
         editing.rename(account, form.cleaned_data["label"])
-        _say(request, _("This connection is called %(account)s now."), account)
+        _success_message(request, _("This connection is called %(account)s now."), account)
     else:
         messages.error(request, " ".join(map(str, form.errors["label"])), fail_silently=True)
     return HttpResponseRedirect(reverse("ontraport_connect:accounts"))
 
 
-@page
-@require_POST
+@posted_page
 def make_default(request: HttpRequest, uid: UUID) -> HttpResponse:
-    """Use an account wherever a page does not ask for another."""
+    """Make an account the default: the one used where a page names no other."""
     account = get_object_or_404(OntraportAccount.objects.for_request(request), uid=uid)
     tenancy.require(request, "link")
     editing.make_default(tenancy.owner_of(request), account)
-    _say(request, _("%(account)s is the default now."), account)
+    _success_message(request, _("%(account)s is the default now."), account)
     return HttpResponseRedirect(reverse("ontraport_connect:accounts"))
 
 
-@page
-@require_POST
+@posted_page
 def disconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
-    """Let an account go; pressed twice, the second time changes nothing."""
+    """Disconnect an account. A second press of the button changes nothing and is not an error."""
     account = OntraportAccount.objects.for_request(request).filter(uid=uid).first()
     if account is not None:
         tenancy.require(request, "disconnect")
-        name = str(account)
+        name, is_shared = str(account), refreshing.is_grant_shared(account)
         linking.unlink(account)
-        _say(request, _("%(account)s is disconnected. This site can no longer use it."), name)
+        _success_message(request, _("%(account)s is disconnected. This site can no longer use it."), name)
+        if is_shared:
+            messages.info(
+                request,
+                _("Ontraport keeps this access, because another connection of this site uses it."),
+                fail_silently=True,
+            )
     elif not editing.was_disconnected(tenancy.owner_of(request), uid):
         raise Http404
     return HttpResponseRedirect(
@@ -241,7 +229,17 @@ def disconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
     )
 
 
+@login_not_required
 @require_safe
 def client_metadata(request: HttpRequest) -> HttpResponse:
-    """Serve this site's client metadata document, whose URL is its client id where it has no other."""
-    return JsonResponse(addresses.client_metadata(request), headers={"Cache-Control": "public, max-age=300"})
+    """Serve the client metadata document. Its URL is the client id of a site without ``ONTRAPORT_CLIENT_ID``.
+
+    Without ``ONTRAPORT_REDIRECT_URI`` it follows the request's host, so no cache may keep it for others.
+    """
+    response = JsonResponse(addresses.client_metadata(request))
+    if conf.ONTRAPORT_REDIRECT_URI:
+        response["Cache-Control"] = "public, max-age=300"
+    else:
+        response["Cache-Control"] = "no-store"
+        patch_vary_headers(response, ["Host", "X-Forwarded-Host", "X-Forwarded-Proto"])
+    return response

@@ -3,14 +3,17 @@
 ``http`` sends requests, ``oauth`` speaks to the authorization server, ``mcp`` to the MCP server.
 """
 
+from importlib import import_module
+from typing import Any
+
 from .answer import Answer
 from .authorization_response import AuthorizationResponse
 from .connections import close_connections, close_idle_connections
+from .event_loop import run_in_background
 from .failures import FAILURES
 from .http import Transport, reveal, shared_transport
 from .mcp import (
     REQUESTS_PER_CALL,
-    HttpxAuthBase,
     call_mcp_tool,
     is_mcp_installed,
     list_mcp_tools,
@@ -36,7 +39,7 @@ __all__ = [
     "Client",
     "Endpoints",
     "Grant",
-    "HttpxAuthBase",
+    "HttpxAuthBase",  # by __getattr__
     "Proxy",
     "Route",
     "Transport",
@@ -52,8 +55,16 @@ __all__ = [
     "require_mcp",
     "require_secure",
     "reveal",
+    "run_in_background",
     "run_mcp",
     "shared_transport",
     "tls_context",
     "tool_value",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import httpx and httpx2 when ``HttpxAuthBase`` is first used, and not when the site starts."""
+    if name == "HttpxAuthBase":
+        return import_module(f"{__name__}.httpx_base").HttpxAuthBase
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

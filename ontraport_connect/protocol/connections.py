@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
-import sys
+import socket
 import threading
 import time
 from collections import deque
@@ -53,7 +53,13 @@ class Connections:
         self._clock = clock
         self._idle: dict[Address, deque[BoundedConnection]] = {}
         self._is_open = True
+        self._loop_thread = _loop_thread()
         _ours.add(self)
+
+    @property
+    def _is_at_home(self) -> bool:
+        """Whether this thread may use and close idle connections."""
+        return self._loop_thread == _loop_thread()
 
     def take(self, method: str, url: str, timeout: float) -> BoundedConnection:
         """Return a connection to the server of ``url``, kept or made within ``timeout`` seconds.
@@ -63,8 +69,9 @@ class Connections:
         self.close_idle()
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
-        address = (parts.scheme, host, port, _home())
-        connection = self._kept(address, KEEP_FOR if method in SAFE_METHODS else REUSE_WITHIN)
+        address = (parts.scheme, host, port)
+        longest_idle = KEEP_FOR if method in SAFE_METHODS else REUSE_WITHIN
+        connection = self._kept(address, longest_idle) if self._is_at_home else None
         if connection is None:
             connection = self._new(address)
             connection.timeout = timeout
@@ -78,14 +85,15 @@ class Connections:
 
     def _kept(self, address: Address, longest_idle: float) -> BoundedConnection | None:
         """Return the connection that was used last, or ``None``. Connections that cannot be used are closed."""
-        while (connection := _last(self._idle.get(address))) is not None:
+        idle = self._idle.get(address, deque())
+        while (connection := _last(idle)) is not None:
             if self._clock() - connection.idle_since <= longest_idle and connection.is_connected:
                 return connection
             connection.close()
         return None
 
     def _new(self, address: Address) -> BoundedConnection:
-        scheme, host, port, _ = address
+        scheme, host, port = address
         if scheme == "http":  # on a loopback host, which no proxy reaches
             connection = BoundedConnection(host, port)
         elif self._route.proxy is None:
@@ -111,33 +119,32 @@ class Connections:
 
     def give_back(self, connection: BoundedConnection, response: HTTPResponse) -> None:
         """Keep a connection whose response was read to its end; close any other."""
-        is_idle = response.closed and connection.sock is not None and response.status != SWITCHED
-        if not is_idle:
+        idle = self._idle.setdefault(connection.address, deque())
+        is_done = response.closed and connection.sock is not None and response.status != SWITCHED
+        if not is_done or not self._is_at_home or len(idle) >= MOST_IDLE:
             response.close()
             connection.close()
             return
         connection.idle_since = self._clock()
-        idle = self._idle.setdefault(connection.address, deque())
         idle.append(connection)
         if not self._is_open:
             self.close()
-        if len(idle) > MOST_IDLE:
-            _close_oldest(idle)
 
     def close_idle(self) -> None:
         """Close the connections that were idle for too long. They are in the order in which they were given back."""
-        home = _home()
-        for address, idle in list(self._idle.items()):
-            if address[-1] == home:
-                while idle and self._clock() - idle[0].idle_since > KEEP_FOR:
-                    _close_oldest(idle)
+        if not self._is_at_home:
+            return
+        for idle in list(self._idle.values()):
+            with suppress(IndexError):  # none is left
+                while self._clock() - idle[0].idle_since > KEEP_FOR:
+                    idle.popleft().close()
 
     def close(self) -> None:
         """Close all idle connections now, and the others when they are given back."""
         self._is_open = False
         for idle in list(self._idle.values()):
-            while idle:
-                _close_oldest(idle)
+            while (connection := _last(idle)) is not None:
+                connection.close()
 
     @property
     def idle(self) -> int:
@@ -145,21 +152,16 @@ class Connections:
         return sum(map(len, self._idle.values()))
 
 
-def _last(idle: deque[BoundedConnection] | None) -> BoundedConnection | None:
-    try:
-        return idle.pop() if idle else None
-    except IndexError:  # another thread took it
-        return None
+def _last(idle: deque[BoundedConnection]) -> BoundedConnection | None:
+    with suppress(IndexError):  # unlike a look before, this is safe among threads
+        return idle.pop()
+    return None
 
 
-def _close_oldest(idle: deque[BoundedConnection]) -> None:
-    with suppress(IndexError):  # another thread took it
-        idle.popleft().close()
-
-
-def _home() -> int:
-    """Return the system thread, under gevent and eventlet, whose sockets belong to the event loop of a thread; else 0."""
-    return threading.get_native_id() if "gevent" in sys.modules or "eventlet" in sys.modules else 0
+def _loop_thread() -> int:
+    """Return the system thread where sockets belong to its event loop, as those of gevent and eventlet do; else 0."""
+    is_patched = socket.socket.__module__.partition(".")[0] in {"gevent", "eventlet"}
+    return threading.get_native_id() if is_patched else 0
 
 
 class _Process:

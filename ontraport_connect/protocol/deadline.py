@@ -13,8 +13,8 @@ from urllib3.exceptions import ConnectTimeoutError
 
 from .failures import NotConnected, NotTrusted
 
-Address = tuple[str, str, int, int]
-"""Scheme, host and port of a server, and the system thread that connected (see ``connections``)."""
+Address = tuple[str, str, int]
+"""Scheme, host and port of a server."""
 
 LONGEST_LOOKUP = 20.0
 """Seconds beyond the connect timeout after which a new connection is not used.

@@ -1,55 +1,40 @@
-"""Calls Ontraport's MCP server through the official SDK (extra ``mcp``): one connection per call, bounded in time and size."""
+"""Ontraport's MCP server, called with the official SDK (extra ``mcp``): one session per call, bounded in time and size.
+
+The SDK and its HTTP client are imported by the first call: together they take half a second, which a starting site does not wait for.
+"""
 
 from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
+from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportRejected, OntraportUnavailable
 
 from .failures import unavailable
-from .http import USER_AGENT
+from .http import USER_AGENT, reveal
 from .retry_after import pause_of
 from .route import DIRECT, Proxy, Route
 from .secure_urls import require_secure
 from .tls import tls_context
-
-try:
-    import anyio
-    import httpx2
-except ImportError:  # the extra is not installed
-    httpx2 = None  # type: ignore[assignment]
 
 T = TypeVar("T")
 
 ANSWER_LIMIT = 16 * 1024 * 1024
 
 REQUESTS_PER_CALL = 3
-"""HTTP requests of one call, for the rate limiter: two to open the session, and the call itself."""
+"""HTTP requests that one call sends: two to open the session, and the call itself."""
 
 NO_ANSWER = {-32700, -32603, -32600, -32000}
-"""JSON-RPC error codes that the SDK makes up when it cannot read an answer, or that say that the server failed."""
+"""JSON-RPC error codes that mean that the server failed, or that the SDK could not read its answer."""
 
 MOST_PAGES = 20
-"""At most this many pages of the list of tools are read."""
-
-
-def _auth_classes() -> Iterator[type]:
-    """Yield the ``Auth`` base classes of httpx2 (which the SDK uses) and httpx, where they are installed."""
-    for name in ("httpx2", "httpx"):
-        try:
-            yield import_module(name).Auth
-        except ImportError:
-            continue
-
-
-HttpxAuthBase: Any = type("Auth", tuple(_auth_classes()), {})
-"""The base class of an auth that both clients accept."""
+"""The most pages of the list of tools that are read."""
 
 
 def is_mcp_installed() -> bool:
@@ -57,21 +42,27 @@ def is_mcp_installed() -> bool:
 
 
 def require_mcp() -> None:
+    """Import the SDK. Raises ``OntraportMisconfigured`` when it is not installed.
+
+    To be called in the caller's thread: the locks of imports are patched by gevent, and do not belong in the thread of the event loop.
+    """
     if not is_mcp_installed():
         raise OntraportMisconfigured(
             "Calling Ontraport's MCP server needs the MCP SDK: pip install 'django-ontraport-connect[mcp]'.",
             code="no_mcp",
         )
+    for name in ("anyio", "httpx2", "mcp", "mcp.client.streamable_http", "mcp.types"):
+        import_module(name)
 
 
-def _sdk(module: str) -> Any:
-    """Return a module of the SDK, imported at its first use: the import takes half a second, too long for the start of a site."""
-    return import_module(f"mcp{module}")
+def _lazy(module: str) -> Any:
+    """Return a module that ``require_mcp`` has imported."""
+    return import_module(module)
 
 
 @dataclass(kw_only=True, slots=True)
 class Exchange:
-    """How a call reaches the server, and its last HTTP response. The SDK's exceptions do not tell its status."""
+    """The last HTTP response. The SDK's errors do not tell its status."""
 
     way: Mapping[str, Any] = field(repr=False)
     status: int | None = None
@@ -81,19 +72,20 @@ class Exchange:
 
 async def run_mcp(
     url: str,
-    auth: Any,
+    authorization: Secret,
     deadlines: tuple[float, float],
     use: Callable[[Any], Awaitable[T]],
     route: Route = DIRECT,
 ) -> T:
-    """Connect, let ``use`` call the server, and close, all within the sum of ``deadlines`` (to connect, to answer), in seconds.
+    """Open a session, let ``use`` call the server, and close it, all within the sum of ``deadlines`` (connect, read) in seconds.
 
-    Raises ``OntraportUnavailable``, ``OntraportRejected``, ``OntraportMisconfigured``, and what ``auth`` raises.
+    ``authorization`` is the value of the ``Authorization`` header. Raises ``OntraportUnavailable``, ``OntraportRejected`` or
+    ``OntraportMisconfigured``.
     """
     require_mcp()
     require_secure(url)
     exchange = Exchange(way=_way(url, route))
-    outcome = await _attempt(url, auth, deadlines, use, exchange)
+    outcome = await _attempt(url, authorization, deadlines, use, exchange)
     if isinstance(outcome, OntraportError):
         raise outcome
     return outcome
@@ -106,27 +98,37 @@ def _way(url: str, route: Route) -> dict[str, Any]:
         return {"verify": context}
     proxy = Proxy.read(route.proxy)
     own_context = context if proxy.scheme == "https" else None
-    way = httpx2.Proxy(f"{proxy.scheme}://{proxy.netloc}", ssl_context=own_context, headers=proxy.headers())
+    way = _lazy("httpx2").Proxy(f"{proxy.scheme}://{proxy.netloc}", ssl_context=own_context, headers=proxy.headers())
     return {"verify": context, "proxy": way}
 
 
 async def _attempt(
-    url: str, auth: Any, deadlines: tuple[float, float], use: Callable[[Any], Awaitable[T]], exchange: Exchange
+    url: str,
+    authorization: Secret,
+    deadlines: tuple[float, float],
+    use: Callable[[Any], Awaitable[T]],
+    exchange: Exchange,
 ) -> T | OntraportError:
-    """Return the result or the error. Frames below this one see plain secrets, so that nothing may be raised through them."""
+    """Return the result or the error. The frames below this one hold plain secrets, so nothing is raised from them."""
+    httpx2 = _lazy("httpx2")
+
+    def authenticate(request: Any) -> Any:
+        request.headers["Authorization"] = reveal(authorization)
+        return request
+
     try:
-        with anyio.fail_after(sum(deadlines)):
+        with _lazy("anyio").fail_after(sum(deadlines)):
             async with (
                 httpx2.AsyncClient(
-                    auth=auth,
+                    auth=authenticate,
                     transport=_bounded_transport(exchange),
                     timeout=httpx2.Timeout(deadlines[1], connect=deadlines[0]),
                     headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
                     follow_redirects=False,
                     trust_env=False,
                 ) as http,
-                _sdk("").Client(
-                    _sdk(".client.streamable_http").streamable_http_client(
+                _lazy("mcp").Client(
+                    _lazy("mcp.client.streamable_http").streamable_http_client(
                         url, http_client=http, terminate_on_close=False
                     ),
                     mode="legacy",
@@ -141,13 +143,14 @@ def _failure(error: Exception, exchange: Exchange) -> OntraportError:
     known = exchange.failure or _find(error, OntraportError)
     if known is not None:
         return known
+    httpx2 = _lazy("httpx2")
     if isinstance(error, TimeoutError) or _find(error, httpx2.TimeoutException) is not None:
         return unavailable("timeout")
     if exchange.status is None:
         return unavailable("tls" if _is_tls(_find(error, httpx2.ConnectError)) else "connection")
     if exchange.status >= 300:
         return _refusal(exchange.status, httpx2.Headers(exchange.headers))
-    rpc = _find(error, _sdk("").MCPError)
+    rpc = _find(error, _lazy("mcp").MCPError)
     if rpc is not None and rpc.error.code not in NO_ANSWER:
         return OntraportRejected(f"Ontraport's MCP server refused the call (code {rpc.error.code}).", code="mcp_error")
     return unavailable("nonsense")
@@ -168,7 +171,7 @@ def _refusal(status: int, headers: Mapping[str, str]) -> OntraportError:
 
 
 def _find(error: BaseException, kind: type[T]) -> T | None:
-    """Return the first error of a kind in an exception or exception group, or ``None``."""
+    """Return the error of a kind in a group of errors, or ``None``."""
     if isinstance(error, kind):
         return error
     inner = [_find(each, kind) for each in error.exceptions] if isinstance(error, BaseExceptionGroup) else []
@@ -176,9 +179,10 @@ def _find(error: BaseException, kind: type[T]) -> T | None:
 
 
 def _bounded_transport(exchange: Exchange) -> Any:
-    class BoundedTransport(httpx2.AsyncHTTPTransport):
-        """Refuses responses that are encoded or too large, and records the last status."""
+    """Return a transport that refuses compressed and too large responses, and records each response in ``exchange``."""
+    httpx2 = _lazy("httpx2")
 
+    class BoundedTransport(httpx2.AsyncHTTPTransport):  # type: ignore[misc, name-defined]  # imported by the first call
         async def handle_async_request(self, request: Any) -> Any:
             exchange.status = None
             response = await super().handle_async_request(request)
@@ -190,7 +194,7 @@ def _bounded_transport(exchange: Exchange) -> Any:
             response.stream = BoundedStream(response.stream)
             return response
 
-    class BoundedStream(httpx2.AsyncByteStream):
+    class BoundedStream(httpx2.AsyncByteStream):  # type: ignore[misc, name-defined]
         def __init__(self, stream: Any) -> None:
             self._stream = stream
 
@@ -210,14 +214,14 @@ def _bounded_transport(exchange: Exchange) -> Any:
 
 
 async def call_mcp_tool(client: Any, tool: str, arguments: Mapping[str, Any]) -> Any:
-    """Call a tool. The SDK's own method would fetch the list of all tools, to check the result against its schema."""
-    types = _sdk(".types")
+    """Call a tool. The SDK's own method would fetch the list of all tools to check the result against a schema."""
+    types = _lazy("mcp.types")
     request = types.CallToolRequest(params=types.CallToolRequestParams(name=tool, arguments=dict(arguments)))
     return await client.session.send_request(request, types.CallToolResult)
 
 
 async def list_mcp_tools(client: Any) -> Sequence[Any]:
-    """Return every tool that the server lists."""
+    """Return all tools that the server lists."""
     tools: list[Any] = []
     cursor = None
     for _ in range(MOST_PAGES):
@@ -230,7 +234,10 @@ async def list_mcp_tools(client: Any) -> Sequence[Any]:
 
 
 def tool_value(result: Any) -> Any:
-    """Return a tool's structured content, or else its text, parsed if it is JSON. Raises ``OntraportRejected`` if the tool failed."""
+    """Return the structured content of a result, or else its text, parsed when it is JSON.
+
+    Raises ``OntraportRejected`` (with ``said``) when the tool reported an error.
+    """
     text = "\n".join(part.text for part in result.content if getattr(part, "type", "") == "text")
     if result.is_error:
         error = OntraportRejected("The tool reported an error.", code="tool_error")

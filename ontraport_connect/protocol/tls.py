@@ -62,7 +62,7 @@ def _load(file: str) -> ssl.SSLContext:
         context.load_verify_locations(file)
     except OSError:  # SSLError is one
         raise _unreadable() from None
-    if not context.cert_store_stats()["x509_ca"]:
+    if not context.cert_store_stats()["x509"]:
         raise _unreadable()
     return context
 

@@ -8,14 +8,28 @@ from .circuit_breaker import RATE_LIMITED, is_site_refused, may_refresh, site_st
 from .client_settings import endpoints, issuer, new_transport, oauth_client, route
 from .grants import from_now, grant_columns
 from .heartbeat import Pulse, pulses, record_beat, record_worker
+from .installation import COPIED, Adopted, adopt_database, is_own_database, marks_of, require_own_database, stored_mark
 from .one_account import ensure_fresh, refresh, replace_refused
-from .recovery import reconsider, recover_all
-from .revoking import deliver_revocation, deliver_revocations, queue_revocation, revoke_grant
+from .recovery import has_left, reconsider, recover_all, recover_left
+from .revoking import (
+    can_revoke,
+    deliver_revocation,
+    deliver_revocations,
+    hold_revocations,
+    is_grant_shared,
+    owner_key,
+    queue_revocation,
+    revoke_grant,
+)
 
 __all__ = [
     "BATCH_SIZE",
+    "COPIED",
     "RATE_LIMITED",
+    "Adopted",
     "Pulse",
+    "adopt_database",
+    "can_revoke",
     "deliver_revocation",
     "deliver_revocations",
     "due_batches",
@@ -23,21 +37,30 @@ __all__ = [
     "ensure_fresh",
     "from_now",
     "grant_columns",
+    "has_left",
+    "hold_revocations",
+    "is_grant_shared",
+    "is_own_database",
     "is_site_refused",
     "issuer",
+    "marks_of",
     "may_refresh",
     "new_transport",
     "oauth_client",
+    "owner_key",
     "pulses",
     "queue_revocation",
     "reconsider",
     "record_beat",
     "record_worker",
     "recover_all",
+    "recover_left",
     "refresh",
     "refresh_batch",
     "replace_refused",
+    "require_own_database",
     "revoke_grant",
     "route",
     "site_standing",
+    "stored_mark",
 ]

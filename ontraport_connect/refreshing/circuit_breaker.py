@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,7 +33,7 @@ from ontraport_connect.exceptions import (
 from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportService, Status
 from ontraport_connect.protocol import LONGEST_PAUSE, OPERATOR_ERRORS
 
-from . import client_settings
+from . import client_settings, installation
 from .client_settings import fingerprint
 
 logger = logging.getLogger("ontraport_connect")
@@ -74,7 +75,7 @@ def enter() -> bool:
     """Return when the token endpoint may be called; raise what says until when it may not.
 
     True means: the breaker is half open, and this call finds out whether it closes. Raises ``OntraportUnavailable`` (rate limited) or
-    ``OntraportMisconfigured`` (the client is refused, or many grants ended).
+    ``OntraportMisconfigured`` (the client is refused, many grants ended, or the database is a copy).
     """
     row, remaining = _hold()
     if row is None:
@@ -82,11 +83,8 @@ def enter() -> bool:
     if row.hold_code == RATE_LIMITED:
         if remaining <= 0 and _is_probe():
             return True
-        raise OntraportUnavailable(
-            "Ontraport asked this site to slow down.",
-            code=RATE_LIMITED,
-            retry_after=min(max(remaining, 1.0), LONGEST_PAUSE),
-        )
+        pause = min(max(remaining, 1.0), LONGEST_PAUSE)
+        raise OntraportUnavailable("Ontraport asked this site to slow down.", code=RATE_LIMITED, retry_after=pause)
     if row.hold_client == fingerprint() and not _is_probe():
         raise OntraportMisconfigured(_reason(row.hold_code), code=row.hold_code)
     return True
@@ -106,20 +104,25 @@ def _reason(code: str) -> str:
 
 def may_refresh() -> bool:
     """Tell whether a refresh would be let in now, without using up the probe."""
-    row, remaining = _hold()
-    return row is None or remaining <= 0 or (row.hold_code != RATE_LIMITED and row.hold_client != fingerprint())
+    with suppress(OntraportMisconfigured):
+        row, remaining = _hold()
+        return row is None or remaining <= 0 or (row.hold_code != RATE_LIMITED and row.hold_client != fingerprint())
+    return False
 
 
 def is_site_refused() -> bool:
     """Tell whether refreshing is paused for a reason that the operator has to fix."""
-    row, _ = _hold()
-    return row is not None and row.hold_code != RATE_LIMITED and row.hold_client == fingerprint()
+    with suppress(OntraportMisconfigured):
+        row, _ = _hold()
+        return row is not None and row.hold_code != RATE_LIMITED and row.hold_client == fingerprint()
+    return True
 
 
 def _hold() -> tuple[OntraportService | None, float]:
-    """Return the row when the breaker is open, and the seconds until the next probe by the clock of the database."""
-    row = OntraportService.objects.using(alias()).annotate(now=Now()).filter(pk=1).exclude(hold_code="").first()
-    if row is None:
+    """Return the row when the breaker is open, and the seconds until the next probe. Raises where the database is a copy."""
+    row = OntraportService.objects.using(alias()).annotate(now=Now()).filter(pk=1).first()
+    installation.require_own_row(row)
+    if row is None or not row.hold_code:
         return None, 0.0
     return row, (row.held_until - row.now).total_seconds() if row.held_until else 0.0
 

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.exceptions import OntraportError, OntraportRejected, OntraportUnavailable, SecretUnreadable
-from ontraport_connect.models import OntraportAccount, Status
+from ontraport_connect.models import OntraportAccount, Status, is_active
 
 from . import circuit_breaker, client_settings, spent_tokens
 from .leases import TAKE_OVER_WITHIN, Lease, claim
@@ -54,7 +54,7 @@ def _look(current: Any, account: OntraportAccount, wish: Wish) -> Seen | None:
     is_changed = current.version != account.version
     if current.status != Status.CONNECTED or (is_changed and (wish.forced or not _is_due(current))):
         return Seen(account=current)
-    if not current.tenant and (current.user is None or not current.user.is_active):
+    if not current.tenant and not is_active(current.user):
         raise OntraportRejected("The owner of this Ontraport account is not active.", code="inactive_user")
     if current.lease_until is not None and current.lease_until > current.now:
         return Seen(account=current, busy=True)

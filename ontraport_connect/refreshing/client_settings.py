@@ -101,9 +101,11 @@ def of_this_client() -> Q:
     return (own | documents) & Q(issuer__in=["", issuer()])
 
 
-def new_transport() -> Transport:
-    """Return a transport over the kept connections of this process, as the settings say."""
-    return shared_transport(timeout=conf.ONTRAPORT_TIMEOUT, route=route())
+def new_transport(*, timeout: tuple[float, float] | None = None) -> Transport:
+    """Return a transport over the kept connections of this process, as the settings say. ``timeout`` is in seconds, to connect and to
+    answer (default: ``ONTRAPORT_TIMEOUT``).
+    """
+    return shared_transport(timeout=timeout or conf.ONTRAPORT_TIMEOUT, route=route())
 
 
 def route() -> Route:

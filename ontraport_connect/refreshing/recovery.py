@@ -4,17 +4,22 @@ accounts that were marked by mistake.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from datetime import timedelta
+from uuid import UUID
 
 from django.db.models import F
 from django.db.models.functions import Now
 
-from ontraport_connect.database import alias
+from ontraport_connect.database import DATABASE_IS_AWAY, alias, in_transaction
 from ontraport_connect.exceptions import SecretUnreadable
 from ontraport_connect.models import Method, OntraportAccount, Status
 
-from . import circuit_breaker, client_settings, outcomes, spent_tokens
+from . import circuit_breaker, client_settings, installation, outcomes, spent_tokens
 from .leases import TAKE_OVER_WITHIN, Lease, claim
+
+logger = logging.getLogger("ontraport_connect")
 
 
 def recover(lease: Lease, *, is_needed: bool = False) -> bool:
@@ -47,9 +52,34 @@ def _ends_soon(lease: Lease) -> bool:
     return ends is None or ends <= lease.now() + timedelta(seconds=TAKE_OVER_WITHIN)
 
 
+def has_left() -> bool:
+    """Tell whether an answer was noted in this request that its row may lack."""
+    return bool(spent_tokens.left())
+
+
+def recover_left() -> None:
+    """Take over what was noted in this request, once its transaction has ended. Costs nothing where nothing was noted.
+
+    What cannot be taken over now, by the state of the database or of the caller's transaction, is left to the beat task.
+    """
+    if not has_left() or in_transaction():
+        return
+    uids = spent_tokens.left()
+    spent_tokens.forget_left()
+    try:
+        _recover(uids.intersection(spent_tokens.uids()))
+    except DATABASE_IS_AWAY:
+        logger.warning("Tokens that are kept beside their rows could not be taken over now; the beat task does that.")
+
+
 def recover_all() -> int:
     """Take over every answer that is noted, and return how many accounts have answers left, since somebody holds their rows now."""
-    for uid in spent_tokens.uids():
+    _recover(spent_tokens.uids())
+    return len(spent_tokens.uids(answered=True))
+
+
+def _recover(uids: Iterable[UUID]) -> None:
+    for uid in uids:
         rows = OntraportAccount.objects.using(alias()).filter(uid=uid)
         account = rows.first()
         if account is None:
@@ -65,15 +95,16 @@ def recover_all() -> int:
         for lease in claim(rows, [account.pk], is_probe=False, is_needed=spent is not None):
             if not recover(lease):
                 outcomes.let_go(lease)
-    return len(spent_tokens.uids(answered=True))
 
 
 def reconsider() -> list[int]:
     """Take accounts whose grant was said to have ended for connected again, due now, and return their ids.
 
     For an operator who has corrected a wrong client id or wrong endpoints: a grant that has really ended is marked again when its account
-    is refreshed, and the circuit breaker believes that for an hour.
+    is refreshed, and the circuit breaker believes that for an hour. Raises ``OntraportMisconfigured`` in a copy of another
+    installation's database.
     """
+    installation.require_own_database()
     circuit_breaker.believe_ended_grants()
     rows = OntraportAccount.objects.using(alias()).filter(
         client_settings.of_this_client(),

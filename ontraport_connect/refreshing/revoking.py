@@ -1,66 +1,176 @@
-"""Tell Ontraport of grants that this site has let go of, until it has heard (RFC 7009)."""
+"""Revoke grants that this site no longer uses (RFC 7009), and retry until Ontraport has answered.
+
+Revoking one token may end every grant of the same person and client (RFC 7009, 2.1). So a grant is not revoked while a connected account
+may share it: ``deliver_revocation`` decides that, because only at that moment is it known which accounts are left. The grant then ends
+with the last of the accounts that share it.
+"""
 
 from __future__ import annotations
 
 import logging
 import random
 import time
+from collections.abc import Iterable
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 
+from django.apps import apps
 from django.db import transaction
-from django.db.models import F, Value
+from django.db.models import F, Model, Q, Value
 from django.db.models.functions import Now
-from django.db.models.signals import pre_delete
+from django.db.models.signals import class_prepared, pre_delete
 from django.dispatch import receiver
 from django.utils import timezone
 
+from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured
-from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportRevocation
+from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportRevocation, Status
 from ontraport_connect.signals import account_disconnected
 
-from . import client_settings, spent_tokens
+from . import client_settings, installation, spent_tokens
 
 logger = logging.getLogger("ontraport_connect")
 
 KEEP_TRYING = timedelta(days=7)
 LONGEST_PAUSE = 3600.0
-RUN = 60.0
-"""Seconds after which one run of the beat's task leaves the rest to the next, however slowly Ontraport answers."""
+"""Seconds, at most, between two attempts."""
+
+MAX_RUN_TIME = 60.0
+"""Seconds after which one run of the task leaves the remaining revocations to the next run."""
+
+
+class _Result(Enum):
+    REVOKED = "revoked"
+    DROPPED = "dropped"
+    KEPT = "kept"
+
+
+def owner_key(account: OntraportAccount) -> str:
+    """Return the owner of an account as a revocation stores it: ``tenant:…``, ``user:…``, or an empty string for no owner."""
+    if account.tenant:
+        return f"tenant:{account.tenant}"
+    return f"user:{account.user_id}"[:220] if account.user_id is not None else ""
+
+
+def _issuer() -> str:
+    """Return what names the configured authorization server; empty when its endpoints are invalid."""
+    try:
+        return client_settings.issuer()
+    except OntraportMisconfigured:
+        return ""
+
+
+def can_revoke() -> bool:
+    """Tell whether Ontraport can be told to end a grant: the configured endpoints have a revocation endpoint."""
+    try:
+        return client_settings.endpoints().revocation_endpoint is not None
+    except OntraportMisconfigured:
+        return False
+
+
+def _new_revocation(account: OntraportAccount) -> OntraportRevocation:
+    return OntraportRevocation(
+        account_uid=account.uid,
+        client_id=account.client_id or conf.ONTRAPORT_CLIENT_ID or "",
+        issuer=account.issuer or _issuer(),
+        ontraport_id=account.ontraport_id,
+        owner=owner_key(account),
+    )
 
 
 def queue_revocation(account: OntraportAccount, refresh_token: Secret, using: str | None = None) -> OntraportRevocation:
-    """Keep a grant for revocation, encrypted, in the caller's transaction.
+    """Store a grant for revocation, encrypted, in the caller's transaction.
 
-    Raises ``SecretUnreadable`` or ``OntraportMisconfigured`` before the database is asked for anything, so that the transaction goes on.
+    Raises ``SecretUnreadable`` or ``OntraportMisconfigured`` before any statement is executed, so that the transaction stays usable.
     """
-    revocation = OntraportRevocation(account_uid=account.uid, client_id=account.client_id)
+    revocation = _new_revocation(account)
     column = OntraportRevocation._meta.get_field("refresh_token")
     setattr(revocation, column.attname, column.seal_for(revocation.uid, refresh_token))
     revocation.save(using=using or alias())
     return revocation
 
 
-def deliver_revocation(revocation: OntraportRevocation) -> bool:
-    """Tell Ontraport of one grant. Returns whether it heard; otherwise the row is kept for later, for a week at most."""
-    try:
-        revoke_grant(revocation.client_id, revocation.refresh_token)
-    except OntraportError as error:
-        _put_off(revocation, error)
+def is_grant_shared(account: OntraportAccount) -> bool:
+    """Tell whether another connected account may share the grant of ``account``, so that disconnecting it does not revoke the grant."""
+    if account.method != Method.OAUTH:
         return False
+    return bool(_sharing(_new_revocation(account)).exclude(uid=account.uid).exists())
+
+
+def _sharing(revocation: OntraportRevocation) -> Any:
+    """Return the connected accounts that may share the grant to revoke: made with the same client at the same issuer, for the same
+    Ontraport account, or for the same owner where either Ontraport account is unknown.
+
+    An empty client id or issuer was not recorded, and may be any.
+    """
+    rows = OntraportAccount.objects.using(alias()).filter(method=Method.OAUTH, status=Status.CONNECTED)
+    if revocation.client_id:
+        rows = rows.filter(client_id__in=["", revocation.client_id])
+    if revocation.issuer:
+        rows = rows.filter(issuer__in=["", revocation.issuer])
+    owned = _owned_by(revocation.owner)
+    if not revocation.ontraport_id:
+        return rows.filter(owned)
+    return rows.filter(Q(ontraport_id=revocation.ontraport_id) | Q(owned, ontraport_id=""))
+
+
+def _owned_by(owner: str) -> Q:
+    kind, _, key = owner.partition(":")
+    match kind:
+        case "tenant":
+            return Q(tenant=key)
+        case "user":
+            return Q(tenant="", user_id=key)
+    return Q(pk__in=[])
+
+
+def deliver_revocation(revocation: OntraportRevocation) -> bool:
+    """Revoke one grant at Ontraport, unless a connected account may share it. Returns whether nothing is left to do.
+
+    Otherwise the row is kept for a retry, for a week at most. In a copy of another installation's database nothing is sent, and the row
+    stays as it is.
+    """
+    return _deliver(revocation) is not _Result.KEPT
+
+
+def _deliver(revocation: OntraportRevocation) -> _Result:
+    if not installation.is_own_database():
+        return _Result.KEPT
+    try:
+        result = _revoke_unless_shared(revocation, revocation.refresh_token)
+    except OntraportError as error:
+        _postpone(revocation, error)
+        return _Result.KEPT
     OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk).delete()
-    return True
+    return result
 
 
-def revoke_grant(client_id: str, refresh_token: Secret) -> None:
-    """Tell Ontraport at once, and keep nothing. Raises ``OntraportError``."""
+def _revoke_unless_shared(revocation: OntraportRevocation, refresh_token: Secret) -> _Result:
+    if _sharing(revocation).exists():
+        logger.info("A grant of account %s is not revoked: a connected account may share it.", revocation.account_uid)
+        return _Result.DROPPED
+    client = client_settings.oauth_client(revocation.client_id, revocation.issuer)
+    if client.endpoints.revocation_endpoint is None:
+        logger.warning(
+            "A grant of account %s is not revoked: ONTRAPORT_ENDPOINTS has no revocation endpoint.",
+            revocation.account_uid,
+        )
+        return _Result.DROPPED
     with client_settings.new_transport() as transport:
-        client_settings.oauth_client(client_id).revoke(transport, refresh_token)
+        client.revoke(transport, refresh_token)
+    return _Result.REVOKED
 
 
-def _put_off(revocation: OntraportRevocation, error: OntraportError) -> None:
+def revoke_grant(account: OntraportAccount, refresh_token: Secret) -> None:
+    """Do what ``deliver_revocation`` does, once, without storing anything. ``account`` need not be saved. Raises ``OntraportError``."""
+    installation.require_own_database()
+    _revoke_unless_shared(_new_revocation(account), refresh_token)
+
+
+def _postpone(revocation: OntraportRevocation, error: OntraportError) -> None:
     if revocation.created_at + KEEP_TRYING < timezone.now():
         logger.error("Gave up revoking the grant of account %s at Ontraport: %s", revocation.account_uid, error.code)
         OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk).delete()
@@ -72,22 +182,35 @@ def _put_off(revocation: OntraportRevocation, error: OntraportError) -> None:
     )
 
 
-def deliver_revocations(limit: int, seconds: float = RUN) -> int:
-    """Deliver up to ``limit`` revocations whose time has come, oldest first, and return how many Ontraport heard of."""
+def hold_revocations(owner: str, seconds: float) -> None:
+    """Deliver no revocation of ``owner`` for that long: a new grant is about to be stored that may share what they would end."""
+    until = Now() + Value(timedelta(seconds=seconds))
+    OntraportRevocation.objects.using(alias()).filter(owner=owner, try_at__lt=until).update(try_at=until)
+
+
+def deliver_revocations(limit: int, seconds: float = MAX_RUN_TIME) -> int:
+    """Deliver up to ``limit`` revocations that are due, oldest first, within about ``seconds``. Returns the number of revoked grants."""
     stop_at = time.monotonic() + seconds
-    rows = OntraportRevocation.objects.using(alias()).filter(try_at__lte=Now()).order_by("try_at")[:limit]
-    return sum(deliver_revocation(row) for row in rows if time.monotonic() < stop_at)
+    due = OntraportRevocation.objects.using(alias()).filter(try_at__lte=Now())
+    revoked = 0
+    for pk in list(due.order_by("try_at").values_list("pk", flat=True)[:limit]):
+        if time.monotonic() >= stop_at:
+            break
+        for revocation in due.filter(pk=pk):  # unless it was delivered or held meanwhile
+            revoked += _deliver(revocation) is _Result.REVOKED
+    return revoked
 
 
 @receiver(pre_delete, sender=OntraportAccount, dispatch_uid="ontraport_connect.refreshing.revoking")
-def let_go(instance: OntraportAccount, using: str, **kwargs: Any) -> None:
-    """Whatever deletes an account, its user, an admin, a queryset: what the row holds now is revoked, and its end is recorded."""
+def queue_on_delete(instance: OntraportAccount, using: str, **kwargs: Any) -> None:
+    """Queue the grant of a deleted account for revocation and record the event, also when a user or a queryset is deleted."""
     current = OntraportAccount.objects.using(using).select_for_update().filter(pk=instance.pk).first()
     if current is None:
         return
     detail = ""
     if current.method == Method.OAUTH:
         try:
+            installation.require_own_database(using)  # a copy's grants are the original's, and not to be revoked here
             grant = spent_tokens.successor(current) or current.refresh_token or current.access_token
             if grant is not None:
                 queue_revocation(current, grant, using)
@@ -97,3 +220,24 @@ def let_go(instance: OntraportAccount, using: str, **kwargs: Any) -> None:
     transaction.on_commit(
         lambda: account_disconnected.send_robust(sender=OntraportAccount, account=current), using=using
     )
+
+
+PROXY_UID = "ontraport_connect.refreshing.revoking.proxy"
+
+
+def watch_proxies(models: Iterable[type[Model]]) -> None:
+    """Connect ``queue_on_delete`` to the proxy models of accounts: Django sends their deletion under their own name.
+
+    A receiver for every sender would do, too, but cost all models of the site their fast deletes.
+    """
+    for model in models:
+        if model._meta.proxy and model._meta.concrete_model is OntraportAccount:
+            pre_delete.connect(queue_on_delete, sender=model, dispatch_uid=PROXY_UID)
+
+
+@receiver(class_prepared, dispatch_uid="ontraport_connect.refreshing.revoking.class_prepared")
+def watch_new_model(sender: type[Model], **kwargs: Any) -> None:
+    watch_proxies([sender])
+
+
+watch_proxies(apps.get_models())

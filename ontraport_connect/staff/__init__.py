@@ -1,20 +1,21 @@
-"""What support staff and the operator meet: the admin's actions, the dashboard, diagnosis, notices, key rotation."""
+"""Tools for support staff and operators: admin actions, the dashboard, diagnosis, e-mail notices, key rotation."""
 
 from .admin_actions import AccountActions
-from .admin_filters import ConditionFilter, TenantFilter
+from .admin_filters import ConditionFilter, TenantFilter, search_fields
 from .bulk_operations import disconnect_accounts
-from .dashboard import Picture, expiring_tokens, link_counts, recent_failures, site_health
-from .diagnosis import SUBJECTS, Finding, Level, check_endpoints, check_standing
+from .dashboard import Chart, expiring_tokens, link_counts, recent_failures, site_health
+from .diagnosis import SUBJECTS, check_endpoints, check_standing
+from .findings import Finding, Level, title_of
 from .key_rotation import Summary, count_stored_rows, rotate_keys
 from .notices import send_due_notices
 
 __all__ = [
     "SUBJECTS",
     "AccountActions",
+    "Chart",
     "ConditionFilter",
     "Finding",
     "Level",
-    "Picture",
     "Summary",
     "TenantFilter",
     "check_endpoints",
@@ -25,6 +26,8 @@ __all__ = [
     "link_counts",
     "recent_failures",
     "rotate_keys",
+    "search_fields",
     "send_due_notices",
     "site_health",
+    "title_of",
 ]

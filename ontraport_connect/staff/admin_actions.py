@@ -1,4 +1,4 @@
-"""What support can do in the admin to the accounts that it has selected; each is reported."""
+"""Admin actions for selected accounts. Each reports its result for every account."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from ontraport_connect import refreshing
 from ontraport_connect.models import OntraportAccount
 
 from . import bulk_operations
 
 if TYPE_CHECKING:
     AccountModelAdmin = admin.ModelAdmin[OntraportAccount]
-else:  # Django's classes take no parameters when they run
+else:  # Django's classes are not subscriptable at run time
     AccountModelAdmin = admin.ModelAdmin
 
-MOST_DISCONNECTED = 500
-"""As many accounts can be disconnected at once: their names are shown, and travel with the confirmation."""
+MAX_DISCONNECTED = 500
+"""The most accounts one action disconnects: the confirmation page lists them all and posts their ids."""
 
 
 class AccountActions(AccountModelAdmin):
@@ -33,7 +34,7 @@ class AccountActions(AccountModelAdmin):
     @admin.action(description=_("Refresh now"), permissions=["change"])
     def refresh_now(self, request: HttpRequest, queryset: QuerySet[OntraportAccount]) -> None:
         accounts = list(queryset.select_related("user"))
-        if len(accounts) > bulk_operations.FEW:
+        if len(accounts) > bulk_operations.INLINE_LIMIT:
             count = bulk_operations.make_due([account.pk for account in accounts])
             text = ngettext(
                 "%(count)d account is refreshed in the background by the next round of the beat task.",
@@ -45,27 +46,28 @@ class AccountActions(AccountModelAdmin):
         for outcome in bulk_operations.refresh(accounts):
             self.log_change(request, outcome.account, f"Refresh: {outcome.text}")
             level = messages.SUCCESS if outcome.is_well else messages.WARNING
-            self.message_user(request, f"{bulk_operations.described(outcome.account)}: {outcome.text}", level)
+            self.message_user(request, f"{bulk_operations.name_with_owner(outcome.account)}: {outcome.text}", level)
 
     @admin.action(description=_("Disconnect …"), permissions=["delete"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[OntraportAccount]) -> HttpResponse | None:
-        accounts = list(queryset.select_related("user")[: MOST_DISCONNECTED + 1])
-        if len(accounts) > MOST_DISCONNECTED:
+        accounts = list(queryset.select_related("user")[: MAX_DISCONNECTED + 1])
+        if len(accounts) > MAX_DISCONNECTED:
             text = _("At most %(most)d accounts can be disconnected at once. Narrow the list first.")
-            self.message_user(request, text % {"most": MOST_DISCONNECTED}, messages.ERROR)
+            self.message_user(request, text % {"most": MAX_DISCONNECTED}, messages.ERROR)
             return None
         if "post" not in request.POST:
-            return self._ask(request, accounts)
+            return self._confirm(request, accounts)
         self._disconnect(request, queryset, accounts)
         return None
 
-    def _ask(self, request: HttpRequest, accounts: list[OntraportAccount]) -> HttpResponse:
+    def _confirm(self, request: HttpRequest, accounts: list[OntraportAccount]) -> HttpResponse:
         context = {
             **self.admin_site.each_context(request),
             "title": _("Disconnect Ontraport accounts"),
             "opts": self.model._meta,
             "accounts": accounts,
             "is_action": True,
+            "can_revoke": refreshing.can_revoke(),
             "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
             "media": self.media,
         }
@@ -74,15 +76,19 @@ class AccountActions(AccountModelAdmin):
     def _disconnect(
         self, request: HttpRequest, queryset: QuerySet[OntraportAccount], accounts: list[OntraportAccount]
     ) -> None:
-        names = [str(bulk_operations.described(account)) for account in accounts]
+        names = [str(bulk_operations.name_with_owner(account)) for account in accounts]
         self.log_deletions(request, queryset)
         waiting = bulk_operations.disconnect_accounts(accounts)
-        if len(names) > bulk_operations.FEW:
+        if len(names) > bulk_operations.INLINE_LIMIT:
             text = ngettext("%(count)d account is disconnected.", "%(count)d accounts are disconnected.", len(names))
             self.message_user(request, text % {"count": len(names)}, messages.SUCCESS)
         else:
             for name in names:
                 self.message_user(request, _("%(account)s: disconnected.") % {"account": name}, messages.SUCCESS)
+            for account, name in zip(accounts, names, strict=True):
+                if refreshing.is_grant_shared(account):
+                    kept = _("Ontraport keeps this access, because another connection of this site uses it.")
+                    self.message_user(request, f"{name}: {kept}", messages.INFO)
         if waiting:
             text = ngettext(
                 "Ontraport has still to be told of %(count)d of them; the beat task does that.",

@@ -1,4 +1,4 @@
-"""How support narrows the list of accounts in the admin."""
+"""Filters of the account list in the admin."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from ontraport_connect.models import Method, OntraportAccount, Status
+from ontraport_connect.models import Method, OntraportAccount, Status, owner_is_inactive
 
 if TYPE_CHECKING:
     Model = admin.ModelAdmin[OntraportAccount]
-else:  # Django's classes take no parameters when they run
+else:  # Django's classes are not subscriptable at run time
     Model = admin.ModelAdmin
 
 Choices = Sequence[tuple[str, Any]]
 
 
-def conditions() -> dict[str, Q]:
-    """Return what a link can be in need of; the numbers of the glance page and the filter of the list are the same."""
+def account_conditions() -> dict[str, Q]:
+    """Return a query for each condition of an account. The dashboard counts by them and the list filters by them."""
     now = timezone.now()
     connected = Q(status=Status.CONNECTED)
     token = connected & Q(method=Method.OAUTH)
@@ -33,12 +34,20 @@ def conditions() -> dict[str, Q]:
         "ended": Q(status=Status.NEEDS_RECONNECT),
         "expiring": token & Q(expires_at__gt=now, expires_at__lte=now + timedelta(hours=1)),
         "expired": token & Q(expires_at__lte=now),
-        "inactive": Q(tenant="", user__is_active=False),
+        "inactive": Q(tenant="") & owner_is_inactive(),
     }
 
 
+def search_fields() -> list[str]:
+    """Return the columns in which an account is searched for: its own, and the user's name and e-mail address."""
+    user = get_user_model()
+    names = {user.USERNAME_FIELD, user.get_email_field_name()}
+    known = {field.name for field in user._meta.get_fields()}
+    return ["label", "ontraport_id", "tenant", *sorted(f"user__{name}" for name in names & known)]
+
+
 class ConditionFilter(admin.SimpleListFilter):
-    """How a link is doing, beyond its state."""
+    """Filters by conditions that the state alone does not show."""
 
     title = _("condition")
     parameter_name = "condition"
@@ -52,12 +61,12 @@ class ConditionFilter(admin.SimpleListFilter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        condition = conditions().get(self.value() or "")
+        condition = account_conditions().get(self.value() or "")
         return queryset if condition is None else queryset.filter(condition)
 
 
 class TenantFilter(admin.SimpleListFilter):
-    """The tenants, the first hundred of them; others are found by search."""
+    """Filters by tenant. Offers the first hundred; search finds the others."""
 
     title = _("tenant")
     parameter_name = "tenant"

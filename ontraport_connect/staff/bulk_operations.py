@@ -1,8 +1,9 @@
-"""What support does to many accounts at once. Rows tell the beat task what is left to do, so that no request waits for it."""
+"""Refresh or disconnect many accounts. What exceeds ``INLINE_LIMIT`` is left to the beat task, so that no request waits long."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +18,16 @@ from ontraport_connect import refreshing
 from ontraport_connect.database import alias
 from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, Status
 
-FEW = 20
-"""As many accounts are seen to while the person waits; more are left to the beat task and the workers."""
+INLINE_LIMIT = 20
+"""The most accounts that are handled within the request; larger selections are left to the beat task and the workers."""
+
+INLINE_SECONDS = 10.0
+"""Seconds after which the revocation of further grants is left to the beat task."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What came of one account, in words."""
+    """The result for one account, in words."""
 
     account: OntraportAccount
     text: str
@@ -31,13 +35,13 @@ class Outcome:
 
 
 def make_due(pks: Sequence[int]) -> int:
-    """Leave accounts to the beat task, as if their tokens ended now, and return how many there are to refresh or check."""
+    """Mark accounts as due, so that the beat task refreshes or checks them. Returns how many were marked."""
     rows = OntraportAccount.objects.using(alias()).filter(pk__in=pks, status=Status.CONNECTED)
     return int(rows.update(refresh_at=Now()))
 
 
 def refresh(accounts: Sequence[OntraportAccount]) -> Iterator[Outcome]:
-    """Refresh a few accounts now, side by side, and say what came of each."""
+    """Refresh a few accounts now, concurrently, and yield the outcome of each."""
     before = {account.pk: account for account in accounts}
     make_due(list(before))
     refreshing.refresh_batch(list(before))
@@ -68,22 +72,30 @@ def _time(moment: Any) -> str:
     return date_format(localtime(moment), "TIME_FORMAT")
 
 
-def disconnect_accounts(accounts: Sequence[OntraportAccount]) -> int:
-    """Let accounts go, and return how many grants Ontraport has still to be told of, which the beat task does.
+def disconnect_accounts(accounts: Sequence[OntraportAccount], seconds: float = INLINE_SECONDS) -> int:
+    """Disconnect accounts, and return how many grants have still to be revoked at Ontraport when this returns.
 
-    Of a few it is told now, up to the first that it does not hear of.
+    The grants of a few accounts are revoked as soon as the caller's transaction commits, for ``seconds`` at most and up to the first
+    failure: a rollback must bring back links that still work. The beat task revokes the rest.
     """
     uids = [account.uid for account in accounts]
     for account in accounts:
         with transaction.atomic(using=alias()):
             account.delete(using=alias())
     waiting = OntraportRevocation.objects.using(alias()).filter(account_uid__in=uids)
-    if len(uids) <= FEW:
-        all(refreshing.deliver_revocation(revocation) for revocation in waiting)
+    if len(uids) <= INLINE_LIMIT:
+        transaction.on_commit(lambda: _revoke(waiting.all(), seconds), using=alias(), robust=True)
     return waiting.all().count()
 
 
-def described(account: OntraportAccount) -> str | Promise:
-    """Return a name by which support tells an account from others of the same label."""
+def _revoke(waiting: Iterable[OntraportRevocation], seconds: float) -> None:
+    stop_at = time.monotonic() + seconds
+    for revocation in waiting:
+        if time.monotonic() > stop_at or not refreshing.deliver_revocation(revocation):
+            return
+
+
+def name_with_owner(account: OntraportAccount) -> str | Promise:
+    """Return the account's name with its owner, to tell apart accounts with the same label."""
     owner = account.tenant or (account.user.get_username() if account.user else "")
     return f"{account} ({owner})" if owner else str(account)

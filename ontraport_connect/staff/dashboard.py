@@ -1,4 +1,4 @@
-"""The numbers of the page "Ontraport links at a glance"."""
+"""The data of the admin's dashboard, "Ontraport links at a glance"."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ontraport_connect.models import EventKind, Method, OntraportAccount, Ontrap
 from ontraport_connect.refreshing import Pulse
 
 from . import notices
-from .admin_filters import conditions
+from .admin_filters import account_conditions
 
 HOURS = 24
-MOST_FAILURES = 10
+MAX_FAILURES = 10
 FAILURES = (EventKind.REFRESH_FAILING, EventKind.NEEDS_RECONNECT, EventKind.MISCONFIGURED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bar:
-    """The tokens that end in one hour of the day, as a bar of a picture: places and sizes are in its units."""
+    """The tokens that expire within one hour, as a bar of the chart. Positions and sizes are in the chart's units."""
 
     starts_at: datetime
     count: int
@@ -37,15 +37,15 @@ class Bar:
 
     @property
     def middle(self) -> int:
-        return self.x + Picture.bar // 2
+        return self.x + Chart.bar // 2
 
     @property
     def above(self) -> int:
         return self.y - 4
 
 
-class Picture:
-    """Sizes of the picture, in its own units."""
+class Chart:
+    """Dimensions of the chart, in units of its SVG view box."""
 
     step = 30
     bar = 24
@@ -55,14 +55,14 @@ class Picture:
 
 
 def link_counts() -> Mapping[str, int]:
-    """Return how many links are in each condition, and how many there are."""
-    numbers = {name: Count("pk", filter=condition) for name, condition in conditions().items()}
+    """Return the number of accounts in each condition, and of all as ``all``."""
+    numbers = {name: Count("pk", filter=condition) for name, condition in account_conditions().items()}
     found: dict[str, int] = OntraportAccount.objects.using(alias()).aggregate(**numbers, all=Count("pk"))
     return found
 
 
 def expiring_tokens() -> Sequence[Bar]:
-    """Return a bar for each of the next 24 hours, the one under way first; none at all where no token ends in them."""
+    """Return one bar for each of the next 24 hours, beginning with the current one; no bars when no token expires in them."""
     first = timezone.now().replace(minute=0, second=0, microsecond=0)
     rows = (
         OntraportAccount.objects.using(alias())
@@ -81,26 +81,26 @@ def expiring_tokens() -> Sequence[Bar]:
 
 
 def _bar(index: int, start: datetime, count: int, most: int) -> Bar:
-    height = max(3, round(count / most * Picture.height)) if count else 0
+    height = max(3, round(count / most * Chart.height)) if count else 0
     return Bar(
         starts_at=start,
         count=count,
-        x=index * Picture.step + (Picture.step - Picture.bar) // 2,
-        y=Picture.bottom - height,
+        x=index * Chart.step + (Chart.step - Chart.bar) // 2,
+        y=Chart.bottom - height,
         height=height,
         is_labelled=index % 4 == 0,
     )
 
 
 def recent_failures() -> Sequence[OntraportEvent]:
-    """Return the last things that went wrong."""
+    """Return the latest failures, newest first."""
     events = OntraportEvent._default_manager.using(alias()).select_related("account", "user")
-    return list(events.filter(kind__in=FAILURES)[:MOST_FAILURES])
+    return list(events.filter(kind__in=FAILURES)[:MAX_FAILURES])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Health:
-    """Whether the machinery runs that keeps links alive. ``since`` is when the oldest revocation was put off."""
+    """The state of the background jobs. ``since`` is when the oldest pending revocation was queued."""
 
     pulses: Mapping[str, Pulse]
     hold_code: str
@@ -115,10 +115,11 @@ def site_health() -> Health:
     held = bool(row.hold_code) and (
         row.hold_code != refreshing.RATE_LIMITED or (row.held_until is not None and row.held_until > timezone.now())
     )
+    hold_code = row.hold_code if held else ""
     waiting = OntraportRevocation.objects.using(alias()).aggregate(count=Count("pk"), since=Min("created_at"))
     return Health(
         pulses=refreshing.pulses(),
-        hold_code=row.hold_code if held else "",
+        hold_code=hold_code if refreshing.is_own_database() else refreshing.COPIED,
         held_until=row.held_until if held else None,
         revocations=waiting["count"],
         since=waiting["since"],

@@ -1,15 +1,17 @@
-"""Whether this site is fit to keep its links alive: what ``manage.py ontraport check`` looks at, one function a subject."""
+"""What ``manage.py ontraport check`` looks at: one function per subject, each yielding findings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core import checks
+from django.db.models import Value
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from ontraport_connect import refreshing
@@ -20,32 +22,21 @@ from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.protocol import Answer, Endpoints, Transport
 
 from . import key_rotation
+from .findings import Finding, Level
+from .findings import finding as _finding
 
-PAGE_LIMIT = 4 * 1024 * 1024
-"""Bytes of an answer that are read to learn that a server is there."""
+BODY_LIMIT = 4 * 1024 * 1024
+"""The most bytes read from a server that is only probed."""
 
+OVERDUE = timedelta(minutes=10)
+"""An account may be due for this long before it is worth a warning."""
 
-class Level(StrEnum):
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """One thing that was looked at, and what to do about it where it is not well."""
-
-    subject: str
-    level: Level
-    text: str
-    hint: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        return {name: str(value) for name, value in asdict(self).items()}
+LONG_OVERDUE = timedelta(hours=1)
+"""When the oldest is due for longer than this, it is an error."""
 
 
 def check_configuration() -> Iterator[Finding]:
-    """Run the system checks of this app, those of a deployment only where ``DEBUG`` is off."""
+    """Run the system checks of this app; deployment checks only when ``DEBUG`` is off."""
     found = checks.run_checks(include_deployment_checks=not settings.DEBUG)
     messages = [message for message in found if str(message.id).startswith("ontraport_connect.")]
     for message in messages:
@@ -57,11 +48,11 @@ def check_configuration() -> Iterator[Finding]:
             message.hint or "",
         )
     if not messages:
-        yield _finding("configuration", Level.OK, "every setting is well")
+        yield _finding("configuration", Level.OK, "OK")
 
 
 def check_endpoints() -> Iterator[Finding]:
-    """Knock at every address that this site calls, without credentials; any answer but a server error will do."""
+    """Call every configured address without credentials. Any answer but a server error (5xx) counts as reachable."""
     try:
         endpoints = refreshing.endpoints()
     except OntraportMisconfigured as error:
@@ -77,14 +68,14 @@ def check_endpoints() -> Iterator[Finding]:
     with refreshing.new_transport() as transport:
         for name, url in addresses.items():
             if url is not None:
-                yield _knock(transport, name, url)
+                yield _probe(transport, name, url)
         if endpoints.issuer is not None:
-            yield from _published(transport, endpoints, endpoints.issuer)
+            yield from _compare_metadata(transport, endpoints, endpoints.issuer)
 
 
-def _knock(transport: Transport, name: str, url: str) -> Finding:
+def _probe(transport: Transport, name: str, url: str) -> Finding:
     try:
-        answer = transport.send("GET", url, limit=PAGE_LIMIT)
+        answer = transport.send("GET", url, limit=BODY_LIMIT)
     except OntraportError as error:
         return _finding("endpoints", Level.ERROR, f"{name}: {error}", f"Can this machine reach {url}?")
     if answer.status >= 500:
@@ -92,12 +83,12 @@ def _knock(transport: Transport, name: str, url: str) -> Finding:
             "endpoints",
             Level.ERROR,
             f"{name}: answers with status {answer.status}",
-            f"Is {url} right, or Ontraport ill?",
+            f"Check {url}, or Ontraport may be down.",
         )
     return _finding("endpoints", Level.OK, f"{name}: {url} answers")
 
 
-def _published(transport: Transport, endpoints: Endpoints, issuer: str) -> Iterator[Finding]:
+def _compare_metadata(transport: Transport, endpoints: Endpoints, issuer: str) -> Iterator[Finding]:
     """Compare the endpoints with what the issuer publishes of itself (RFC 8414, 3)."""
     parts = urlsplit(issuer)
     url = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path.rstrip('/')}"
@@ -107,18 +98,18 @@ def _published(transport: Transport, endpoints: Endpoints, issuer: str) -> Itera
         yield _finding("endpoints", Level.WARNING, f"metadata of the issuer: {error}", f"See {url}.")
         return
     if not published:
-        yield _finding("endpoints", Level.WARNING, "the issuer publishes no metadata that can be read", f"See {url}.")
+        yield _finding("endpoints", Level.WARNING, "the issuer publishes no readable metadata", f"See {url}.")
         return
     different = [name for name, value in asdict(endpoints).items() if value and published.get(name, value) != value]
     for name in different:
         yield _finding(
             "endpoints",
             Level.WARNING,
-            f"the issuer publishes another {name} than the configured one",
+            f"the issuer publishes a different {name} than the configured one",
             f"Compare {url} with ONTRAPORT_ENDPOINTS.",
         )
     if not different:
-        yield _finding("endpoints", Level.OK, "the endpoints are those that the issuer publishes")
+        yield _finding("endpoints", Level.OK, "they match what the issuer publishes")
 
 
 def _read_metadata(answer: Answer) -> Mapping[str, Any]:
@@ -130,12 +121,12 @@ def _read_metadata(answer: Answer) -> Mapping[str, Any]:
 
 
 def check_secrets() -> Iterator[Finding]:
-    """Decrypt every row, and say which cannot be, and how many still need an old key."""
+    """Decrypt every row. Reports the rows that cannot be decrypted and how many still need an old key."""
     looked_at = old = unreadable = 0
     for model in key_rotation.MODELS:
         for page in key_rotation.pages(model):
             looked_at += len(page)
-            old += sum(bool(row.old()) for row in page)
+            old += sum(bool(row.outdated()) for row in page)
             for row in page:
                 for column in row.unreadable():
                     unreadable += 1
@@ -158,28 +149,46 @@ def check_secrets() -> Iterator[Finding]:
 
 
 def check_standing() -> Iterator[Finding]:
-    """Tell whether refreshing is held, and until when."""
+    """Report whether refreshing is paused, and until when."""
     row = refreshing.site_standing()
     if row.hold_code == refreshing.RATE_LIMITED and row.held_until and row.held_until > timezone.now():
         yield _finding(
             "hold",
             Level.WARNING,
-            f"Ontraport asked this site to slow down; refreshing goes on at {row.held_until:%Y-%m-%d %H:%M:%S} UTC",
-            "Nothing is to be done.",
+            f"paused: Ontraport asked this site to slow down; refreshing continues at {row.held_until:%Y-%m-%d %H:%M:%S} UTC",
+            "No action needed.",
         )
     elif row.hold_code and row.hold_code != refreshing.RATE_LIMITED:
         yield _finding(
             "hold",
             Level.ERROR,
-            f"Ontraport refuses this site as a client ({row.hold_code}); nothing is refreshed",
-            "Mend ONTRAPORT_CLIENT_ID and ONTRAPORT_CLIENT_SECRET, or ask Ontraport; refreshing then goes on by itself.",
+            f"paused: Ontraport rejected this site's credentials ({row.hold_code})",
+            "Fix ONTRAPORT_CLIENT_ID and ONTRAPORT_CLIENT_SECRET, or ask Ontraport. Refreshing then continues by itself.",
         )
     else:
-        yield _finding("hold", Level.OK, "nothing is held back: Ontraport has not refused this site")
+        yield _finding("hold", Level.OK, "not paused")
+
+
+def check_installation() -> Iterator[Finding]:
+    """Tell whether the database is this installation's own, and by what a copy of it would be known."""
+    try:
+        refreshing.require_own_database()
+    except OntraportMisconfigured as error:
+        yield _finding("installation", Level.ERROR, str(error), "See docs/operations.md, Staging copies and backups.")
+        return
+    if conf.ONTRAPORT_INSTALLATION:
+        text = "a copy of the database that is given another ONTRAPORT_INSTALLATION sends nothing"
+    elif refreshing.marks_of(alias()):
+        text = "a copy of the database on another server, or under another name, sends nothing"
+    else:
+        text = (
+            "a copy of the database would not be noticed; set ONTRAPORT_INSTALLATION, another value in each environment"
+        )
+    yield _finding("installation", Level.OK, text)
 
 
 def check_heartbeat() -> Iterator[Finding]:
-    """Tell when beat and workers were last seen. They matter once there is a link with a token to refresh."""
+    """Report when beat and workers were last seen. Their absence is an error once there is a token to refresh."""
     needed = OntraportAccount.objects.using(alias()).filter(method=Method.OAUTH).exists()
     for name, pulse in refreshing.pulses().items():
         if pulse.is_alive:
@@ -191,19 +200,38 @@ def check_heartbeat() -> Iterator[Finding]:
             Level.ERROR if needed else Level.WARNING,
             f"{name}: {seen}",
             "Start Celery's beat and worker with ontraport_connect.schedule.BEAT_SCHEDULE, or run"
-            " `manage.py ontraport refresh --all` every minute from cron. Beat is seen by what workers do for it: where both"
-            " are silent, look at the workers and the broker first.",
+            " `manage.py ontraport refresh --all` every minute from cron. If both are silent, check the workers and the broker first.",
         )
+
+
+def check_overdue() -> Iterator[Finding]:
+    """Report accounts that should have been refreshed a while ago: beat and workers may be alive and not keep up."""
+    rows = OntraportAccount.objects.using(alias()).due().usable().filter(refresh_at__lt=Now() - Value(OVERDUE))
+    oldest: Any = rows.annotate(now=Now()).order_by("refresh_at").values("refresh_at", "now").first()
+    if oldest is None:
+        yield _finding("overdue", Level.OK, f"no account is overdue by more than {_minutes(OVERDUE)}")
+        return
+    age, count = oldest["now"] - oldest["refresh_at"], rows.count()
+    accounts = "1 account is" if count == 1 else f"{count} accounts are"
+    yield _finding(
+        "overdue",
+        Level.ERROR if age > LONG_OVERDUE else Level.WARNING,
+        f"{accounts} overdue by more than {_minutes(OVERDUE)}, the oldest by {_minutes(age)}",
+        "Check the workers' log and the length of their queue. If more is due than they are given, raise ONTRAPORT_REFRESH_RATE.",
+    )
+
+
+def _minutes(age: timedelta) -> str:
+    minutes = int(age.total_seconds() // 60)
+    return f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} hours"
 
 
 SUBJECTS: Mapping[str, Callable[[], Iterator[Finding]]] = {
     "configuration": check_configuration,
     "endpoints": check_endpoints,
     "secrets": check_secrets,
+    "installation": check_installation,
     "hold": check_standing,
     "heartbeat": check_heartbeat,
+    "overdue": check_overdue,
 }
-
-
-def _finding(subject: str, level: Level, text: str, hint: str = "") -> Finding:
-    return Finding(subject=subject, level=level, text=text, hint=hint)

@@ -1,7 +1,7 @@
-"""Encrypt every stored secret under the newest key, while the site runs; killed and run again, it goes on where it stopped.
+"""Re-encrypt every stored secret under the newest key while the site runs. An interrupted run continues where it stopped.
 
-What is to do is read from the rows themselves: each ciphertext names its key. A row is written only while its version is the one that was
-read, so that a refresh in between keeps its new tokens; the version stays, so that a refresh in flight may save.
+Each ciphertext names its key, so the rows themselves say what is left to do. A row is written only if its version has not changed since
+it was read: a refresh in between keeps its new tokens. The version itself stays the same, so that a refresh in flight can still save.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from ontraport_connect.exceptions import SecretUnreadable
 from ontraport_connect.models import OntraportAccount, OntraportRevocation
 
 PAGE = 100
-"""Rows that are read, and then written in one transaction: a few milliseconds in which another writer waits."""
+"""Rows per page. A page is written in one transaction, which blocks other writers for a few milliseconds."""
 
-MOST_PASSES = 10
-"""How often rows that were changed in between are read again, before they are left to the next run."""
+MAX_PASSES = 10
+"""How often rows that changed between reading and writing are read again before they are left to the next run."""
 
 MODELS: Sequence[type[models.Model]] = (OntraportAccount, OntraportRevocation)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """The secrets of one row, by column, as they stood there when it was read."""
+    """The secrets of one row, by column, as they were when it was read."""
 
     model: type[models.Model]
     pk: int
@@ -39,7 +39,7 @@ class Row:
     guard: Mapping[str, Any]
 
     def read(self, name: str) -> None:
-        """Decrypt one secret, and keep nothing of it. Raises ``SecretUnreadable``."""
+        """Decrypt one secret and discard the plain text. Raises ``SecretUnreadable``."""
         unseal(self.secrets[name], _field(self.model, name).context_of(self.uid))
 
     def unreadable(self) -> list[str]:
@@ -53,15 +53,15 @@ class Row:
             return False
         return True
 
-    def old(self) -> list[str]:
-        """Return the columns that another key than the newest encrypted."""
+    def outdated(self) -> list[str]:
+        """Return the columns that are not encrypted with the newest key."""
         newest = current_key_id()
         return [name for name, sealed in self.secrets.items() if sealed.key_id != newest]
 
 
 @dataclass(kw_only=True, slots=True)
 class Summary:
-    """What a run did. ``unreadable`` names rows and columns that no configured key opens; they are left as they are."""
+    """What a run did. ``unreadable`` names rows and columns that no configured key decrypts; they are left unchanged."""
 
     rewritten: int = 0
     current: int = 0
@@ -70,7 +70,7 @@ class Summary:
 
 
 def pages(model: type[models.Model]) -> Iterator[list[Row]]:
-    """Yield all rows of a model that holds secrets, a keyset page at a time."""
+    """Yield all rows of a model with secrets, in pages (keyset pagination)."""
     names = [each.name for each in model._meta.concrete_fields if isinstance(each, EncryptedTextField)]
     guards = [each.name for each in model._meta.concrete_fields if each.name == "version"]
     rows = model._base_manager.using(alias()).order_by("pk").values("pk", "uid", *names, *guards)
@@ -94,31 +94,29 @@ def count_stored_rows() -> int:
 
 
 def rewrite(row: Row) -> bool:
-    """Encrypt the secrets of a row anew. Returns whether the row was still as it was read. Raises ``SecretUnreadable``."""
-    values = {name: _sealed_anew(row, name) for name in row.old()}
+    """Re-encrypt the secrets of a row. Returns False when the row has changed since it was read. Raises ``SecretUnreadable``."""
+    values = {name: _re_sealed(row, name) for name in row.outdated()}
     return bool(row.model._base_manager.using(alias()).filter(**row.guard).update(**values))
 
 
 def rotate_keys(progress: Callable[[int], object]) -> Summary:
-    """Encrypt whatever is stored under the newest key. ``progress`` is told how many rows have been looked at.
+    """Re-encrypt all stored secrets under the newest key. ``progress`` is called with the number of rows seen so far.
 
-    Raises ``OntraportMisconfigured`` when the newest key is unfit; nothing was written then.
+    Raises ``OntraportMisconfigured``, before anything is written, when the newest key is not usable.
     """
     current_key_id()
     summary = Summary()
-    for _ in range(MOST_PASSES):
-        # Tokens in notes on spent tokens go into their rows first. Those whose rows are held now are left to the next pass.
-        notes_left = refreshing.recover_all()
-        rewritten, summary = summary.rewritten, _go_through(progress)
-        summary.changed += notes_left
+    for _ in range(MAX_PASSES):
+        rewritten, summary = summary.rewritten, _run_pass(progress)
         summary.rewritten += rewritten
         if not summary.changed:
             break
     return summary
 
 
-def _go_through(progress: Callable[[int], object]) -> Summary:
-    summary, seen = Summary(), 0
+def _run_pass(progress: Callable[[int], object]) -> Summary:
+    """Tokens that are kept beside their rows go into the rows first; rows that cannot take them now count as changed."""
+    summary, seen = Summary(changed=refreshing.recover_all()), 0
     for model in MODELS:
         for page in pages(model):
             _rewrite_page(page, summary)
@@ -128,7 +126,7 @@ def _go_through(progress: Callable[[int], object]) -> Summary:
 
 
 def _rewrite_page(page: Sequence[Row], summary: Summary) -> None:
-    old = [row for row in page if row.old()]
+    old = [row for row in page if row.outdated()]
     summary.current += len(page) - len(old)
     if not old:
         return
@@ -144,7 +142,7 @@ def _rewrite_page(page: Sequence[Row], summary: Summary) -> None:
                 summary.changed += 1
 
 
-def _sealed_anew(row: Row, name: str) -> Sealed:
+def _re_sealed(row: Row, name: str) -> Sealed:
     column = _field(row.model, name)
     return column.seal_for(row.uid, StoredSecret(row.secrets[name], column.context_of(row.uid)))
 

@@ -1,95 +1,187 @@
-"""Tell people by e-mail, once, that a link of theirs needs them. Sent from a task of its own: no mail server may hold up a refresh.
+"""E-mail people once when a link of theirs needs them.
 
-Nobody is told in a storm: when many links end within an hour the cause is hardly theirs. Those that still need their people when it is
-over are told then, a few a minute.
+No mail server may hold up a refresh: notices have a task of their own, one round runs at a time, and every wait in it is bounded. What
+fails for one person is tried again later and stops nobody else; three failures in a row that are not the recipients' end the round.
+
+In a storm, when the links of many owners end within an hour, the cause is hardly theirs: people are told when it is over, or after a day.
 """
 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Iterable
 from datetime import timedelta
-from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPSenderRefused
+from smtplib import SMTPDataError
 from typing import Any
-from urllib.parse import urlencode, urljoin
 
-from django.conf import settings
-from django.core.mail import send_mail
-from django.db.models import Exists, F, OuterRef, Q, Value
+from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from django.db.models.functions import Now
-from django.template.loader import render_to_string
-from django.urls import reverse
-from django.utils import translation
 
+from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
-from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status
+from ontraport_connect.models import SECRET_FIELDS, EventKind, OntraportAccount, OntraportEvent, Status, owner_is_active
+
+from . import notice_messages
+from .notice_memory import LONGEST_ROUND, NoticeMemory, pause_after
+from .notice_messages import RecipientRefused
 
 logger = logging.getLogger("ontraport_connect")
 
 GRACE = timedelta(minutes=5)
-"""How long a link has to have ended: the person may be reconnecting already, and a storm shows itself."""
+"""How long a link must have ended: the person may be reconnecting already, and a storm takes time to show."""
 
-OLDEST = timedelta(days=3)
-"""Who was not told by then is not told any more: switching the e-mails on must not dig up the past."""
+WINDOW = timedelta(days=3)
+"""People are told within this time or not at all: switching notices on must not dig up the past. Time on hold does not count."""
 
 STORM = 20
-"""As many links that ended within an hour, each counted once, are a storm."""
+"""The links of this many owners ending within an hour are a storm."""
 
-MOST_AT_ONCE = 20
+LONGEST_SILENCE = timedelta(days=1)
+"""A storm delays a notice by this much at most, so that nobody can silence the notices for good by breaking links of their own."""
 
-PERMANENT = 500
-"""A mail server's replies from here on are no better next time (RFC 5321, 4.2.1)."""
+MAX_SENT = 20
+"""The most e-mails a round sends."""
+
+MAX_TRIED = 200
+"""The most people a round looks at."""
+
+MAX_FAILURES = 3
+"""Failures in a row, not the recipients', after which the mail server is left alone."""
+
+TIMEOUT = 10.0
+"""Seconds that a mail server has for each answer."""
+
+RUN = 30.0
+"""Seconds after which a round begins no further e-mail."""
 
 
 def is_storm() -> bool:
-    """Tell whether so many links ended within the last hour that nobody is to be told now."""
+    """Tell whether the links of so many owners ended within the last hour that notices are held back."""
     ended = OntraportEvent.objects.using(alias()).filter(
         kind=EventKind.NEEDS_RECONNECT, at__gt=Now() - Value(timedelta(hours=1))
     )
-    return ended.order_by().values("account_uid").distinct().count() >= STORM
+    owners = ended.order_by().annotate(person=Case(When(tenant="", then=F("user_id")))).values("tenant", "person")
+    return owners.distinct().count() >= STORM
 
 
-def send_due_notices() -> int:
-    """Tell those who are to be told now, and return how many were."""
-    if not (conf.ONTRAPORT_NOTIFY and conf.ONTRAPORT_REDIRECT_URI):
+def send_due_notices(seconds: float = RUN) -> int:
+    """Send the notices that are due, and return how many were sent. No e-mail is begun after ``seconds``, and none is sent in a copy of
+    another installation's database.
+    """
+    if not (conf.ONTRAPORT_NOTIFY and conf.ONTRAPORT_REDIRECT_URI) or not refreshing.is_own_database():
         return 0
-    waiting = list(_due().order_by("pk")[:MOST_AT_ONCE])
-    if waiting and is_storm():
+    memory = NoticeMemory.load()
+    if memory.is_paused:
+        return 0
+    due = _due(memory)
+    if not due.exists():
+        return 0
+    memory.keep_only(due.filter(uid__in=list(memory.retries)).values_list("uid", flat=True))
+    if is_storm():
         logger.warning("Many Ontraport links ended within an hour; the e-mails to their people are held back.")
+        memory.hold(WINDOW)
+        due = due.filter(Exists(_ended(before=LONGEST_SILENCE)))
+    memory.next_round = memory.now + LONGEST_ROUND
+    if not memory.save():
         return 0
-    told = 0
-    for account in waiting:
-        if not _claim(account):
-            continue
-        try:
-            _send(account, conf.ONTRAPORT_REDIRECT_URI)
-        except Exception as error:
-            _put_back(account)
-            if not isinstance(error, OSError):  # SMTPException is one
-                raise
-            logger.warning("An e-mail about account %s could not be sent: %s", account.uid, type(error).__name__)
-            if isinstance(error, SMTPRecipientsRefused | SMTPSenderRefused | SMTPDataError):
-                continue
-            break
-        told += 1
-    return told
+    round_ = _Round(NoticeMemory.load(), conf.ONTRAPORT_REDIRECT_URI, seconds)
+    try:
+        round_.run(due.exclude(uid__in=memory.waiting()).order_by("pk")[:MAX_TRIED])
+    finally:
+        round_.end()
+    return round_.sent
 
 
-def _due() -> Any:
-    ended = OntraportEvent.objects.filter(
-        account=OuterRef("pk"),
-        kind=EventKind.NEEDS_RECONNECT,
-        at__range=(Now() - Value(OLDEST), Now() - Value(GRACE)),
-    )
+def _ended(before: timedelta = GRACE) -> Any:
+    events = OntraportEvent.objects.filter(account=OuterRef("pk"), kind=EventKind.NEEDS_RECONNECT)
+    return events.filter(at__lte=Now() - Value(before))
+
+
+def _due(memory: NoticeMemory) -> Any:
     return (
         OntraportAccount.objects.using(alias())
         .select_related("user")
-        .filter(_untold(), Exists(ended), status=Status.NEEDS_RECONNECT, user__is_active=True)
+        .defer(*SECRET_FIELDS)
+        .filter(
+            _untold(),
+            Exists(_ended().filter(at__gte=memory.oldest(WINDOW))),
+            owner_is_active(),
+            status=Status.NEEDS_RECONNECT,
+        )
     )
 
 
 def _untold() -> Q:
     return Q(notified_at=None) | Q(notified_at__lt=F("linked_at"))
+
+
+class _Round:
+    def __init__(self, memory: NoticeMemory, redirect_uri: str, seconds: float) -> None:
+        self.memory = memory
+        self.redirect_uri = redirect_uri
+        self.stop_at = time.monotonic() + seconds
+        self.sent = 0
+        self.failures = 0
+        self.is_server_failing = False
+
+    def run(self, accounts: Iterable[OntraportAccount]) -> None:
+        for account in accounts:
+            if self.sent >= MAX_SENT or self.failures >= MAX_FAILURES or time.monotonic() > self.stop_at:
+                return
+            if not _may_reconnect(account):
+                self.memory.put_off(account.uid)
+            elif _claim(account):
+                try:
+                    self.tell(account)
+                except BaseException:  # told to end
+                    _put_back(account)
+                    raise
+
+    def tell(self, account: OntraportAccount) -> None:
+        """Write to one person. Where the claim stays although nothing was sent, the person is told on the pages only."""
+        user: Any = account.user
+        address = getattr(user, user.get_email_field_name(), "")
+        if not address:
+            return
+        try:
+            timeout = min(TIMEOUT, max(1.0, self.stop_at - time.monotonic()))
+            notice_messages.send(account, address, self.redirect_uri, timeout)
+        except RecipientRefused as refused:
+            if refused.is_permanent:
+                logger.warning(
+                    "The address of account %s's person was refused; they are told on the pages only.", account.uid
+                )
+            else:
+                self.try_later(account, refused)
+        except Exception as error:  # noqa: BLE001  # backends of other packages raise what they like
+            self.failures += 1
+            self.is_server_failing |= not isinstance(error, SMTPDataError)  # that one is about this message
+            self.try_later(account, error)
+        else:
+            self.failures = 0
+            self.sent += 1
+
+    def try_later(self, account: OntraportAccount, error: Exception) -> None:
+        _put_back(account)
+        self.memory.put_off(account.uid)
+        logger.warning("An e-mail about account %s could not be sent: %s", account.uid, type(error).__name__)
+
+    def end(self) -> None:
+        """Let the next round begin at once, or after a pause when the mail server did not serve this one."""
+        is_down = self.failures >= MAX_FAILURES
+        self.memory.failed_rounds = self.memory.failed_rounds + 1 if is_down else 0
+        self.memory.next_round = self.memory.now + pause_after(self.memory.failed_rounds) if is_down else 0.0
+        if not self.sent and (is_down or self.is_server_failing):
+            self.memory.hold(WINDOW)
+        self.memory.save()
+
+
+def _may_reconnect(account: OntraportAccount) -> bool:
+    """Tell whether the person who made the link could reconnect it: who has left a tenant may have lost the permission."""
+    user: Any = account.user
+    return not account.tenant or bool(user.has_perm("ontraport_connect.link_ontraportaccount"))
 
 
 def _claim(account: OntraportAccount) -> bool:
@@ -100,27 +192,3 @@ def _claim(account: OntraportAccount) -> bool:
 
 def _put_back(account: OntraportAccount) -> None:
     OntraportAccount.objects.using(alias()).filter(pk=account.pk).update(notified_at=account.notified_at)
-
-
-def _send(account: OntraportAccount, redirect_uri: str) -> None:
-    """Write to the person in the site's language; a person without an address that is accepted is told on the pages only."""
-    user: Any = account.user
-    address = getattr(user, user.get_email_field_name(), "")
-    if not address:
-        return
-    query = urlencode({"account": account.uid})
-    context = {
-        "account": account,
-        "user": user,
-        "site": urljoin(redirect_uri, "/"),
-        "url": urljoin(redirect_uri, f"{reverse('ontraport_connect:connect')}?{query}"),
-    }
-    with translation.override(settings.LANGUAGE_CODE):
-        subject = " ".join(render_to_string("ontraport_connect/notice_subject.txt", context).split())
-        text = render_to_string("ontraport_connect/notice.txt", context)
-    try:
-        send_mail(subject, text, None, [address])
-    except SMTPRecipientsRefused as refused:
-        if any(code < PERMANENT for code, _said in refused.recipients.values()):
-            raise
-        logger.warning("The address of account %s's person was refused; they are told on the pages only.", account.uid)

@@ -1,13 +1,15 @@
-"""Use an account: its credentials, made fresh first, sent to the configured hosts only, and a ``requests`` auth."""
+"""The credentials of an account: refreshed before use, and sent to the configured hosts only."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+import threading
+from collections.abc import Callable, Mapping
+from copy import copy
 from urllib.parse import urlsplit
 
-from django.db.models import F
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
@@ -19,35 +21,66 @@ from ontraport_connect.database import (
     unavailable_while_away,
 )
 from ontraport_connect.encryption import Secret
-from ontraport_connect.exceptions import OntraportRejected, ReconnectRequired
-from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, Status
+from ontraport_connect.exceptions import OntraportRejected, OntraportUnavailable, ReconnectRequired
+from ontraport_connect.models import Method, OntraportAccount, Status, is_active
 from ontraport_connect.protocol import require_secure
-from ontraport_connect.signals import account_needs_reconnect
 
 logger = logging.getLogger("ontraport_connect")
 
+KEY_REFUSED = "key_refused"
+SUSPECT_AGAIN_AFTER = 120.0
+"""Seconds for which a 401 leads to no new check of a key pair that REST has accepted."""
+
 
 def prepare(account: OntraportAccount) -> None:
-    """Leave ``account`` with credentials that can be used now. Raises as ``refreshing.ensure_fresh`` does."""
+    """Make sure that ``account`` has credentials that are valid now.
+
+    Raises as ``refreshing.ensure_fresh`` does, and ``OntraportRejected`` when the owner of the account is not active.
+    ``OntraportMisconfigured`` also says that the database is a copy of another installation's.
+    """
     with unavailable_while_away():
-        is_allowed = bool(account.tenant) or (account.user is not None and account.user.is_active)
+        refreshing.require_own_database()
+        is_allowed = bool(account.tenant) or is_active(account.user)
     if not is_allowed:
         raise OntraportRejected("The owner of this Ontraport account is not active.", code="inactive_user")
-    _named(account, refreshing.ensure_fresh)
+    _update(account, snapshot(account), refreshing.ensure_fresh)
 
 
-def renew(account: OntraportAccount) -> None:
-    """Get another access token, since Ontraport refused the one that ``account`` holds. Raises as ``refreshing.refresh`` does."""
-    _named(account, refreshing.replace_refused)
+def snapshot(account: OntraportAccount) -> OntraportAccount:
+    """Return a copy of ``account``: credentials that stay as they are while another thread or coroutine refreshes ``account``."""
+    return copy(account)
 
 
-def _named(account: OntraportAccount, step: Any) -> None:
-    """Let an error that asks for a reconnect say of which account."""
+def renew(account: OntraportAccount, *, sent: OntraportAccount) -> None:
+    """Get a new access token after Ontraport answered 401 to the one in ``sent``, a snapshot of ``account``.
+
+    Several calls with one account object may get a 401 for the same token. The first of them refreshes it, and the others take what came.
+    Raises as ``refreshing.refresh`` does.
+    """
+    if account.version == sent.version:
+        _update(account, sent, refreshing.replace_refused)
+
+
+def _update(account: OntraportAccount, seen: OntraportAccount, step: Callable[[OntraportAccount], None]) -> None:
+    """Run ``step`` on a copy of ``seen``, and let ``account`` take over what it found, unless ``account`` is newer by now.
+
+    ``step`` refreshes only while the row has the version of its argument. It must not see that version change under its hands, which
+    other threads do to ``account``. A ``ReconnectRequired`` is given the account's ``uid``.
+    """
+    current = copy(seen)
     try:
-        step(account)
+        step(current)
     except ReconnectRequired as error:
         error.account_uid = account.uid
         raise
+    finally:
+        if current.was_read_again(seen):
+            with _adopting:
+                if current.version >= account.version:
+                    account.adopt(current.as_read())
+
+
+_adopting = threading.Lock()
 
 
 def require_destination(url: str) -> None:
@@ -76,24 +109,25 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def credentials(account: OntraportAccount, url: str) -> Mapping[str, Secret]:
-    """Return the headers that authenticate ``account``, decrypted only when they are revealed."""
+    """Return the headers that authenticate ``account`` at ``url``. Secrets are decrypted when they are revealed."""
     if account.method == Method.API_KEY:
-        return {"Api-Appid": _held(account, account.app_id), "Api-Key": _held(account, account.access_token)}
+        return {"Api-Appid": _required(account, account.app_id), "Api-Key": _required(account, account.access_token)}
     if is_rest(url) and not is_mcp(url):
         raise rest_takes_keys()
     return {"Authorization": bearer(account)}
 
 
 def bearer(account: OntraportAccount) -> Secret:
-    """Return the one header that the MCP server takes: the access token, or a key pair joined by a colon."""
-    secret = _held(account, account.access_token)
+    """Return the ``Authorization`` header for the MCP server: the access token, or the App ID and API key joined by a colon."""
+    secret = _required(account, account.access_token)
     if account.method == Method.OAUTH:
         return Secret(lambda: f"Bearer {secret.reveal()}")
-    app_id = _held(account, account.app_id)
+    app_id = _required(account, account.app_id)
     return Secret(lambda: f"Bearer {app_id.reveal()}:{secret.reveal()}")
 
 
-def _held(account: OntraportAccount, secret: Secret | None) -> Secret:
+def _required(account: OntraportAccount, secret: Secret | None) -> Secret:
+    """Return the secret. Raises ``ReconnectRequired`` when the account has none."""
     if secret is None:
         error = ReconnectRequired("This Ontraport account holds no credentials.", code="no_credentials")
         error.account_uid = account.uid
@@ -109,25 +143,27 @@ def rest_takes_keys() -> OntraportRejected:
     )
 
 
-def key_refused(account: OntraportAccount) -> ReconnectRequired:
-    """Mark an account whose key pair Ontraport has just refused, unless it holds another by now, and return what to raise."""
-    code = "key_refused"
+def key_refused(account: OntraportAccount) -> OntraportUnavailable:
+    """Make a check of the key pair of ``account`` due, since Ontraport answered 401, and return the error to raise.
 
-    def mark() -> bool:
-        rows = OntraportAccount.objects.using(alias())
-        marked = rows.filter(pk=account.pk, version=account.version, status=Status.CONNECTED).update(
-            status=Status.NEEDS_RECONNECT, last_error=code, refresh_at=None, version=F("version") + 1
+    The account stays connected: one 401 proves nothing. ``linking.check_key_pairs`` finds out whether REST refuses the pair again and
+    again. A pair that it has just accepted is not checked anew, because another server of Ontraport may refuse what REST accepts.
+    """
+
+    def suspect() -> bool:
+        rows = OntraportAccount.objects.using(alias()).filter(
+            Q(refreshed_at=None) | Q(refreshed_at__lt=refreshing.from_now(-SUSPECT_AGAIN_AFTER)),
+            pk=account.pk,
+            version=account.version,
+            status=Status.CONNECTED,
         )
-        if marked:
-            OntraportEvent.record(account, EventKind.NEEDS_RECONNECT, code, using=alias())
-        return bool(marked)
+        return bool(rows.exclude(last_error=KEY_REFUSED).update(last_error=KEY_REFUSED, refresh_at=Now()))
 
     try:
-        if mark() if has_one_writer() else on_own_connection(mark):
-            account.refresh_from_db(using=alias(), fields=["status", "last_error", "refresh_at", "version"])
-            account_needs_reconnect.send_robust(sender=OntraportAccount, account=account)
+        if suspect() if has_one_writer() else on_own_connection(suspect):
+            account.refresh_from_db(using=alias(), fields=["last_error", "refresh_at"])
     except DATABASE_IS_AWAY:
-        logger.warning("Account %s could not be marked; the daily check of its keys will do so.", account.uid)
-    error = ReconnectRequired("Ontraport no longer accepts this App ID and API key.", code=code)
-    error.account_uid = account.uid
-    return error
+        logger.warning("No check of the key of account %s could be made due; it is checked daily.", account.uid)
+    return OntraportUnavailable(
+        "Ontraport refused this App ID and API key; they are being checked.", code=KEY_REFUSED, retry_after=60.0
+    )

@@ -1,21 +1,21 @@
-"""Our share of what an Ontraport account allows: 180 requests in a rolling minute, REST and MCP together, over all processes of a site.
+"""Keeps the calls to each Ontraport account within its rate limit: 180 requests in any minute, shared by all processes of the site.
 
-A call takes its turn before it is sent: the first moment at which the window has room, noted at once, so that those who wait stand in
-line and nobody polls. What is noted is the time of the latest calls, one list for each Ontraport account, by the clock of the store.
-A call that Ontraport may have counted later than noted, because it took long, is noted anew when it has ended, and who stood in line
-behind it looks again before sending.
+A call reserves its turn before it is sent: the first time at which the moving window has room. The reservation is stored at once, so that
+waiting callers form a queue and do not poll. REST and MCP calls count together, per Ontraport account.
+
+Ontraport may count a slow call at any time until it has answered. Such a call is counted again when it ends, and callers who waited
+behind it look at the window once more before they send.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from ontraport_connect.conf import conf
@@ -24,124 +24,47 @@ from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.models import OntraportAccount
 from ontraport_connect.protocol import pause_of
 
-from .rate_store import DatabaseStore, Held, RedisErrors, Store, redis_store
+from . import rate_window
+from .rate_store import DatabaseStore, Store, redis_store
+from .rate_window import State, Turn
 
 logger = logging.getLogger("ontraport_connect")
 T = TypeVar("T")
 
-SLACK = 1 / 60
-"""Share of the window that is left over at its end, for calls that take a while to get there: a second of a minute."""
 
-REDIS_PAUSE = 10.0
-"""Seconds for which the database counts after Redis was away."""
-
-_redis_is_away_until = 0.0
-_patience: ContextVar[float | None] = ContextVar("patience", default=None)
-
-
-@contextmanager
-def patience(seconds: float) -> Iterator[None]:
-    """Within this block, calls wait for their turn, or out a 429, for so many seconds at most, and not for ``ONTRAPORT_RATE_WAIT``."""
-    token = _patience.set(seconds)
-    try:
-        yield
-    finally:
-        _patience.reset(token)
-
-
-def longest_wait() -> float:
-    """Return the seconds that a call may wait for its turn, or out a 429."""
-    chosen = _patience.get()
-    return conf.ONTRAPORT_RATE_WAIT if chosen is None else chosen
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class State:
-    """When an Ontraport account was called, or will be, and until when it must not be: in milliseconds, the oldest first."""
-
-    calls: tuple[int, ...] = ()
-    until: int = 0
-
-    @classmethod
-    def read(cls, text: str) -> State:
-        members = json.loads(text or "{}")
-        return cls(calls=tuple(members.get("calls", ())), until=members.get("until", 0))
-
-    def of(self, calls: Iterable[int]) -> State:
-        return replace(self, calls=tuple(sorted(calls)))
-
-    def without(self, turn: Turn) -> list[int]:
-        """Return the calls but those of this turn, if they are remembered still."""
-        calls = list(self.calls)
-        for _ in range(min(turn.requests, calls.count(turn.at))):
-            calls.remove(turn.at)
-        return calls
-
-    def write(self) -> str:
-        return json.dumps({"calls": self.calls, "until": self.until}, separators=(",", ":"))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Turn:
-    """The right to send so many requests at once, ``wait`` seconds from now; if that is more than none, confirm it then."""
-
-    key: str
-    requests: int
-    at: int
-    wait: float
-    began: float
-    give_up: float
-
-
-def key_of(account: OntraportAccount) -> str:
-    """Return what is counted together: an Ontraport account, however often and by whomever it is linked."""
+def budget_key(account: OntraportAccount) -> str:
+    """Return the key under which the account's calls are counted. All links to one Ontraport account share it."""
     return account.ontraport_id or str(account.uid)
 
 
 def reserve(account: OntraportAccount, *, patience: float, requests: int = 1) -> Turn:
-    """Take the next turn, to send so many requests at once.
+    """Reserve the next turn for ``requests`` requests that are sent together.
 
-    Raises ``OntraportUnavailable`` with code ``rate_limited`` when it would come later than ``patience`` seconds from now.
+    Raises ``OntraportUnavailable`` with code ``rate_limited`` when the turn is more than ``patience`` seconds away.
     """
-    key = key_of(account)
+    key = budget_key(account)
     requests = min(requests, conf.ONTRAPORT_RATE_LIMIT[0])
-    began = time.monotonic()
-
-    def take(state: State, now: int) -> tuple[State, Turn]:
-        calls = [at for at in state.calls if at > now - _span()]
-        at = max(now, _earliest(calls, requests, state.until))
-        wait = (at - now) / 1000
-        turn = Turn(key=key, requests=requests, at=at, wait=wait, began=began, give_up=began + patience)
-        return (state if wait > patience else state.of([*calls, *[at] * requests])), turn
-
-    turn = _change(key, take)
+    step = partial(rate_window.reserve, key=key, requests=requests, began=time.monotonic(), patience=patience)
+    turn = _change(key, step)
     if turn.wait > patience:
-        raise _used_up(turn)
+        raise _rate_limited(turn)
     return turn
 
 
 def confirm(turn: Turn) -> Turn:
-    """Look again when a turn has come: those ahead may have been late, and then it is put off by as much.
+    """Return the turn, postponed if calls ahead of it were late. To be called when the turn has come, before it is used.
 
-    Raises as ``reserve`` does, and gives the turn back then.
+    Raises as ``reserve`` does; the turn is given back then.
     """
     began = time.monotonic()
-    patience = max(0.0, turn.give_up - began) + _slack()
-
-    def look(state: State, now: int) -> tuple[State, Turn]:
-        others = state.without(turn)
-        ahead = [each for each in others if each <= max(turn.at, now)]
-        at = max(now, _earliest(ahead, turn.requests, state.until))
-        again = replace(turn, at=at, wait=(at - now) / 1000, began=began)
-        return state.of(others if again.wait > patience else [*others, *[at] * turn.requests]), again
-
-    again = _change(turn.key, look)
+    patience = max(0.0, turn.give_up - began) + rate_window.slack()
+    again = _change(turn.key, partial(rate_window.confirm, turn=turn, began=began, patience=patience))
     if again.wait > patience:
-        raise _used_up(again)
+        raise _rate_limited(again)
     return again
 
 
-def _used_up(turn: Turn) -> OntraportUnavailable:
+def _rate_limited(turn: Turn) -> OntraportUnavailable:
     return OntraportUnavailable(
         "The requests that this Ontraport account allows in a minute are used up; try again in"
         f" {turn.wait:.0f} seconds.",
@@ -150,61 +73,30 @@ def _used_up(turn: Turn) -> OntraportUnavailable:
     )
 
 
-def _slack() -> float:
-    return conf.ONTRAPORT_RATE_LIMIT[1] * SLACK
-
-
-def _span() -> int:
-    """Return the milliseconds for which a call counts."""
-    return round((conf.ONTRAPORT_RATE_LIMIT[1] + _slack()) * 1000)
-
-
-def _earliest(calls: Sequence[int], requests: int, until: int) -> int:
-    """Return the first moment at which so many requests find room behind ``calls``."""
-    room = conf.ONTRAPORT_RATE_LIMIT[0] - requests + 1
-    return max(until, calls[-room] + _span() if len(calls) >= room else 0)
-
-
 def settle(turn: Turn) -> None:
-    """Note that the requests of a turn have been answered by now. To be called when they have."""
-    if time.monotonic() - turn.began <= _slack():
-        return
-
-    def move(state: State, now: int) -> tuple[State, None]:
-        others = state.without(turn)
-        return state.of([*others, *[now] * (len(state.calls) - len(others))]), None
-
-    _note(turn.key, move)
+    """Report that the requests of a turn have been answered. A turn that took long is counted from now."""
+    if time.monotonic() - turn.began > rate_window.slack():
+        _note(turn.key, partial(rate_window.move_to_now, turn=turn))
 
 
 def hold(account: OntraportAccount, seconds: float) -> None:
-    """Let nobody call for that long: Ontraport said so, since others use the account too."""
-
-    def stop(state: State, now: int) -> tuple[State, None]:
-        return replace(state, until=max(state.until, now + round(seconds * 1000))), None
-
-    _note(key_of(account), stop)
+    """Stop all calls to this Ontraport account for ``seconds``: it answered with 429, because others use it too."""
+    _note(budget_key(account), lambda state, now: replace(state, until=max(state.until, now + round(seconds * 1000))))
 
 
 def throttle(key: str, *, most: int, seconds: float) -> float:
-    """Count one more of what may be done ``most`` times in ``seconds``, or return the seconds until it may be done again. What cannot be
-    counted may be done.
+    """Count one event under ``key``. Returns 0.0, or the seconds to wait when there were ``most`` events in the last ``seconds``.
+
+    Returns 0.0 as well when the database is away.
     """
-
-    def count(state: State, now: int) -> tuple[State, float]:
-        calls = [at for at in state.calls if at > now - seconds * 1000]
-        if len(calls) >= most:
-            return state, calls[-most] / 1000 + seconds - now / 1000
-        return state.of([*calls, now]), 0.0
-
     try:
-        return _change(key, count)
+        return _change(key, partial(rate_window.count_within, most=most, seconds=seconds))
     except OntraportUnavailable:
         return 0.0
 
 
 def take(account: OntraportAccount, *, patience: float) -> Turn:
-    """Wait for a turn. Raises as ``reserve`` and ``confirm`` do."""
+    """Wait for a turn and return it. Raises as ``reserve`` and ``confirm`` do."""
     taken = reserve(account, patience=patience)
     while taken.wait:
         time.sleep(taken.wait)
@@ -213,7 +105,7 @@ def take(account: OntraportAccount, *, patience: float) -> Turn:
 
 
 def note_answer(account: OntraportAccount, turn: Turn, status: int, headers: Mapping[str, str]) -> None:
-    """Note how a request went that took a turn."""
+    """Report the answer to a request that had taken ``turn``."""
     settle(turn)
     if status == 429:
         hold(account, pause_of(headers))
@@ -221,7 +113,7 @@ def note_answer(account: OntraportAccount, turn: Turn, status: int, headers: Map
 
 @contextmanager
 def turn(account: OntraportAccount, *, patience: float) -> Iterator[None]:
-    """Wait for a turn, and use it. Raises as ``reserve`` does."""
+    """Wait for a turn, and settle it when the block ends. Raises as ``reserve`` does."""
     taken = take(account, patience=patience)
     try:
         yield
@@ -230,35 +122,34 @@ def turn(account: OntraportAccount, *, patience: float) -> Iterator[None]:
 
 
 def _change(key: str, step: Callable[[State, int], tuple[State, T]]) -> T:
-    global _redis_is_away_until  # noqa: PLW0603  # one for the process, as the connection to Redis is
-    store = redis_store() if time.monotonic() >= _redis_is_away_until else None
-    if store is not None:
+    """Apply ``step`` to the state under ``key``, in Redis if it answers, else in the database, and return its result."""
+    store = redis_store()
+    if store is not None and not store.rests():
         try:
-            return _replace(store, key, step)
-        except RedisErrors as error:
-            _redis_is_away_until = time.monotonic() + REDIS_PAUSE
-            logger.warning("Redis does not answer (%s); calls are counted in the database.", type(error).__name__)
+            return _compare_and_set(store, key, step)
+        except store.failures as error:
+            store.note_failure(error)
 
     def change() -> T:
-        return _replace(DatabaseStore(), key, step)
+        return _compare_and_set(DatabaseStore(), key, step)
 
     with unavailable_while_away():
         return change() if has_one_writer() else on_own_connection(change)
 
 
-def _note(key: str, step: Callable[[State, int], tuple[State, None]]) -> None:
-    """Change what is known once a call was made: its answer must not be lost for that."""
+def _note(key: str, step: Callable[[State, int], State]) -> None:
+    """Apply ``step`` after a call was made. A failure is only logged: the answer of that call must not be lost."""
     try:
-        _change(key, step)
+        _change(key, lambda state, now: (step(state, now), None))
     except OntraportUnavailable as error:
         logger.warning("A call of Ontraport could not be counted: %s", error)
 
 
-def _replace(store: Store, key: str, step: Callable[[State, int], tuple[State, T]]) -> T:
+def _compare_and_set(store: Store, key: str, step: Callable[[State, int], tuple[State, T]]) -> T:
     while True:
-        held: Held = store.load(key)
-        state = State.read(held.state)
-        changed, result = step(state, held.now)
-        if changed == state or store.replace(key, held, changed.write()):
+        held = store.load(key)
+        stored = State.read(held.state)
+        changed, result = step(stored.as_of(held.now), held.now)
+        if changed.has_times_of(stored) or store.replace(key, held, changed.write()):
             return result
         time.sleep(random.uniform(0.001, 0.01))  # noqa: S311  # jitter

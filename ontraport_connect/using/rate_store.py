@@ -1,43 +1,42 @@
-"""Where the calls to each Ontraport account are counted: in Redis when there is one, else in the database.
+"""Stores in which calls to Ontraport accounts are counted: Redis when the site has one, else the database.
 
-A store holds one text for each key. It is read together with the server's clock, and replaced only if nobody did so in between.
+A store holds one text per key. ``load`` reads it together with the store's clock; ``replace`` writes it only if nobody else has meanwhile
+(compare and set).
 """
 
 from __future__ import annotations
 
+import logging
+import time
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from typing import Any, Protocol
 
-from django.conf import settings
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.models import OntraportBudget
 
-RedisErrors: tuple[type[Exception], ...]
-"""What says that Redis is away."""
+from .redis_server import RedisServer, UnusableRedis, find_redis
 
-try:
-    from redis import Redis, RedisError
-except ImportError:  # the extra is not installed
-    Redis, RedisErrors = None, ()  # type: ignore[assignment, misc]
-else:
-    RedisErrors = (RedisError,)
+logger = logging.getLogger("ontraport_connect")
 
 PREFIX = "ontraport_connect.using.rate_limiter:"
+REDIS_PAUSE = 10.0
+"""Seconds for which calls are counted in the database after Redis has failed."""
+
 KEEP = 3_600_000
-"""Milliseconds that Redis remembers an account which is not called."""
+"""Milliseconds after which Redis forgets an account that is not called."""
 
 REPLACE = "if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Held:
-    """What a store holds for a key, what it must hold still to be replaced, and the time there in milliseconds."""
+    """What a store holds under a key: its text, the mark that ``replace`` compares, and the store's time in milliseconds."""
 
     state: str
     mark: Any
@@ -66,36 +65,64 @@ class DatabaseStore:
 
 
 class RedisStore:
-    def __init__(self, url: str) -> None:
-        self._redis: Any = Redis.from_url(url, socket_connect_timeout=0.5, socket_timeout=1, decode_responses=True)
+    """Redis, as long as it answers. Its client is imported by the first call, and not when the site starts."""
+
+    def __init__(self, server: RedisServer) -> None:
+        redis = import_module("redis")
+        self.failures: tuple[type[Exception], ...] = (redis.RedisError, OSError, ValueError, TypeError, LookupError)
+        self._redis: Any = redis.Redis.from_url(
+            server.url,
+            **dict(server.options),
+            socket_connect_timeout=0.5,
+            socket_timeout=1,
+            decode_responses=True,
+        )
+        self._rests_until = 0.0
+        self._has_failed = False
 
     def load(self, key: str) -> Held:
         state, (seconds, microseconds) = self._redis.pipeline(transaction=False).get(PREFIX + key).time().execute()
+        self._has_failed = False
         return Held(state=state or "", mark=state or "", now=seconds * 1000 + microseconds // 1000)
 
     def replace(self, key: str, held: Held, state: str) -> bool:
         return bool(self._redis.eval(REPLACE, 1, PREFIX + key, held.mark, state, KEEP))
 
+    def rests(self) -> bool:
+        """Tell whether the store has failed just now."""
+        return time.monotonic() < self._rests_until
+
+    def note_failure(self, error: Exception) -> None:
+        """Leave Redis alone for a while. That is logged once, until Redis answers again."""
+        self._rests_until = time.monotonic() + REDIS_PAUSE
+        if not self._has_failed:
+            self._has_failed = True
+            logger.warning("Redis does not answer (%s); calls are counted in the database.", type(error).__name__)
+
 
 def redis_store() -> RedisStore | None:
-    url = redis_url()
-    return _redis_store(url) if url and RedisErrors else None
+    """Return the site's Redis, or ``None`` when there is none that can be used."""
+    try:
+        server = find_redis()
+    except UnusableRedis as error:
+        _warn(str(error))
+        return None
+    return None if server is None else _redis_store(server)
 
 
 @lru_cache(maxsize=4)
-def _redis_store(url: str) -> RedisStore:
-    return RedisStore(url)
+def _redis_store(server: RedisServer) -> RedisStore | None:
+    try:
+        return RedisStore(server)
+    except ImportError:
+        _warn(f"{server.setting}: the extra redis is not installed")
+        return None
+    except Exception as error:  # noqa: BLE001  # whatever redis-py says of an address or option
+        _warn(f"{server.setting}: {type(error).__name__}")
+        return None
 
 
-def redis_url() -> str:
-    """Return the address of the site's Redis: ``ONTRAPORT_REDIS_URL``, that of the default cache, or Celery's broker; empty without one."""
-    cache = settings.CACHES.get("default", {})
-    location = cache.get("LOCATION", "") if cache.get("BACKEND", "").endswith(".RedisCache") else ""
-    urls = (
-        conf.ONTRAPORT_REDIS_URL,
-        location[0] if isinstance(location, (list, tuple)) else location.split(",")[0].split(";")[0],
-        getattr(settings, "CELERY_BROKER_URL", None),
-    )
-    return next(
-        (url for url in urls if isinstance(url, str) and url.startswith(("redis://", "rediss://", "unix://"))), ""
-    )
+@lru_cache(maxsize=16)
+def _warn(reason: str) -> None:
+    """Log a reason once."""
+    logger.warning("The site's Redis cannot be used (%s); calls are counted in the database.", reason)

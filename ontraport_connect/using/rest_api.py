@@ -1,27 +1,31 @@
-"""Ontraport's REST API, for accounts that were linked with an App ID and API key: one call, or a list of any length."""
+"""Calls Ontraport's REST API, for accounts that were linked with an App ID and API key."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlencode, urljoin
 
 from asgiref.sync import sync_to_async
 
 from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
-from ontraport_connect.exceptions import OntraportRejected, OntraportUnavailable
+from ontraport_connect.encryption import Secret
+from ontraport_connect.exceptions import OntraportError, OntraportRejected, OntraportUnavailable
 from ontraport_connect.models import Method, OntraportAccount
-from ontraport_connect.protocol import FAILURES, Answer, pause_of
+from ontraport_connect.protocol import FAILURES, Answer, pause_of, reveal
 
-from . import credentials, rate_limiter
+from . import credentials, rate_limiter, rest_encoding, waiting
 
 ANSWER_LIMIT = 16 * 1024 * 1024
-"""Bytes of the largest answer that is read."""
+"""The largest response body that is read, in bytes."""
 
-PAGE_SIZE = 50
-"""The most that Ontraport gives at once."""
+SAID_LIMIT = 200
+"""The most characters of a refusal that ``OntraportRejected.said`` holds."""
+
+NOT_SENT = {"connection", "tls"}
+"""Codes of failures that happen before the request is sent."""
 
 
 def rest(
@@ -31,108 +35,119 @@ def rest(
     *,
     params: Mapping[str, Any] | None = None,
     json: Mapping[str, Any] | None = None,
+    form: Mapping[str, Any] | None = None,
     patience: float | None = None,
+    timeout: float | None = None,
 ) -> Any:
-    """Call Ontraport's REST API and return its JSON envelope: ``data``, ``code`` and ``account_id``.
+    """Call Ontraport's REST API and return its JSON envelope: ``code``, ``account_id``, and ``data`` where the call gives any.
 
-    ``params`` goes into the query, ``json`` into the body. The call waits for its turn, and waits out a 429 as ``X-Rate-Limit-Reset``
-    says, for ``patience`` seconds in all (``ONTRAPORT_RATE_WAIT`` if not given). Raises ``OntraportRejected`` (its ``status`` tells),
-    ``OntraportUnavailable``, ``ReconnectRequired`` (the key pair is refused).
+    ``params`` is added to the query of ``path``; the body is ``json``, or ``form`` for the few endpoints that want a form. ``params`` and
+    ``form`` are encoded as Ontraport reads them: a ``condition`` as JSON, other lists joined by commas, booleans as ``true`` and ``false``,
+    ``None`` left out.
+
+    The call waits for its turn, and for the end of a 429, for at most ``patience`` seconds in all (default: ``ONTRAPORT_RATE_WAIT``).
+    ``timeout`` is the number of seconds within which the whole answer must have come (default: the second of ``ONTRAPORT_TIMEOUT``).
+
+    Raises ``OntraportRejected`` (with ``status``, and in ``said`` what Ontraport said), ``ReconnectRequired`` when the key pair is refused,
+    and ``OntraportUnavailable``. After a write, its ``outcome_unknown`` tells that Ontraport may have carried the request out: look before
+    you repeat it. Raises ``TypeError`` or ``ValueError`` for what cannot be sent.
     """
+    waiting.refuse_in_event_loop("account.rest()", "await account.arest()")
     if account.method != Method.API_KEY:
         raise credentials.rest_takes_keys()
-    url = urljoin(conf.ONTRAPORT_REST_URL, path.lstrip("/")) + (f"?{urlencode(params)}" if params else "")
+    url, texts = rest_encoding.url_of(path, params), _checked(json, form)
+    deadlines = _deadlines(timeout)
     credentials.require_destination(url)
     credentials.prepare(account)
-    give_up = time.monotonic() + (rate_limiter.longest_wait() if patience is None else patience)
-    with refreshing.new_transport() as transport:
+    give_up = time.monotonic() + (waiting.longest_wait() if patience is None else patience)
+    with refreshing.new_transport(timeout=deadlines) as transport:
         while True:
-            with rate_limiter.turn(account, patience=max(0.0, give_up - time.monotonic())):
-                answer = transport.send(
-                    method, url, document=json, headers=credentials.credentials(account, url), limit=ANSWER_LIMIT
-                )
+            headers = credentials.credentials(account, url)
+            with rate_limiter.turn(account, patience=max(0.0, give_up - time.monotonic())), _noting_outcome(method):
+                answer = transport.send(method, url, document=json, form=texts, headers=headers, limit=ANSWER_LIMIT)
             if answer.status != 429:
-                return _read(account, answer)
+                break
             rate_limiter.hold(account, pause_of(answer.headers))
+    if answer.status == 401:
+        raise credentials.key_refused(account)
+    with _noting_outcome(method):
+        return _read(answer, headers)
 
 
 async def arest(account: OntraportAccount, method: str, path: str, **kwargs: Any) -> Any:
-    """Do the same in an async view."""
+    """Async version of ``rest``."""
     return await sync_to_async(rest)(account, method, path, **kwargs)
 
 
-def _read(account: OntraportAccount, answer: Answer) -> Any:
-    if answer.status == 200:
+def _checked(json: Mapping[str, Any] | None, form: Mapping[str, Any] | None) -> dict[str, str] | None:
+    """Return the form as texts. Raises when a body cannot be encoded: later, frames hold secrets."""
+    if json is not None and form is not None:
+        raise TypeError("A request has one body: json or form.")
+    if json is not None:
+        rest_encoding.as_json(json)
+    return None if form is None else rest_encoding.encoded(form)
+
+
+def _deadlines(timeout: float | None) -> tuple[float, float]:
+    connect, read = conf.ONTRAPORT_TIMEOUT
+    if timeout is None:
+        return connect, read
+    if not timeout > 0:
+        raise ValueError("The timeout is a positive number of seconds.")
+    return connect, timeout
+
+
+@contextmanager
+def _noting_outcome(method: str) -> Iterator[None]:
+    """Note in the error of a write that Ontraport may have carried it out."""
+    try:
+        yield
+    except OntraportUnavailable as error:
+        error.outcome_unknown = method.upper() not in {"GET", "HEAD"} and error.code not in NOT_SENT
+        raise
+
+
+def _read(answer: Answer, secrets: Mapping[str, Secret]) -> Any:
+    """Return the envelope, or raise what the status says."""
+    if 200 <= answer.status < 300:
         envelope = _envelope(answer)
         if envelope is None:
             raise OntraportUnavailable(FAILURES["nonsense"], code="nonsense")
         return envelope
-    if answer.status == 401:
-        raise credentials.key_refused(account)
-    if 400 <= answer.status < 500:
-        raise OntraportRejected(
-            f"Ontraport refused the request with status {answer.status}.",
-            code=f"http_{answer.status}",
-            status=answer.status,
-        )
+    if answer.status < 500:
+        raise _rejected(answer, secrets)
     raise OntraportUnavailable(f"Ontraport answered with status {answer.status}.", code=f"http_{answer.status}")
 
 
 def _envelope(answer: Answer) -> dict[str, Any] | None:
+    """Return the JSON object of a success. Many have no ``data``: a deletion, an action on tasks or transactions."""
     try:
         envelope = answer.json()
     except ValueError:
         return None
-    return envelope if isinstance(envelope, dict) and "data" in envelope else None
+    return envelope if isinstance(envelope, dict) and {"code", "data"} & {*envelope} else None
 
 
-class Pages:
-    """The objects of a list, fetched fifty at a time when they are asked for, with ``for`` or with ``async for``.
+def _rejected(answer: Answer, secrets: Mapping[str, Secret]) -> OntraportError:
+    if answer.status < 400:
+        return OntraportRejected(
+            "Ontraport answered with a redirect; credentials do not follow it.", code="redirect", status=answer.status
+        )
+    error = OntraportRejected(
+        f"Ontraport refused the request with status {answer.status}.",
+        code=f"http_{answer.status}",
+        status=answer.status,
+    )
+    error.said = _said(answer, secrets)
+    return error
 
-    ``params`` is the query (``objectID``, ``condition``, ``sort`` …); ``start`` and ``range`` say where to begin and how many to fetch at
-    once. While it runs, ``fetched`` tells how many objects have come, and ``position`` the ``start`` with which to go on another time.
-    Raises as ``rest`` does, and ``OntraportRejected`` for a path that gives no list.
-    """
 
-    def __init__(self, account: OntraportAccount, path: str, params: Mapping[str, Any]) -> None:
-        self._account = account
-        self._path = path.rstrip("/")
-        self._params = {name: value for name, value in params.items() if name not in {"start", "range"}}
-        self._size = min(int(params.get("range", PAGE_SIZE)), PAGE_SIZE)
-        self.position = int(params.get("start", 0))
-        self.fetched = 0
-
-    def total(self) -> int:
-        """Ask how many objects there are, of which some may lie before ``position``."""
-        info = rest(self._account, "GET", f"{self._path}/getInfo", params=self._params)["data"]
-        try:
-            return int(info["count"])
-        except (KeyError, TypeError, ValueError):
-            raise OntraportUnavailable(FAILURES["nonsense"], code="nonsense") from None
-
-    def pages(self) -> Iterator[list[Any]]:
-        """Yield the objects a page at a time."""
-        while True:
-            query = {**self._params, "start": self.position, "range": self._size}
-            page = rest(self._account, "GET", self._path, params=query)["data"]
-            if not isinstance(page, list):
-                raise OntraportRejected(f"Ontraport gives no list at {self._path}.", code="no_list")
-            self.position += len(page)
-            self.fetched += len(page)
-            yield page
-            if len(page) < self._size:
-                return
-
-    def __iter__(self) -> Iterator[Any]:
-        for page in self.pages():
-            yield from page
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        pages = self.pages()
-
-        def next_page() -> list[Any] | None:
-            return next(pages, None)
-
-        while (page := await sync_to_async(next_page)()) is not None:
-            for each in page:
-                yield each
+def _said(answer: Answer, secrets: Mapping[str, Secret]) -> str:
+    """Return the beginning of a text body, or nothing when it is no text, or repeats the credentials."""
+    try:
+        text = answer.body.decode()
+    except UnicodeDecodeError:
+        return ""
+    if any(reveal(secret) in text for secret in secrets.values()):
+        return ""
+    return "".join(each for each in " ".join(text.split()) if each.isprintable())[:SAID_LIMIT]

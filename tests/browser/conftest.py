@@ -20,7 +20,6 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from pytest_django.live_server_helper import LiveServer
 
 from tests.browser.look import Look
-from tests.browser.site import StrictPolicy
 from tests.conftest import unavailable
 from tests.support.servers import Sandbox
 
@@ -55,7 +54,6 @@ def sandbox_process() -> Iterator[Sandbox]:
 @pytest.fixture(scope="package")
 def site(django_db_setup: None, sandbox_process: Sandbox) -> Iterator[str]:
     """The origin of the site: another site than the sandbox's, for a browser, since the names of the hosts differ."""
-    StrictPolicy.ontraport = sandbox_process.url
     changes: dict[str, Any] = {
         "ROOT_URLCONF": "tests.browser.site",
         "MIDDLEWARE": ["tests.browser.site.StrictPolicy", *django_settings.MIDDLEWARE],

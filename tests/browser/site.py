@@ -30,9 +30,7 @@ BUTTONS = """{% load ontraport_connect %}<!doctype html>
 
 
 class StrictPolicy:
-    """Sends a Content-Security-Policy without any exception; forms may lead to this site and to Ontraport, here the sandbox."""
-
-    ontraport = ""
+    """Sends a Content-Security-Policy without any exception: forms may lead to this site only, not even to Ontraport."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -41,7 +39,7 @@ class StrictPolicy:
         with override(request.GET.get("language", "en")):
             response = self.get_response(request)
         if not request.path.startswith("/admin/"):
-            response["Content-Security-Policy"] = f"{POLICY} {self.ontraport}"
+            response["Content-Security-Policy"] = POLICY
         return response
 
 

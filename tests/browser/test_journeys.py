@@ -37,6 +37,22 @@ def test_a_first_link_comes_back_to_the_page_with_the_button(open_page: OpenPage
     expect(page.get_by_role("region", name="Harbour Street Coffee")).to_contain_text("187157")
 
 
+@pytest.mark.parametrize("javascript", [True, False])
+def test_back_from_ontraport_is_the_page_with_the_button(open_page: OpenPage, maya: User, javascript: bool) -> None:
+    """The page in between, which takes a browser to Ontraport, is not in the history."""
+    page = open_page(maya, java_script_enabled=javascript)
+    page.goto("/")
+    page.get_by_role("button", name="Connect Ontraport").first.click()
+    expect(page.get_by_label("Username")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", name="An adopter's page")).to_be_visible()
+    page.go_forward()
+    expect(page.get_by_label("Username")).to_be_visible()
+    person.sign_in(page)
+    person.allow(page)
+    expect(page.get_by_text("Connected as Harbour Street Coffee").first).to_be_visible()
+
+
 def test_who_denies_access_reads_so_and_can_start_again_where_they_were(open_page: OpenPage, maya: User) -> None:
     page = open_page(maya)
     page.goto("/ontraport/connect/?next=/used/")

@@ -1,17 +1,24 @@
-"""A missing or wrong setting is a system check with a hint; a default install is clean."""
+"""System checks: a missing or wrong setting is reported with a hint; a default installation is clean."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.conf.urls.i18n import i18n_patterns
 from django.test import override_settings
+from django.urls import clear_script_prefix, include, path, set_script_prefix
+from django.views.generic import RedirectView
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from ontraport_connect.checks import AUTHENTICATION, MIDDLEWARE, check_deployment, check_settings
 
+ORIGIN = "https://app.ontraport.com"
 OTHERS = [name for name in settings.MIDDLEWARE if name not in {MIDDLEWARE, AUTHENTICATION}]
 WRONG: list[tuple[str, Any]] = [
     ("E001", {"ONTRAPORT_ENDPOINTS": "nowhere"}),
@@ -51,9 +58,39 @@ WRONG: list[tuple[str, Any]] = [
     ("E007", {"ONTRAPORT_SCOPES": "mcp:tools"}),
     ("E007", {"ONTRAPORT_MCP_TOOLS": [7]}),
     ("E008", {"MIDDLEWARE": [MIDDLEWARE, *OTHERS, AUTHENTICATION]}),
+    ("E009", {"ONTRAPORT_REDIRECT_URI": "https://shop.example/ontraport/callback/#done"}),
+    ("E009", {"ONTRAPORT_REDIRECT_URI": "https://shop.example/ontraport/callback/?from=ontraport"}),
+    ("E009", {"ONTRAPORT_REDIRECT_URI": "https://user:word@shop.example/ontraport/callback/"}),
+    ("E009", {"ONTRAPORT_REDIRECT_URI": " https://shop.example/ontraport/callback/"}),
+    ("E009", {"ONTRAPORT_REDIRECT_URI": "https://shop.example/ontraport/callback/\n"}),
+    ("E010", {"ONTRAPORT_REDIRECT_URI": "https://shop.example/ontraport/calback/"}),
+    ("E010", {"ONTRAPORT_REDIRECT_URI": "https://shop.example/ontraport/callback"}),
+    ("E010", {"ONTRAPORT_REDIRECT_URI": "https://shop.example/ontraport/"}),
+    ("E010", {"ONTRAPORT_REDIRECT_URI": "https://shop.example/"}),
+    ("E010", {"ONTRAPORT_REDIRECT_URI": "https://shop.example"}),
+    ("W007", {"ONTRAPORT_REDIRECT_URI": "https://shop.example/app/ontraport/callback/"}),
+    ("I001", {"SECURE_CSP": {"form-action": ["'self'"]}}),
+    ("I001", {"CONTENT_SECURITY_POLICY": {"DIRECTIVES": {"form-action": ["'self'", "https://pay.example"]}}}),
+    ("I001", {"CSP_FORM_ACTION": "'self'"}),
+    ("W008", {"SECURE_CSP": {"form-action": ["'none'"]}}),
+    ("W008", {"SECURE_CSP": {"form-action": False}}),
+    ("W008", {"SECURE_CSP": {"form-action": ["http://mcp.ontraport.com"]}}),
+    ("E020", {"ONTRAPORT_CA_BUNDLE": "/no/such/file.pem"}),
+    ("E020", {"ONTRAPORT_CA_BUNDLE": Path("/no/such/file.pem")}),
+    ("E020", {"ONTRAPORT_CA_BUNDLE": __file__}),
+    ("E020", {"ONTRAPORT_CA_BUNDLE": 7}),
+    ("E021", {"ONTRAPORT_PROXY": "proxy.example.com:3128"}),
+    ("E021", {"ONTRAPORT_PROXY": 7}),
     ("W001", {"MIDDLEWARE": [AUTHENTICATION]}),
     ("W006", {"ONTRAPORT_NOTIFY": True}),
     ("W002", {"ROOT_URLCONF": "django.contrib.auth.urls"}),
+    (
+        "W002",
+        {
+            "ROOT_URLCONF": "django.contrib.auth.urls",
+            "ONTRAPORT_REDIRECT_URI": "https://shop.example/ontraport/callback/",
+        },
+    ),
 ]
 
 
@@ -72,14 +109,80 @@ def test_a_wrong_setting_is_said_once_with_a_hint(check_id: str, changes: dict[s
         {"ONTRAPORT_CLIENT_ID": "id", "ONTRAPORT_CLIENT_SECRET": "secret", "ONTRAPORT_ENDPOINTS": "guide"},
         {"ONTRAPORT_MCP_TOOLS": ["get_objects"], "ONTRAPORT_RESOURCE": None},
         {"ONTRAPORT_REDIRECT_URI": "http://localhost:8000/ontraport/callback/"},
+        {"ONTRAPORT_CA_BUNDLE": DEFAULT_CA_BUNDLE_PATH, "ONTRAPORT_PROXY": "http://me:p%40ss@proxy.example.com:3128"},
+        {"ONTRAPORT_CA_BUNDLE": Path(DEFAULT_CA_BUNDLE_PATH)},
         {"ONTRAPORT_REST_URL": "http://[::1]:8001/1/", "ONTRAPORT_MCP_URL": "http://shop.localhost:8001/"},
         {"ONTRAPORT_ENCRYPTION_KEYS": ["k" * 32], "ONTRAPORT_TENANT": "tests.doors.test_conf.number"},
         {"MIDDLEWARE": [MIDDLEWARE]},
+        *({"SECURE_CSP": {"form-action": ["'self'", source]}} for source in ("*", "https:", "*.ontraport.com", ORIGIN)),
+        {"SECURE_CSP": {"default-src": ["'none'"]}, "CONTENT_SECURITY_POLICY": {"REPORT_ONLY": True}},
     ],
 )
 def test_a_right_configuration_is_clean(changes: dict[str, Any]) -> None:
     with override_settings(**changes):
         assert check_settings(None) == []
+
+
+class MountedElsewhere:
+    """URLconfs in which the callback is somewhere else."""
+
+    prefixed = [*i18n_patterns(path("ontraport/", include("ontraport_connect.urls")))]
+    unprefixed = [*i18n_patterns(path("ontraport/", include("ontraport_connect.urls")), prefix_default_language=False)]
+    spelt = [path("möbel/", include("ontraport_connect.urls"))]
+    shadowed = [
+        path("ontraport/callback/", RedirectView.as_view(url="/"), name="callback"),
+        path("o/", include("ontraport_connect.urls")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("urlpatterns", "right", "wrong"),
+    [
+        (
+            MountedElsewhere.prefixed,
+            ["/en/ontraport/callback/", "/de/ontraport/callback/"],
+            ["/xx/ontraport/callback/"],
+        ),
+        (MountedElsewhere.unprefixed, ["/ontraport/callback/", "/fr/ontraport/callback/"], ["/ontraport/callback/x"]),
+        (MountedElsewhere.spelt, ["/m%C3%B6bel/callback/", "/möbel/callback/"], ["/m%C3%B6bels/callback/"]),
+    ],
+)
+def test_a_redirect_uri_under_a_language_prefix_is_right_in_each_language(
+    urlpatterns: list[Any], right: list[str], wrong: list[str]
+) -> None:
+    urlconf = ModuleType("tests.doors.prefixed_urls")
+    urlconf.urlpatterns = urlpatterns  # type: ignore[attr-defined]
+    with override_settings(ROOT_URLCONF=urlconf):
+        for path_ in right:
+            with override_settings(ONTRAPORT_REDIRECT_URI=f"https://shop.example{path_}"):
+                assert check_settings(None) == [], path_
+        for path_ in wrong:
+            with override_settings(ONTRAPORT_REDIRECT_URI=f"https://shop.example{path_}"):
+                assert {message.id for message in check_settings(None)} <= {
+                    "ontraport_connect.E010",
+                    "ontraport_connect.W007",
+                }
+                assert check_settings(None)
+
+
+def test_another_page_of_that_name_is_not_the_callback() -> None:
+    urlconf = ModuleType("tests.doors.shadowed_urls")
+    urlconf.urlpatterns = MountedElsewhere.shadowed  # type: ignore[attr-defined]
+    uri = "https://shop.example/ontraport/callback/"
+    with override_settings(ROOT_URLCONF=urlconf, ONTRAPORT_REDIRECT_URI=uri):
+        assert [message.id for message in check_settings(None)] == ["ontraport_connect.E010"]
+
+
+def test_a_site_that_says_where_it_is_mounted_is_checked_there() -> None:
+    set_script_prefix("/app/")  # as django.setup() does with FORCE_SCRIPT_NAME
+    try:
+        with override_settings(ONTRAPORT_REDIRECT_URI="https://shop.example/app/ontraport/callback/"):
+            assert check_settings(None) == []
+        for path_ in ("/ontraport/callback/", "/other/app/ontraport/callback/"):
+            with override_settings(ONTRAPORT_REDIRECT_URI=f"https://shop.example{path_}"):
+                assert [message.id for message in check_settings(None)] == ["ontraport_connect.E010"], path_
+    finally:
+        clear_script_prefix()
 
 
 def test_no_check_shows_a_secret() -> None:
@@ -98,7 +201,7 @@ def test_deployment_wants_a_key_and_an_address_of_its_own() -> None:
 
 
 def test_tools_without_the_sdk_are_said() -> None:
-    """In a Python that has no MCP SDK: a fresh process that hides it."""
+    """Runs a new process that hides the MCP SDK."""
     script = (
         "import sys; sys.modules['mcp'] = sys.modules['httpx2'] = None\n"
         "import django; django.setup()\n"

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import http.server
-import io
-import json
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 from django.utils import timezone
 
+from ontraport_connect import refreshing
 from ontraport_connect.encryption.secret import Secret
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.linking import Owner, key_pairs
 from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, OntraportService, Status
 from ontraport_connect.refreshing import circuit_breaker, heartbeat
 from tests.support import ontraport
+from tests.support.command import Run
+from tests.support.linked import linked_account, person
 from tests.support.servers import PROJECT, Sandbox, free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,32 +44,10 @@ def maya() -> Any:
 
 @pytest.fixture
 def account(client: Client, maya: Any, sandbox: Sandbox) -> OntraportAccount:
-    """An account that was linked at the sandbox."""
+    """An account linked at the sandbox."""
     client.force_login(maya)
     ontraport.link(client, sandbox)
     return OntraportAccount.objects.get()
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-class Run:
-    """What the command wrote, and how it ended."""
-
-    def __init__(self, *arguments: str, stderr: io.StringIO | None = None) -> None:
-        out, self.errors = io.StringIO(), stderr or io.StringIO()
-        self.problem, self.status = "", 0
-        try:
-            call_command("ontraport", *arguments, stdout=out, stderr=self.errors, no_color=True)
-        except CommandError as error:
-            self.problem, self.status = str(error), error.returncode
-        self.output, self.progress = out.getvalue(), self.errors.getvalue()
-
-    @property
-    def data(self) -> Any:
-        return json.loads(self.output)
 
 
 def make_account(user: Any, **values: Any) -> OntraportAccount:
@@ -97,24 +75,25 @@ def test_check_of_a_healthy_site_ends_with_status_0(account: OntraportAccount) -
     run = Run("check")
     assert (run.problem, run.status) == ("", 0)
     assert "FAIL" not in run.output
-    assert "ok    secrets: all of 1 rows can be decrypted" in run.output
-    assert "ok    endpoints: the endpoints are those that the issuer publishes" in run.output
-    assert "ok    heartbeat: beat: seen 0 s ago" in run.output
-    assert "Looking at secrets …" in run.progress
+    assert "ok    stored secrets: all of 1 rows can be decrypted" in run.output
+    assert "ok    endpoints: they match what the issuer publishes" in run.output
+    assert "ok    workers: beat: seen 0 s ago" in run.output
+    assert run.output.endswith("\nNo problems found, 1 warning.\n")
+    assert "Checking stored secrets …" in run.progress
 
 
 @override_settings(ONTRAPORT_TIMEOUT=(0, 0), DEBUG=True)
 def test_check_reports_wrong_settings_with_their_hint() -> None:
     run = Run("check", "--offline")
     assert run.status == 1
-    assert "FAIL  configuration: ONTRAPORT_TIMEOUT is not a pair" in run.output
-    assert "such as (3.05, 10)" in run.output
+    assert "FAIL  settings: ONTRAPORT_TIMEOUT is not a pair" in run.output
+    assert "such as (3.05, 10)" in run.text
     assert "endpoints" not in run.output
 
 
 @override_settings(DEBUG=True)
 def test_check_of_well_set_settings_says_so() -> None:
-    assert findings(Run("check", "--offline", "--json"), "configuration") == [("ok", "every setting is well")]
+    assert findings(Run("check", "--offline", "--json"), "configuration") == [("ok", "OK")]
 
 
 @override_settings(ONTRAPORT_ENDPOINTS="nowhere")
@@ -131,7 +110,7 @@ def test_check_says_which_server_cannot_be_reached() -> None:
     assert said.startswith("REST: Ontraport ")
 
 
-def test_check_says_which_server_is_ill(sandbox: Sandbox) -> None:
+def test_check_says_which_server_answers_with_an_error(sandbox: Sandbox) -> None:
     sandbox.set(fault="500", fault_target="rest")
     found = findings(Run("check", "--json"), "endpoints")
     assert [text for level, text in found if level == "error"] == ["REST: answers with status 500"]
@@ -141,18 +120,18 @@ def test_check_warns_when_the_issuer_publishes_other_endpoints(sandbox: Sandbox)
     endpoints = {**sandbox.endpoints, "token_endpoint": f"{sandbox.url}/oauth/other"}
     with override_settings(ONTRAPORT_ENDPOINTS=endpoints):
         found = findings(Run("check", "--json"), "endpoints")
-    assert ("warning", "the issuer publishes another token_endpoint than the configured one") in found
+    assert ("warning", "the issuer publishes a different token_endpoint than the configured one") in found
 
 
 @pytest.mark.parametrize("path", ["/oauth/elsewhere", "/1/"])
 def test_check_warns_when_the_issuer_publishes_nothing(sandbox: Sandbox, path: str) -> None:
     with override_settings(ONTRAPORT_ENDPOINTS={**sandbox.endpoints, "issuer": f"{sandbox.url}{path}"}):
         found = findings(Run("check", "--json"), "endpoints")
-    assert ("warning", "the issuer publishes no metadata that can be read") in found
+    assert ("warning", "the issuer publishes no readable metadata") in found
 
 
 class Page(http.server.BaseHTTPRequestHandler):
-    """A web page, whatever is asked for."""
+    """Answers every GET with an HTML page."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -160,7 +139,7 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"<!doctype html>")
 
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def test_check_warns_when_the_issuer_publishes_a_web_page(sandbox: Sandbox) -> None:
@@ -170,7 +149,7 @@ def test_check_warns_when_the_issuer_publishes_a_web_page(sandbox: Sandbox) -> N
         with override_settings(ONTRAPORT_ENDPOINTS={**sandbox.endpoints, "issuer": issuer}):
             found = findings(Run("check", "--json"), "endpoints")
         server.shutdown()
-    assert ("warning", "the issuer publishes no metadata that can be read") in found
+    assert ("warning", "the issuer publishes no readable metadata") in found
 
 
 def test_check_of_endpoints_without_an_issuer_compares_nothing(sandbox: Sandbox) -> None:
@@ -195,7 +174,7 @@ def test_check_names_every_secret_that_cannot_be_decrypted(maya: Any) -> None:
         run = Run("check", "--offline")
     assert run.status == 1
     for column in ("access_token", "refresh_token"):
-        assert f"FAIL  secrets: Ontraport account {account.uid}: the {column} cannot be decrypted" in run.output
+        assert f"FAIL stored secrets: Ontraport account {account.uid}: the {column} cannot be decrypted" in run.text
 
 
 def test_check_counts_the_rows_that_need_an_old_key(maya: Any) -> None:
@@ -209,10 +188,10 @@ def test_check_counts_the_rows_that_need_an_old_key(maya: Any) -> None:
 def test_check_tells_of_a_hold() -> None:
     circuit_breaker.hold(OntraportUnavailable("slow down", code=circuit_breaker.RATE_LIMITED, retry_after=60))
     ((level, text),) = findings(Run("check", "--offline", "--json"), "hold")
-    assert (level, text.split(";")[0]) == ("warning", "Ontraport asked this site to slow down")
+    assert (level, text.split(";")[0]) == ("warning", "paused: Ontraport asked this site to slow down")
     circuit_breaker.hold(OntraportMisconfigured("refused", code="invalid_client"))
     ((level, text),) = findings(Run("check", "--offline", "--json"), "hold")
-    assert (level, text.split(";")[0]) == ("error", "Ontraport refuses this site as a client (invalid_client)")
+    assert (level, text) == ("error", "paused: Ontraport rejected this site's credentials (invalid_client)")
 
 
 def test_check_takes_missing_beat_and_workers_for_an_error_once_there_is_a_token_to_refresh(maya: Any) -> None:
@@ -227,23 +206,26 @@ def test_check_takes_missing_beat_and_workers_for_an_error_once_there_is_a_token
     ]
 
 
-def test_accounts_lists_links_and_no_secret(account: OntraportAccount) -> None:
-    run = Run("accounts")
-    head, line = run.output.splitlines()
-    assert head.split()[:5] == ["UID", "STATE", "METHOD", "ONTRAPORT", "OWNER"]
-    assert line.split()[:5] == [str(account.uid), "connected", "oauth", "187157", "maya"]
-    (listed,) = Run("accounts", "--json").data
-    assert (listed["uid"], listed["state"], listed["failures"]) == (str(account.uid), "connected", 0)
-    assert account.access_token.reveal() not in run.output + json.dumps(listed)
+def test_check_counts_the_accounts_that_are_overdue(maya: Any) -> None:
+    def overdue(**age: float) -> list[tuple[str, str]]:
+        make_account(maya, refresh_at=timezone.now() - timedelta(**age))
+        return findings(Run("check", "--offline", "--json"), "overdue")
+
+    gone = get_user_model().objects.create_user("gone", is_active=False)
+    make_account(gone, refresh_at=timezone.now() - timedelta(days=1))
+    make_account(maya, refresh_at=timezone.now() - timedelta(days=1), status=Status.NEEDS_RECONNECT)
+    assert overdue(minutes=9) == [("ok", "no account is overdue by more than 10 minutes")]
+    assert overdue(minutes=25) == [
+        ("warning", "1 account is overdue by more than 10 minutes, the oldest by 25 minutes")
+    ]
+    assert overdue(minutes=130) == [("error", "2 accounts are overdue by more than 10 minutes, the oldest by 2 hours")]
 
 
-def test_accounts_can_be_narrowed_to_a_state(account: OntraportAccount, maya: Any) -> None:
-    broken = make_account(maya, status=Status.NEEDS_RECONNECT, tenant="acme")
-    ownerless = make_account(None, status=Status.NEEDS_RECONNECT)
-    listed = Run("accounts", "--state", "needs_reconnect", "--json").data
-    assert [(row["uid"], row["owner"]) for row in listed] == [(str(broken.uid), "acme"), (str(ownerless.uid), "")]
-    OntraportAccount.objects.all().delete()
-    assert Run("accounts").output == "There are no accounts.\n"
+def test_round_that_fails_gives_no_sign_of_life(account: OntraportAccount) -> None:
+    make_due(account)
+    with override_settings(ONTRAPORT_REFRESH_RATE="many"), pytest.raises(TypeError):
+        Run("refresh", "--all")
+    assert not any(pulse.is_alive for pulse in heartbeat.pulses().values())
 
 
 def test_refresh_of_one_account_spends_its_token(account: OntraportAccount, sandbox: Sandbox) -> None:
@@ -251,23 +233,23 @@ def test_refresh_of_one_account_spends_its_token(account: OntraportAccount, sand
     run = Run("refresh", str(account.uid))
     account.refresh_from_db()
     assert account.access_token.reveal() != before
-    assert run.output.startswith(f"{account} ({account.uid}) is refreshed; its token is good until ")
+    assert run.output.startswith(f"Refreshed {account} ({account.uid}). Its token is valid until ")
     assert Run("refresh", str(account.uid), "--json").data["refreshed"] is True
 
 
-def test_refresh_of_a_key_pair_tries_it(maya: Any, sandbox: Sandbox) -> None:
+def test_refresh_of_a_key_pair_checks_it(maya: Any, sandbox: Sandbox) -> None:
     app_id, api_key = Secret("2_187157_sandbox"), Secret("sandbox-key-owner")
     account = key_pairs.link_key_pair(Owner(user=maya, tenant=None), app_id=app_id, api_key=api_key)
     run = Run("refresh", str(account.uid))
-    assert (run.status, "which Ontraport accepts" in run.output) == (0, True)
+    assert (run.status, "Ontraport accepts the API key of " in run.output) == (0, True)
     refused = make_account(maya, method=Method.API_KEY, app_id="unknown")
     run = Run("refresh", str(refused.uid), "--json")
-    assert (run.status, run.data["error"]) == (1, "key_refused")
+    assert (run.status, run.data["error"]) == (75, "key_refused")
 
 
 def test_refresh_all_checks_the_key_pairs_that_are_due(maya: Any) -> None:
     make_due(make_account(maya, method=Method.API_KEY, app_id="unknown"))
-    assert "1 API keys were checked: 1 key_refused.\n" in Run("refresh", "--all").output
+    assert "1 API key checked: 1 refused by Ontraport.\n" in Run("refresh", "--all").output
 
 
 def test_refresh_that_fails_says_what_to_do(account: OntraportAccount, sandbox: Sandbox) -> None:
@@ -277,6 +259,7 @@ def test_refresh_that_fails_says_what_to_do(account: OntraportAccount, sandbox: 
     sandbox.revoke()
     run = Run("refresh", str(account.uid), "--json")
     assert (run.status, run.data["error"]) == (1, "invalid_grant")
+    assert run.problem.endswith("Its owner has to reconnect it on the site.")
 
 
 def test_unknown_account_is_wrong_usage() -> None:
@@ -291,50 +274,40 @@ def test_refresh_all_does_a_round_of_beat_and_workers(account: OntraportAccount,
     run = Run("refresh", "--all")
     account.refresh_from_db()
     assert account.access_token.reveal() != before
-    assert run.output == "1 accounts were due: 1 refreshed.\n1 ended grants were told to Ontraport.\n"
-    assert run.progress == "1 accounts: 1 refreshed …\n"
+    assert run.output == "1 account due: 1 refreshed.\n1 grant revoked at Ontraport.\n"
+    assert run.progress == "1 account: 1 refreshed …\n"
     assert not OntraportRevocation.objects.exists()
     assert all(pulse.is_alive for pulse in heartbeat.pulses().values())
     assert Run("refresh", "--all", "--json").data == {"due": 0, "outcomes": {}, "keys": {}, "revoked": 0, "told": 0}
-
-
-def test_progress_on_a_terminal_stays_on_one_line(account: OntraportAccount) -> None:
-    make_due(account)
-    assert Run("refresh", "--all", stderr=Terminal()).progress == "\r1 accounts: 1 refreshed …\x1b[K"
 
 
 def test_refresh_all_of_a_refused_site_is_an_error(account: OntraportAccount) -> None:
     make_due(account)
     with override_settings(ONTRAPORT_CLIENT_SECRET="wrong"):
         run = Run("refresh", "--all")
-    assert (run.status, run.output) == (1, "1 accounts were due: 1 invalid_client.\n")
-    assert "Mend ONTRAPORT_CLIENT_ID and ONTRAPORT_CLIENT_SECRET" in run.problem
+    assert (run.status, run.output) == (1, "1 account due: 1 failed on this site's credentials.\n")
+    assert run.problem.startswith("Refreshing is paused: Ontraport rejected")
+    assert "Fix ONTRAPORT_CLIENT_ID and ONTRAPORT_CLIENT_SECRET" in run.problem
 
 
 def test_refresh_all_of_a_site_told_to_slow_down_is_tried_later(account: OntraportAccount, sandbox: Sandbox) -> None:
     make_due(account)
     sandbox.set(fault="429", fault_target="token")
     run = Run("refresh", "--all")
-    assert (run.status, run.output) == (75, "1 accounts were due: 1 rate_limited.\n")
+    assert (run.status, run.output) == (75, "1 account due: 1 told to slow down.\n")
 
 
-def test_disconnect_ends_the_grant_at_ontraport(account: OntraportAccount, sandbox: Sandbox) -> None:
-    before = living_grants(sandbox)
-    run = Run("disconnect", str(account.uid))
-    assert run.output == f"{account} ({account.uid}) is disconnected.\n"
-    assert not OntraportAccount.objects.exists()
-    assert living_grants(sandbox) == before - 1
-
-
-def test_disconnect_while_ontraport_is_away_says_that_it_will_be_told(
+def test_disconnect_of_one_of_several_says_that_ontraport_keeps_the_access(
     account: OntraportAccount, sandbox: Sandbox
 ) -> None:
-    sandbox.set(fault="500", fault_target="revoke")
-    assert Run("disconnect", str(account.uid), "--json").data == {
-        "uid": str(account.uid),
-        "disconnected": True,
-        "revocation_pending": True,
-    }
+    other = linked_account(person("tomas"), sandbox)
+    run = Run("disconnect", str(account.uid))
+    assert run.output == (
+        f"Disconnected {account} ({account.uid})."
+        " Ontraport keeps this access, because another connection of this site uses it.\n"
+    )
+    refreshing.refresh(other)
+    assert Run("disconnect", str(other.uid), "--json").data["grant_shared"] is False
 
 
 def test_register_makes_a_client_that_ontraport_knows(client: Client, maya: Any, sandbox: Sandbox) -> None:
@@ -358,7 +331,7 @@ def test_register_of_a_public_client_has_no_secret() -> None:
     assert data["metadata"]["application_type"] == "native"
 
 
-def test_register_of_a_site_on_the_web_says_so() -> None:
+def test_register_of_a_public_site_declares_a_web_client() -> None:
     run = Run("register", "--again", "--public", "--json", "--redirect-uri", "https://shop.example.com/callback/")
     assert run.data["metadata"]["application_type"] == "web"
     assert run.data["metadata"]["client_name"] == "shop.example.com"
@@ -372,7 +345,7 @@ def test_register_of_a_site_on_the_web_says_so() -> None:
         ({}, ["--again", "--redirect-uri", "http://shop.example.com/"], "is not an https URL"),
     ],
 )
-def test_register_in_the_wrong_way_is_told_how(settings: dict[str, Any], arguments: list[str], said: str) -> None:
+def test_wrong_usage_of_register_explains_itself(settings: dict[str, Any], arguments: list[str], said: str) -> None:
     with override_settings(**settings):
         run = Run("register", *arguments)
     assert (run.status, said in run.problem) == (2, True)

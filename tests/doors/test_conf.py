@@ -1,4 +1,4 @@
-"""The settings: live, and with the defaults that DESIGN names."""
+"""The settings are read live, and have their documented defaults."""
 
 from __future__ import annotations
 
@@ -30,9 +30,12 @@ DEFAULTS: dict[str, Any] = {
     "ONTRAPORT_REFRESH_CONCURRENCY": 32,
     "ONTRAPORT_LEEWAY": 60,
     "ONTRAPORT_TIMEOUT": (3.05, 10),
+    "ONTRAPORT_CA_BUNDLE": None,
+    "ONTRAPORT_PROXY": None,
     "ONTRAPORT_RATE_LIMIT": (180, 60),
     "ONTRAPORT_RATE_WAIT": 90,
     "ONTRAPORT_REDIS_URL": None,
+    "ONTRAPORT_INSTALLATION": None,
     "ONTRAPORT_NOTIFY": False,
     "ONTRAPORT_AFTER_LINK_URL": None,
 }
@@ -70,7 +73,7 @@ def yes(request: HttpRequest) -> bool:
 
 
 def named(request: HttpRequest) -> object:
-    """An object whose text, its name, may be that of another one as well."""
+    """An object whose ``str()`` is a name, which is not unique."""
     return Group(name="Smith Ltd")
 
 

@@ -1,4 +1,4 @@
-"""Views that run with a usable account only."""
+"""``@ontraport_required`` and ``OntraportRequiredMixin``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def maya() -> Any:
 
 @pytest.fixture(params=["wsgi", "asgi"])
 def get(request: pytest.FixtureRequest, maya: Any) -> Get:
-    """Ask for a page as Maya, by way of each kind of server."""
+    """Request a page as Maya, through WSGI and ASGI."""
     if request.param == "wsgi":
         client = Client()
         client.force_login(maya)
@@ -152,7 +152,7 @@ def test_an_async_view_uses_the_account(get: Get, maya: Any, sandbox: Sandbox) -
 def test_a_valid_token_costs_one_query_and_no_decryption(
     client: Client, maya: Any, sandbox: Sandbox, django_assert_num_queries: Any
 ) -> None:
-    """Besides those for the session and the user; and the key that could decrypt is not even there."""
+    """In addition to those for the session and the user. The decryption key is not even configured."""
     linked_account(maya, sandbox)
     client.force_login(maya)
     elsewhere = ["a-key-that-decrypts-nothing-of-what-is-stored"]

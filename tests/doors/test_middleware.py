@@ -1,4 +1,4 @@
-"""``request.ontraport``: there for every view, and free for those that do not use it."""
+"""``request.ontraport``: set for every view, and free of cost when unused."""
 
 from __future__ import annotations
 

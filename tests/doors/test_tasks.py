@@ -1,20 +1,21 @@
-"""Beat finds what is due and hands it out, oldest first and no faster than the operator said."""
+"""The tasks: beat enqueues what is due, oldest first, at the configured rate at most."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from celery import Celery
+from django.db import OperationalError, connection
 from django.test import override_settings
 from django.utils import timezone
 
 from ontraport_connect import tasks
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.models import OntraportRevocation
-from ontraport_connect.refreshing import circuit_breaker
+from ontraport_connect.refreshing import circuit_breaker, heartbeat
 from ontraport_connect.schedule import BEAT_SCHEDULE
 from tests.refreshing.test_batches import many
 from tests.refreshing.test_circuit_breaker import let_time_pass
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def app() -> Iterator[Celery]:
-    """A Celery with a broker in memory, whose messages can be read."""
+    """A Celery app with an in-memory broker whose messages can be read."""
     app = Celery("tests", broker="memory://", set_as_current=True)
     yield app
     app.control.purge()
@@ -34,7 +35,7 @@ def app() -> Iterator[Celery]:
 
 
 def sent(app: Celery) -> list[tuple[str, Any, float]]:
-    """What was sent: the task's last name, its first argument, and in how many seconds it is due."""
+    """The enqueued messages: the task's short name, its first argument, and its countdown in seconds."""
     found = []
     with app.connection_for_read() as connection, connection.SimpleQueue("celery") as queue:
         while len(queue):
@@ -52,7 +53,7 @@ def batches_of(app: Celery) -> list[tuple[Any, float]]:
     return [(pks, wait) for name, pks, wait in sent(app) if name == "refresh_accounts"]
 
 
-def test_beat_hands_out_what_is_due_spread_by_the_rate(strict: StrictServer, app: Celery) -> None:
+def test_beat_enqueues_what_is_due_spread_by_the_rate(strict: StrictServer, app: Celery) -> None:
     pks = many(25)
     with override_settings(ONTRAPORT_REFRESH_RATE=10):
         assert tasks.refresh_expiring_tokens() == 25
@@ -62,7 +63,7 @@ def test_beat_hands_out_what_is_due_spread_by_the_rate(strict: StrictServer, app
     assert strict.requests == 0
 
 
-def test_a_backlog_is_handed_out_an_interval_at_a_time_oldest_first(strict: StrictServer, app: Celery) -> None:
+def test_backlog_is_enqueued_one_interval_at_a_time_oldest_first(strict: StrictServer, app: Celery) -> None:
     pks = many(8)
     with override_settings(ONTRAPORT_REFRESH_RATE=0.1):
         assert tasks.refresh_expiring_tokens() == 6
@@ -71,14 +72,14 @@ def test_a_backlog_is_handed_out_an_interval_at_a_time_oldest_first(strict: Stri
     assert [round(wait, -1) for _, wait in batches] == [0, 10, 20, 30, 40, 50]
 
 
-def test_however_low_the_rate_one_is_handed_out(strict: StrictServer, app: Celery) -> None:
+def test_at_least_one_account_is_enqueued_however_low_the_rate(strict: StrictServer, app: Celery) -> None:
     pks = many(2)
     with override_settings(ONTRAPORT_REFRESH_RATE=0.001):
         assert tasks.refresh_expiring_tokens() == 1
     assert [batch for batch, _ in batches_of(app)] == [pks[:1]]
 
 
-def test_while_ontraport_asks_to_slow_down_beat_hands_out_nothing(strict: StrictServer, app: Celery) -> None:
+def test_beat_enqueues_nothing_while_ontraport_asks_to_slow_down(strict: StrictServer, app: Celery) -> None:
     many(2)
     circuit_breaker.hold(OntraportUnavailable("slow down", code=circuit_breaker.RATE_LIMITED, retry_after=60.0))
     assert tasks.refresh_expiring_tokens() == 0
@@ -86,7 +87,7 @@ def test_while_ontraport_asks_to_slow_down_beat_hands_out_nothing(strict: Strict
 
 
 def test_beat_leaves_the_probe_to_a_worker(strict: StrictServer, app: Celery) -> None:
-    """What it handed out heals the site; a beat that used the probe up would stop it for good."""
+    """The enqueued batch is the probe. If beat used the probe up itself, the circuit breaker would never close."""
     account = linked("one")
     circuit_breaker.hold(OntraportMisconfigured("Ontraport refuses this site.", code="invalid_client"))
     assert tasks.refresh_expiring_tokens() == 0
@@ -108,11 +109,55 @@ def test_revocations_are_delivered_when_ontraport_is_back(strict: StrictServer) 
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_people_are_written_to_only_where_the_site_wants_it(strict: StrictServer, app: Celery, wanted: bool) -> None:
+def test_notices_are_enqueued_only_where_the_site_wants_them(strict: StrictServer, app: Celery, wanted: bool) -> None:
     with override_settings(ONTRAPORT_NOTIFY=wanted):
         tasks.refresh_expiring_tokens()
     names = [name for name, _, _ in sent(app)]
     assert names == ["deliver_revocations", "check_keys", *(["send_notices"] if wanted else [])]
+
+
+class Broken:
+    """A database that fails for one table."""
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if f"ontraport_connect_{self.table}" in sql:
+            raise OperationalError("broken")
+        return execute(sql, params, many, context)
+
+
+@pytest.mark.parametrize(
+    ("task", "table"),
+    [
+        (tasks.refresh_expiring_tokens, "ontraportaccount"),
+        (lambda: tasks.refresh_accounts([1]), "ontraportaccount"),
+        (tasks.deliver_revocations, "ontraportrevocation"),
+        (tasks.check_keys, "ontraportaccount"),
+        (tasks.send_notices, "ontraportbudget"),
+    ],
+    ids=["refresh_expiring_tokens", "refresh_accounts", "deliver_revocations", "check_keys", "send_notices"],
+)
+def test_task_gives_a_sign_of_life_only_after_its_work(
+    strict: StrictServer, app: Celery, task: Callable[[], object], table: str
+) -> None:
+    """Otherwise everything looks well while no token can be refreshed."""
+    with (
+        override_settings(ONTRAPORT_NOTIFY=True, ONTRAPORT_REDIRECT_URI="https://shop.example.com/callback/"),
+        connection.execute_wrapper(Broken(table)),
+        pytest.raises(OperationalError),
+    ):
+        task()
+    assert not any(pulse.is_alive for pulse in heartbeat.pulses().values())
+    task()
+    assert [pulse.is_alive for pulse in heartbeat.pulses().values()].count(True) == 1
+
+
+def test_beat_that_may_not_refresh_is_alive(strict: StrictServer, app: Celery) -> None:
+    circuit_breaker.hold(OntraportUnavailable("slow down", code=circuit_breaker.RATE_LIMITED, retry_after=60.0))
+    tasks.refresh_expiring_tokens()
+    assert heartbeat.pulses()["beat"].is_alive
 
 
 def test_the_ready_schedule_names_the_beat_task() -> None:

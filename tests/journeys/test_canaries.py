@@ -39,9 +39,9 @@ from ontraport_connect.linking import key_pairs
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportService, Status
 from ontraport_connect.refreshing import one_account, revoking
 from ontraport_connect.staff import notices
-from tests.staff.test_notices import mailer
 from tests.support.echoing import FAULTS, tokens
 from tests.support.hostile_server import Behaviour, HostileServer, answer, hostile_server
+from tests.support.mail_server import mailer
 from tests.support.marks import MARKS, hits
 from tests.support.sinks import SINKS, Sinks, bear_witness, logs, printed, receivers, sentry, warned
 

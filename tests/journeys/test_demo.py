@@ -28,6 +28,7 @@ FROM_ENVIRONMENT = {
     "ONTRAPORT_CLIENT_SECRET": ("s3cret", "s3cret"),
     "ONTRAPORT_ENCRYPTION_KEYS": ("new,old", ["new", "old"]),
     "ONTRAPORT_ENDPOINTS": (json.dumps(ENDPOINTS), ENDPOINTS),
+    "ONTRAPORT_INSTALLATION": ("production", "production"),
     "ONTRAPORT_LEEWAY": ("30", 30),
     "ONTRAPORT_MCP_TOOLS": ("get_objects,count_objects", ["get_objects", "count_objects"]),
     "ONTRAPORT_MCP_URL": ("https://mcp.example.com", "https://mcp.example.com"),

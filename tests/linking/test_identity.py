@@ -1,4 +1,4 @@
-"""Whose Ontraport account a new grant opens."""
+"""Finding out which Ontraport account a new grant belongs to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from django.test import override_settings
 
 from ontraport_connect.encryption.secret import Secret
-from ontraport_connect.linking.identity import Identity, identify, number_of, read_identity
+from ontraport_connect.linking.identity import Identity, account_id_of, identify, read_identity
 from ontraport_connect.models import OntraportAccount
 from tests.support import ontraport
 from tests.support.linked import linked_account, person
@@ -25,7 +25,7 @@ def configured(sandbox: Sandbox) -> Iterator[None]:
 @pytest.mark.django_db(transaction=True)
 @override_settings(ONTRAPORT_MCP_TOOLS=["get_objects"])
 def test_after_linking_an_account_knows_its_number_and_its_name(sandbox: Sandbox) -> None:
-    """Also where the site itself does not use the tool that tells."""
+    """Also on a site whose ONTRAPORT_MCP_TOOLS does not contain get_account_info."""
     linked_account(person("maya"), sandbox, username="agency")
     account = OntraportAccount.objects.get()
     assert (account.ontraport_id, account.label) == ("204211", "Northlight Agency")
@@ -37,6 +37,12 @@ def test_nothing_is_known_when_ontraport_does_not_say(caplog: pytest.LogCaptureF
         "Ontraport did not tell whose account was linked: http_401"
     ]
     assert "no-such-token" not in caplog.text
+
+
+def test_it_is_asked_by_the_route_of_the_settings(caplog: pytest.LogCaptureFixture) -> None:
+    with override_settings(ONTRAPORT_CA_BUNDLE="/no/such/file.pem"):
+        assert identify(Secret("no-such-token")) == Identity()
+    assert "ca_bundle" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -59,10 +65,10 @@ def test_what_the_server_says_is_read_with_care(info: Any, identity: Identity) -
 @pytest.mark.parametrize(
     "value", [None, True, 1.5, [], {}, "", " ", "187 157", "<b>", "\u202e7", "1" * 41, 10**40, 0, -7, "\x00"]
 )
-def test_what_is_no_number_of_an_account(value: object) -> None:
-    assert number_of(value) == ""
+def test_what_is_no_account_id_of_an_account(value: object) -> None:
+    assert account_id_of(value) == ""
 
 
 @pytest.mark.parametrize(("value", "number"), [(187157, "187157"), ("2_187157", "2_187157"), ("AbC-9", "AbC-9")])
 def test_what_is(value: object, number: str) -> None:
-    assert number_of(value) == number
+    assert account_id_of(value) == number

@@ -1,11 +1,10 @@
-"""Linking with an App ID and API key, tried before anything is stored and once a day from then on."""
+"""Linking with a key pair, which is verified before it is stored."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,18 +12,17 @@ from django.db import connection
 from django.db.models.signals import pre_save
 from django.test import Client, override_settings
 from django.urls import reverse
-from django.utils import timezone
 
-from ontraport_connect import linking, tasks
+from ontraport_connect import linking
 from ontraport_connect.encryption.secret import Secret
-from ontraport_connect.exceptions import LinkingFailed, OntraportError
+from ontraport_connect.exceptions import LinkingFailed
 from ontraport_connect.linking import Owner, key_pairs
 from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, Status
 from ontraport_connect.signals import account_linked
 from tests.support import ontraport
 from tests.support.answering import Answering, Reply, as_json, envelope
 from tests.support.linked import key_account, linked_account, person
-from tests.support.servers import Sandbox, free_port
+from tests.support.servers import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -222,96 +220,3 @@ def test_a_pair_that_is_linked_at_this_very_moment_is_found_in_the_second_place(
         pre_save.disconnect(sender=OntraportAccount, dispatch_uid="first")
     assert attempts == ["second", "first", "second"]
     assert OntraportAccount.objects.get().label == "second"
-
-
-def hours_to_the_next_check(account: OntraportAccount) -> float:
-    account.refresh_from_db()
-    assert account.refresh_at is not None
-    return (account.refresh_at - timezone.now()).total_seconds() / 3600
-
-
-def make_due(account: OntraportAccount) -> None:
-    OntraportAccount.objects.filter(pk=account.pk).update(refresh_at=timezone.now() - timedelta(minutes=1))
-
-
-def test_a_pair_is_checked_once_a_day(maya: Any, sandbox: Sandbox) -> None:
-    account = link(maya)
-    assert 21 < hours_to_the_next_check(account) <= 24
-    assert tasks.check_keys() == {}
-    make_due(account)
-    assert tasks.check_keys() == {"accepted": 1}
-    assert 21 < hours_to_the_next_check(account) <= 24
-    assert account.refreshed_at is not None
-    assert tasks.check_keys() == {}
-    assert sandbox.state()["counts"]["rest"] == 2
-
-
-def test_a_revoked_key_shows_before_a_customer_finds_out(maya: Any) -> None:
-    account = link(maya)
-    account.access_token = "revoked-in-ontraport"
-    account.save()
-    make_due(account)
-    assert tasks.check_keys() == {"key_refused": 1}
-    account.refresh_from_db()
-    assert (account.status, account.last_error) == (Status.NEEDS_RECONNECT, "key_refused")
-    assert OntraportEvent.objects.filter(kind="needs_reconnect", detail="key_refused").count() == 1
-    assert tasks.check_keys() == {}
-
-
-@pytest.mark.parametrize(
-    ("reply", "counted", "checked_again_within_hours"),
-    [
-        (Reply(status=403), {"accepted": 1}, 24),
-        (Reply(status=422), {"http_422": 1}, 1),
-        (Reply(status=500), {"http_500": 1}, 1),
-        (Reply(status=429, headers={"X-Rate-Limit-Reset": "30"}), {"rate_limited": 1}, 1),
-    ],
-)
-def test_what_a_check_finds(maya: Any, reply: Reply, counted: Any, checked_again_within_hours: int) -> None:
-    account = link(maya)
-    make_due(account)
-    with Answering(lambda asked: reply) as server, override_settings(ONTRAPORT_REST_URL=f"{server.url}/1/"):
-        assert key_pairs.check_key_pairs(10) == counted
-    assert checked_again_within_hours * 0.89 < hours_to_the_next_check(account) <= checked_again_within_hours
-    assert account.status == Status.CONNECTED
-
-
-def test_a_round_of_checks_ends_when_ontraport_is_away(maya: Any) -> None:
-    for name in ("first", "second", "third"):
-        make_due(key_account(maya, ontraport_id=name))
-    with override_settings(ONTRAPORT_REST_URL=f"http://127.0.0.1:{free_port()}/1/"):
-        assert key_pairs.check_key_pairs(10) == {"connection": 1}
-
-
-def test_a_round_of_checks_goes_on_past_what_concerns_one_account(maya: Any) -> None:
-    unreadable = key_account(maya, ontraport_id="first")
-    OntraportAccount.objects.filter(pk=unreadable.pk).update(uid="00000000-0000-4000-8000-000000000000")
-    for account in (unreadable, key_account(maya)):
-        make_due(account)
-    assert key_pairs.check_key_pairs(10) == {"secret_unreadable": 1, "accepted": 1}
-
-
-def test_no_pair_is_checked_by_two_at_once(maya: Any) -> None:
-    for name in ("first", "second"):
-        make_due(key_account(maya, ontraport_id=name))
-    one, other = key_pairs._due(10), key_pairs._due(10)
-    assert next(one).ontraport_id == "first"
-    assert next(other).ontraport_id == "second"
-    assert (list(one), list(other)) == ([], [])
-
-
-def test_the_pairs_of_people_who_were_deactivated_are_not_checked(maya: Any) -> None:
-    make_due(link(maya))
-    maya.is_active = False
-    maya.save()
-    assert key_pairs.check_key_pairs(10) == {}
-
-
-def test_a_check_returns_what_was_in_the_way(maya: Any) -> None:
-    account = link(maya)
-    assert key_pairs.check_key_pair(account) is None
-    account.access_token = "revoked-in-ontraport"
-    account.save()
-    error = key_pairs.check_key_pair(account)
-    assert isinstance(error, OntraportError)
-    assert error.code == "key_refused"

@@ -1,4 +1,4 @@
-"""Addresses: ours, as Ontraport must know them, and those that a request asks to come back to."""
+"""The site's own addresses as Ontraport knows them, and validation of ``next``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import uuid
 import pytest
 from django.test import RequestFactory, override_settings
 
+from ontraport_connect import urls
 from ontraport_connect.pages import addresses
 
 REQUEST = RequestFactory().get("/", headers={"Host": "shop.example"}, secure=True)
@@ -26,8 +27,27 @@ def test_no_header_changes_an_address_that_is_set() -> None:
     assert "attacker" not in str(addresses.client_metadata(FORGED))
 
 
+@pytest.mark.parametrize(
+    ("callback", "beside"),
+    [
+        ("https://shop.example/ontraport/callback/", "https://shop.example/ontraport/connect/"),
+        ("https://shop.example/app/de/o/callback/", "https://shop.example/app/de/o/connect/"),
+        ("https://shop.example/cb/", "https://shop.example/ontraport/connect/"),
+    ],
+)
+def test_the_pages_are_beside_the_callback(callback: str, beside: str) -> None:
+    """A callback whose path is another's (a check says so) leads to the path of the URLconf."""
+    assert addresses.beside(callback, "connect") == beside
+
+
+def test_the_paths_beside_the_callback_are_those_of_the_urls() -> None:
+    own = {pattern.name: str(pattern.pattern) for pattern in urls.urlpatterns}
+    assert {name: own[name] for name in addresses.PATHS} == dict(addresses.PATHS)
+    assert own["callback"] == "callback/"
+
+
 def test_the_client_metadata_are_those_of_a_public_client() -> None:
-    """RFC 7591, section 2, and OAuth Client ID Metadata Document: the id is the document's own address."""
+    """RFC 7591, section 2, and OAuth Client ID Metadata Document: the client id is the document's own URL."""
     assert addresses.client_metadata(REQUEST) == {
         "client_id": "https://shop.example/ontraport/client.json",
         "client_name": "shop.example",

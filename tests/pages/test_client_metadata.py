@@ -1,4 +1,4 @@
-"""A site that nobody registered: its client metadata document is its client id, and the sandbox fetches it for real."""
+"""An unregistered site: the URL of its client metadata document is its client id, and the sandbox fetches it."""
 
 from __future__ import annotations
 
@@ -56,3 +56,10 @@ def test_a_site_links_refreshes_in_the_background_and_lets_go_without_a_registra
     linking.unlink(account)
     assert [grant for grant in sandbox.state()["grants"] if grant["alive"]] == []
     assert [event.kind for event in OntraportEvent.objects.order_by("pk")] == ["linked", "disconnected"]
+
+
+@pytest.mark.usefixtures("unreachable")
+def test_the_client_metadata_is_public_and_kept_for_a_while(client: Client) -> None:
+    response = client.get("/ontraport/client.json")
+    assert response["Cache-Control"] == "public, max-age=300"
+    assert response.json()["redirect_uris"] == ["http://127.0.0.1:8000/ontraport/callback/"]

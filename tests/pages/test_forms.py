@@ -1,4 +1,4 @@
-"""What people type."""
+"""Validation of what people type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""German, Spanish and French: every string of the package is translated, and what is compiled is what is written."""
+"""German, Spanish and French: every string of the package is translated, and the .mo files match the .po files."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def marked_in_template(source: str) -> Iterator[str]:
 
 
 def marked() -> set[str]:
-    """Every text of the package that is to be translated."""
+    """Return every translatable text of the package."""
     python = (text for file in PACKAGE.rglob("*.py") for text in marked_in_python(file.read_text()))
     templates = [file for file in (PACKAGE / "templates").rglob("*") if file.suffix in {".html", ".txt"}]
     return {*python, *(text for file in templates for text in marked_in_template(file.read_text()))}
 
 
 def written(language: str) -> dict[str | tuple[str, int], str]:
-    """The entries of a .po file (each text on one line), as ``gettext`` keeps those of a .mo file."""
+    """Return the entries of a .po file (each text on one line) in the form ``gettext`` uses for a .mo file."""
     entries: dict[str | tuple[str, int], str] = {}
     for block in folder(language).joinpath("django.po").read_text().split("\n\n"):
         texts = {name: ast.literal_eval(literal) for name, literal in LINE.findall(block)}

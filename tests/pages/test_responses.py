@@ -1,4 +1,4 @@
-"""What is answered instead of a view that needs a usable account."""
+"""The responses that replace a view when no account is usable."""
 
 from __future__ import annotations
 

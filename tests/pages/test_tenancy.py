@@ -1,4 +1,4 @@
-"""Links that belong to a workspace: who sees them, who may change them, and that nobody crosses from one to another."""
+"""Links that belong to a tenant: who sees them, who may change them, and that no tenant reaches another's."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.s
 
 
 def by_subdomain(request: HttpRequest) -> str:
-    """A site with a subdomain for each workspace, whose members are in the group of its name."""
+    """A site with a subdomain for each tenant, whose members are in the group of that name."""
     name = request.get_host().partition(".")[0]
     return name if request.user.groups.filter(name=name).exists() else ""
 
 
 def by_organization(request: HttpRequest) -> str:
-    """A site on django-organizations, where a person works in the organization that they chose."""
+    """A site on django-organizations, where each person has chosen an organization."""
     chosen = Organization.active.get_for_user(request.user).filter(slug=request.session.get("organization"))
     return next((f"organization:{organization.pk}" for organization in chosen), "")
 
@@ -123,14 +123,14 @@ def one_of_each(world: World) -> list[OntraportAccount]:
 def combinations(
     world: World, accounts: list[OntraportAccount] | None = None
 ) -> Iterator[tuple[Any, str, OntraportAccount]]:
-    """Each person, at each tenant's address, with each account that they must not reach there."""
+    """Yield each person, at each tenant's address, with each account they must not reach there."""
     for user, tenant, account in itertools.product(world.people, TENANTS, accounts or world.accounts):
         if not (user.pk in world.members[tenant] and account.tenant == tenant):
             yield user, tenant, account
 
 
 def urls_of_accounts() -> list[str]:
-    """Every URL of the app that names an account: a new one is in the matrix from the day it is made."""
+    """Return every URL of the app that names an account, so that a new one is tested from the start."""
     return [str(pattern.name) for pattern in urls.urlpatterns if "uid" in pattern.pattern.converters]
 
 
@@ -188,7 +188,7 @@ def test_a_member_reaches_what_is_the_tenants(world: World) -> None:
 
 
 def test_no_foreign_link_is_reconnected_by_its_owner_object(world: World) -> None:
-    """Not even where a view forgot to look: an owner finds rows of its own only."""
+    """Also when a view does not check: an owner's query returns only its own rows."""
     theirs = next(account for account in world.accounts if account.tenant == "borealis")
     stranger = next(user for user in world.people if user.pk not in world.members["borealis"])
     owner = Owner(user=stranger, tenant="acme")

@@ -12,7 +12,7 @@ BUGS = [
     ),
     Bug(
         "the address of the callback goes along",
-        "pages/views",
+        "pages/responses",
         'response["Referrer-Policy"] = "no-referrer"',
         'response["Referrer-Policy"] = "unsafe-url"',
         "pages/test_callback.py::test_an_answer_to_ones_own_attempt_links",

@@ -5,9 +5,9 @@ from .bug import Bug
 BUGS = [
     Bug(
         "certificates are not verified",
-        "protocol/http",
-        "verify=True",
-        "verify=False",
+        "protocol/tls",
+        "    context.minimum_version = ssl.TLSVersion.TLSv1_2\n",
+        "    context.check_hostname = False\n    context.verify_mode = ssl.CERT_NONE\n",
         "protocol/test_http.py::test_a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent",
     ),
     Bug(
@@ -51,13 +51,6 @@ BUGS = [
         '        self.reason = ""\n',
         "",
         "protocol/test_http.py::test_the_reason_phrase_which_error_reporters_keep_is_dropped",
-    ),
-    Bug(
-        "the proxy of the environment is used",
-        "protocol/http",
-        "proxies={}",
-        "proxies=requests.utils.get_environ_proxies(url)",
-        "protocol/test_http.py::test_no_proxy_and_no_netrc_is_taken_from_the_environment",
     ),
     Bug(
         "http goes anywhere",
@@ -163,5 +156,33 @@ BUGS = [
         "left = ANSWER_LIMIT",
         "left = 2**40",
         "using/test_mcp_calls.py::test_each_answer_has_its_verdict",
+    ),
+    Bug(
+        "the passwords of .netrc are used",
+        "protocol/http",
+        "            ).prepare()\n",
+        "            )\n            request = requests.Session().prepare_request(request)\n",
+        "protocol/test_http.py::test_no_proxy_and_no_netrc_is_taken_from_the_environment",
+    ),
+    Bug(
+        "a connection that was idle for long carries a refresh token",
+        "protocol/connections",
+        "KEEP_FOR if method in SAFE_METHODS else REUSE_WITHIN",
+        "KEEP_FOR",
+        "protocol/test_connections.py::test_what_must_not_be_repeated_goes_over_a_connection_that_was_used_just_now",
+    ),
+    Bug(
+        "a request goes over a connection that is closed",
+        "protocol/connections",
+        " and connection.is_connected",
+        "",
+        "protocol/test_connections.py::test_a_connection_that_the_server_has_closed_is_replaced_before_anything_is_sent",
+    ),
+    Bug(
+        "a forked process speaks on the connections of its parent",
+        "protocol/connections",
+        "(after_in_child=_start_anew)",
+        "(after_in_child=lambda: None)",
+        "protocol/test_connections.py::test_a_forked_process_has_connections_of_its_own_and_leaves_those_of_its_parent_alone",
     ),
 ]

@@ -24,4 +24,11 @@ BUGS = [
         "    if False:\n",
         "using/test_rest_api.py::test_the_links_of_a_person_who_was_deactivated_are_not_used",
     ),
+    Bug(
+        "a copy of the database uses its keys",
+        "using/credentials",
+        "        refreshing.require_own_database()\n",
+        "",
+        "journeys/test_copied_site.py::test_keys_are_neither_used_nor_checked_nor_put_off",
+    ),
 ]

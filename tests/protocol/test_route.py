@@ -9,21 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import override_settings
 
+from ontraport_connect import refreshing
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable
-from ontraport_connect.protocol import Proxy, Route, close_connections, list_mcp_tools, run_mcp, shared_transport
+from ontraport_connect.protocol import Proxy, Route, list_mcp_tools, run_mcp, shared_transport
 from tests.support.connect_proxy import ConnectProxy, connect_proxy
 from tests.support.hostile_server import HostileServer, KeepAlive, answer, certificate, hostile_server
 from tests.support.servers import HOST, free_port
 
 TIMEOUT = (2, 2)
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_kept() -> Iterator[None]:
-    yield
-    close_connections()
 
 
 @pytest.fixture
@@ -48,7 +44,7 @@ def through(proxy: ConnectProxy, bundle: str, credentials: str = "") -> Route:
 
 def error_of_mcp(url: str, route: Route) -> OntraportError:
     with pytest.raises(OntraportError) as caught:
-        asyncio.run(run_mcp(url, None, TIMEOUT, list_mcp_tools, route))
+        asyncio.run(run_mcp(url, Secret("unused"), TIMEOUT, list_mcp_tools, route))
     return caught.value
 
 
@@ -132,6 +128,18 @@ def test_a_proxy_is_read() -> None:
     assert (with_password.netloc, with_password.credentials) == ("[::1]:3128", "me:p@ss")
     assert Proxy.read("http://proxy").port == 80
     assert "p@ss" not in repr(with_password) + repr(Route(proxy="http://me:p@ss@proxy"))
+
+
+def test_the_settings_say_which_route_is_taken(secured: HostileServer, bundle: str) -> None:
+    with connect_proxy() as proxy:
+        with override_settings(ONTRAPORT_CA_BUNDLE=Path(bundle), ONTRAPORT_PROXY=proxy.url):
+            for _ in range(3):
+                with refreshing.new_transport() as transport:
+                    transport.send("POST", secured.url)
+        assert len(proxy.asked) == 1
+    assert (len(secured.requests), secured.connections) == (3, 1)
+    with refreshing.new_transport() as transport, pytest.raises(OntraportUnavailable):
+        transport.send("POST", secured.url)
 
 
 def test_mcp_trusts_whom_all_other_calls_trust(secured: HostileServer, bundle: str) -> None:

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from ontraport_connect.encryption.secret import Secret
 from ontraport_connect.exceptions import OntraportUnavailable
-from ontraport_connect.linking import key_pairs
+from ontraport_connect.linking import limits
 from ontraport_connect.models import OntraportAccount
 from ontraport_connect.protocol import deadline
 from ontraport_connect.refreshing import batches, circuit_breaker, client_settings, one_account
@@ -199,8 +199,8 @@ def test_a_person_tries_so_many_keys_in_ten_minutes(client: Client) -> None:
     with Answering(lambda asked: Reply(status=401)) as server, override_settings(ONTRAPORT_REST_URL=f"{server.url}/1/"):
         pairs = [
             {"app_id": f"an-app-id-{number}", "api_key": f"an-api-key-{number}"}
-            for number in range(key_pairs.MOST_TRIES + 5)
+            for number in range(limits.MAX_KEY_PAIRS + 5)
         ]
         last = [client.post(reverse("ontraport_connect:connect_key"), pair) for pair in pairs][-1]
-    assert (len(server.asked), last.status_code) == (key_pairs.MOST_TRIES, 422)
+    assert (len(server.asked), last.status_code) == (limits.MAX_KEY_PAIRS, 422)
     assert "many keys" in last.content.decode()

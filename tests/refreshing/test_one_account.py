@@ -25,7 +25,7 @@ from ontraport_connect.exceptions import (
     ReconnectRequired,
     SecretUnreadable,
 )
-from ontraport_connect.models import Method, OntraportAccount, OntraportService, Status
+from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, OntraportService, Status
 from ontraport_connect.refreshing import circuit_breaker, client_settings, leases, one_account, outcomes, spending
 from tests.support.accounts import linked, read, token_of, user_named
 from tests.support.strict_server import StrictServer
@@ -291,7 +291,7 @@ def relink(account: OntraportAccount, grant: str) -> None:
 
 
 @pytest.mark.parametrize("answer", ["tokens", "invalid_grant"])
-def test_relinked_during_the_refresh_the_new_link_stays_and_the_old_grant_is_let_go(
+def test_relinked_during_the_refresh_the_new_link_stays_and_nothing_is_revoked_that_it_may_share(
     strict: StrictServer, answer: str
 ) -> None:
     strict.behave(hold="after")
@@ -303,7 +303,9 @@ def test_relinked_during_the_refresh_the_new_link_stays_and_the_old_grant_is_let
         strict.release()
         refreshed.result(10)
     assert account.access_token.reveal() == "a.new.0"
-    assert (read(account).status, strict.dead) == (Status.CONNECTED, ["old"])
+    assert read(account).status == Status.CONNECTED
+    assert strict.dead == ([] if answer == "tokens" else ["old"])
+    assert not OntraportRevocation.objects.exists()
 
 
 def test_an_account_that_is_gone_needs_to_be_reconnected(strict: StrictServer) -> None:

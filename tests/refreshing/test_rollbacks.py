@@ -10,14 +10,18 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import OperationalError, connection, connections, transaction
+from django.http import HttpRequest, HttpResponse
+from django.test import AsyncClient, Client, override_settings
+from django.urls import path
 
-from ontraport_connect import database, linking
+from ontraport_connect import database, linking, staff
 from ontraport_connect.exceptions import OntraportError, OntraportUnavailable, ReconnectRequired
 from ontraport_connect.models import OntraportAccount, OntraportEvent, OntraportSpentToken, Status
 from ontraport_connect.refreshing import batches, one_account, recovery, spent_tokens
-from ontraport_connect.refreshing.spent_token_stores import sqlite_file
-from tests.refreshing.test_one_account import hold_lease, in_thread, rolled_back
+from ontraport_connect.refreshing.spent_token_stores import sqlite_store
+from tests.refreshing.test_one_account import Undone, hold_lease, in_thread, rolled_back
 from tests.support.accounts import linked, read, token_of
 from tests.support.strict_server import StrictServer
 
@@ -276,7 +280,7 @@ def test_where_nothing_can_be_noted_outside_nothing_is_sent(strict: StrictServer
 def no_note_can_be_made() -> Iterator[None]:
     """A table, or a file, that somebody else keeps locked."""
     if database.has_one_writer():
-        store = sqlite_file()
+        store = sqlite_store()
         name, store._name, memory, store._in_memory = store._name, "/nowhere/at/all", store._in_memory, None
         try:
             yield
@@ -352,3 +356,70 @@ def test_on_sqlite_a_token_that_serves_is_not_refreshed_inside_a_transaction(str
     assert strict.requests == 0
     one_account.ensure_fresh(account)
     assert strict.requests == 1
+
+
+def test_key_rotation_reaches_tokens_that_are_kept_beside_their_row(strict: StrictServer) -> None:
+    keys = ["the-first-key-of-the-tests-that-is-long-enough", "the-second-key-of-the-tests-that-is-long-enough"]
+    with override_settings(ONTRAPORT_ENCRYPTION_KEYS=keys[:1]):
+        account = linked("one")
+        with rolled_back():
+            change(account)
+            one_account.refresh(account)
+    with override_settings(ONTRAPORT_ENCRYPTION_KEYS=[keys[1], keys[0]]):
+        summary = staff.rotate_keys(lambda seen: None)
+    assert (summary.changed, summary.unreadable) == (0, [])
+    with override_settings(ONTRAPORT_ENCRYPTION_KEYS=keys[1:]):
+        assert (token_of(account), account.uid in spent_tokens.uids()) == ("a.one.1", False)
+
+
+def failing_view(request: HttpRequest) -> HttpResponse:
+    account = request.ontraport.account  # type: ignore[attr-defined]
+    change(account)
+    one_account.refresh(account)
+    raise Undone
+
+
+urlpatterns = [path("", failing_view)]
+
+
+@override_settings(ROOT_URLCONF=__name__)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_page_that_failed_has_its_tokens_in_the_row_when_it_has_ended(
+    strict: StrictServer, client: Client, async_client: AsyncClient, is_async: bool
+) -> None:
+    account = linked("one")
+    options = connections["default"].settings_dict
+    options["ATOMIC_REQUESTS"] = True
+    try:
+        if is_async:
+            async_client.raise_request_exception = False
+            async_to_sync(async_client.aforce_login)(account.user)
+            async_to_sync(async_client.get)("/")
+        else:
+            client.raise_request_exception = False
+            client.force_login(account.user)
+            client.get("/")
+    finally:
+        options["ATOMIC_REQUESTS"] = False
+    assert (token_of(account), read(account).label, account.uid in spent_tokens.uids()) == ("a.one.1", "", False)
+    assert (strict.requests, strict.dead) == (1, [])
+
+
+def test_what_cannot_be_taken_over_at_once_is_left_to_the_beat_task(
+    strict: StrictServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    account = linked("one")
+
+    def fail(*args: Any) -> Any:
+        raise OperationalError("the database system is shutting down")
+
+    with rolled_back():
+        change(account)
+        one_account.refresh(account)
+        recovery.recover_left()
+        assert recovery.has_left()
+    with connection.execute_wrapper(fail):
+        recovery.recover_left()
+    assert "the beat task does that" in caplog.text
+    assert list(batches.due_batches(10)) == []
+    assert token_of(account) == "a.one.1"

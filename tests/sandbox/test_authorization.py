@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 import pytest
 import requests
 
-from tests.support.sandbox_client import REDIRECT_URI, SECRET, Attempt, bearer, call, refresh, state
+from tests.support.sandbox_client import REDIRECT_URI, SECRET, Attempt, bearer, call, control, refresh, state
 
 PUBLISHED = {
     "issuer": "",
@@ -161,6 +161,47 @@ def test_a_revoked_token_ends_the_grant(url: str) -> None:
     after = state(url)
     assert (after["counts"]["revoke"], after["counts"]["reuse_detected"]) == (2, 0)
     assert not after["grants"][0]["alive"]
+
+
+def revoke(url: str, token: str) -> None:
+    assert requests.post(f"{url}/oauth/revoke", data={"token": token} | SECRET, timeout=10).status_code == 200
+
+
+@pytest.mark.parametrize(("switch", "status"), [("true", 400), ("false", 200)])
+@pytest.mark.parametrize("revoked", ["refresh_token", "access_token"])
+def test_revoking_one_grant_ends_the_others_of_the_same_person_and_client(
+    url: str, revoked: str, switch: str, status: int
+) -> None:
+    """RFC 7009, 2.1: what else ends is the server's policy. The switch is on by default; it never reaches other people or clients."""
+    assert state(url)["one_grant_per_client"]
+    control(url, "settings", one_grant_per_client=switch)
+    first, second = Attempt(url).link(), Attempt(url).link()
+    other_person = Attempt(url, username="agency").link()
+    other_client = Attempt(url, client_id="sandbox-public").link(client_id="sandbox-public")
+    revoke(url, first[revoked])
+    assert refresh(url, first["refresh_token"]).json() == {"error": "invalid_grant"}
+    assert refresh(url, second["refresh_token"]).status_code == status
+    assert refresh(url, other_person["refresh_token"]).status_code == 200
+    assert refresh(url, other_client["refresh_token"], client_id="sandbox-public").status_code == 200
+
+
+@pytest.mark.parametrize(("switch", "status"), [("true", 400), ("false", 200)])
+def test_a_customer_who_revokes_one_grant_ends_the_others_for_that_client(url: str, switch: str, status: int) -> None:
+    control(url, "settings", one_grant_per_client=switch)
+    kept = Attempt(url).link()
+    Attempt(url).link()
+    control(url, "revoke", grant=state(url)["grants"][0]["id"])
+    assert refresh(url, kept["refresh_token"]).status_code == status
+
+
+def test_the_switch_for_one_grant_is_on_the_control_page(url: str) -> None:
+    back = requests.post(
+        f"{url}/control/settings",
+        data={"one_grant_per_client": "false"},
+        headers={"Accept": "text/html"},
+        timeout=10,
+    )
+    assert '<option value="false" selected>End that grant only</option>' in back.text
 
 
 @pytest.mark.parametrize("method", ["client_secret_post", "none"])

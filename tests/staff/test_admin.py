@@ -1,9 +1,10 @@
-"""The admin as support staff use it: what it shows, what it does, and what it keeps from whom."""
+"""The admin as support staff use it: its pages, its actions and its permissions."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from html import unescape
 from typing import Any
@@ -12,17 +13,19 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from ontraport_connect import refreshing
 from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportRevocation, Status
-from ontraport_connect.refreshing import circuit_breaker
+from ontraport_connect.refreshing import circuit_breaker, one_account
 from ontraport_connect.staff import admin_actions, bulk_operations
 from tests.support import ontraport
+from tests.support.linked import linked_account, person
 from tests.support.servers import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -45,7 +48,7 @@ def support(client: Client) -> Client:
 
 @pytest.fixture
 def viewer() -> Client:
-    """Someone who may look."""
+    """A client logged in as staff with view permissions only."""
     user = get_user_model().objects.create_user("viewer", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__startswith="view_ontraport"))
     client = Client()
@@ -61,7 +64,7 @@ def at_sandbox(sandbox: Sandbox) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def linked(maya: Any, at_sandbox: Sandbox) -> OntraportAccount:
-    """An account whose grant lives at the sandbox."""
+    """An account with a live grant at the sandbox."""
     browser = Client()
     browser.force_login(maya)
     ontraport.link(browser, at_sandbox)
@@ -109,7 +112,7 @@ def test_list_shows_states_and_no_secret(support: Client, maya: Any) -> None:
     assert "to-find" not in page
 
 
-def test_list_decrypts_nothing_and_asks_the_same_few_questions(support: Client, maya: Any) -> None:
+def test_list_decrypts_nothing_and_takes_constant_queries(support: Client, maya: Any) -> None:
     make_account(maya, tenant="acme")
     support.get(LIST)
     with CaptureQueriesContext(
@@ -197,7 +200,7 @@ def test_nobody_adds_an_account_by_hand(support: Client) -> None:
     assert support.get(f"{LIST}add/").status_code == 403
 
 
-def test_refresh_reports_what_came_of_each(support: Client, maya: Any, linked: OntraportAccount) -> None:
+def test_refresh_reports_the_outcome_for_each_account(support: Client, maya: Any, linked: OntraportAccount) -> None:
     ended = make_account(maya, label="Ended", status=Status.NEEDS_RECONNECT)
     revoked = make_account(maya, label="Revoked", refresh_token="unknown")
     pair = make_account(tenant="acme", label="Pair", method=Method.API_KEY)
@@ -233,16 +236,16 @@ def test_refresh_under_a_hold_leaves_the_account_alone(support: Client, linked: 
     assert linked.is_connected
 
 
-def test_account_that_is_gone_by_then_is_said_to_be(maya: Any) -> None:
+def test_refresh_reports_an_account_that_was_deleted_meanwhile(maya: Any) -> None:
     account = make_account(maya)
     OntraportAccount.objects.all().delete()
     (outcome,) = bulk_operations.refresh([account])
     assert (outcome.text, outcome.is_well) == ("was disconnected meanwhile.", False)
-    assert bulk_operations.described(make_account()) == "Ontraport"
+    assert bulk_operations.name_with_owner(make_account()) == "Ontraport"
 
 
 def test_many_are_refreshed_in_the_background(support: Client, maya: Any) -> None:
-    accounts = [make_account(maya, label=str(number)) for number in range(bulk_operations.FEW + 1)]
+    accounts = [make_account(maya, label=str(number)) for number in range(bulk_operations.INLINE_LIMIT + 1)]
     response = act(support, "refresh_now", *accounts)
     assert said(response) == ["21 accounts are refreshed in the background by the next round of the beat task."]
     assert OntraportAccount.objects.due().count() == 21
@@ -273,11 +276,35 @@ def test_disconnect_asks_first_and_then_ends_the_grant(
     assert OntraportEvent.objects.filter(account_uid=linked.uid, kind=EventKind.DISCONNECTED).exists()
 
 
+def test_disconnect_of_one_of_several_says_that_ontraport_keeps_the_access(
+    support: Client, linked: OntraportAccount, sandbox: Sandbox
+) -> None:
+    other = linked_account(person("tomas"), sandbox)
+    response = act(support, "disconnect", linked, post="yes")
+    assert said(response) == [
+        f"{linked} (maya): disconnected.",
+        f"{linked} (maya): Ontraport keeps this access, because another connection of this site uses it.",
+    ]
+    refreshing.refresh(other)
+
+
+@pytest.mark.parametrize(("endpoints", "is_promised"), [("ontraport", True), ("guide", False)])
+def test_disconnect_promises_no_revocation_where_there_is_no_endpoint_for_it(
+    support: Client, maya: Any, endpoints: str, is_promised: bool
+) -> None:
+    account = make_account(maya)
+    with override_settings(ONTRAPORT_ENDPOINTS=endpoints):
+        pages = [text_of(act(support, "disconnect", account)), text_of(support.get(f"{LIST}{account.pk}/delete/"))]
+    for page in pages:
+        assert ("Ontraport is told to end the access" in page) == is_promised
+        assert ("Ontraport is not told" in page) != is_promised
+
+
 def living_grants(sandbox: Sandbox) -> int:
     return sum(grant["alive"] for grant in sandbox.state()["grants"])
 
 
-def test_disconnect_while_ontraport_is_away_says_that_it_will_be_told(
+def test_disconnect_while_ontraport_is_away_reports_pending_revocations(
     support: Client, maya: Any, linked: OntraportAccount, sandbox: Sandbox
 ) -> None:
     other = make_account(maya, label="Other", tenant="acme")
@@ -291,8 +318,39 @@ def test_disconnect_while_ontraport_is_away_says_that_it_will_be_told(
     assert sorted(OntraportRevocation.objects.values_list("attempts", flat=True)) == [0, 1]
 
 
-def test_many_are_gone_at_once_and_told_in_the_background(support: Client, maya: Any) -> None:
-    accounts = [make_account(maya, label=str(number)) for number in range(bulk_operations.FEW + 1)]
+def test_rolled_back_disconnect_leaves_the_grant_alive(linked: OntraportAccount, sandbox: Sandbox) -> None:
+    alive = living_grants(sandbox)
+    with suppress(ZeroDivisionError), transaction.atomic():
+        assert bulk_operations.disconnect_accounts([linked]) == 1
+        raise ZeroDivisionError
+    assert living_grants(sandbox) == alive
+    account = OntraportAccount.objects.get()
+    one_account.refresh(account)
+    assert bulk_operations.disconnect_accounts([account]) == 0
+    assert living_grants(sandbox) == alive - 1
+
+
+def test_disconnect_under_atomic_requests_revokes_after_the_commit_and_says_that_it_is_to_be_done(
+    support: Client, linked: OntraportAccount, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive = living_grants(sandbox)
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    response = act(support, "disconnect", linked, post="yes")
+    assert said(response) == [
+        f"{linked} (maya): disconnected.",
+        "Ontraport has still to be told of 1 of them; the beat task does that.",
+    ]
+    assert living_grants(sandbox) == alive - 1
+
+
+def test_slow_ontraport_leaves_the_rest_to_the_beat_task(maya: Any, at_sandbox: Sandbox) -> None:
+    accounts = [make_account(maya, label=str(number)) for number in range(3)]
+    assert bulk_operations.disconnect_accounts(accounts, seconds=-1) == 3
+    assert set(OntraportRevocation.objects.values_list("attempts", flat=True)) == {0}
+
+
+def test_many_are_disconnected_at_once_and_revoked_in_the_background(support: Client, maya: Any) -> None:
+    accounts = [make_account(maya, label=str(number)) for number in range(bulk_operations.INLINE_LIMIT + 1)]
     response = act(support, "disconnect", *accounts, post="yes")
     assert said(response) == [
         "21 accounts are disconnected.",
@@ -304,7 +362,7 @@ def test_many_are_gone_at_once_and_told_in_the_background(support: Client, maya:
 
 def test_too_many_are_not_disconnected_at_once(support: Client, maya: Any, settings: Any) -> None:
     OntraportAccount.objects.bulk_create(
-        [OntraportAccount(user=maya) for _ in range(admin_actions.MOST_DISCONNECTED + 1)]
+        [OntraportAccount(user=maya) for _ in range(admin_actions.MAX_DISCONNECTED + 1)]
     )
     response = act(support, "disconnect", OntraportAccount.objects.all()[0], select_across="1")
     assert said(response) == ["At most 500 accounts can be disconnected at once. Narrow the list first."]
@@ -322,7 +380,7 @@ def test_disconnect_from_the_page_of_an_account(support: Client, linked: Ontrapo
     assert living_grants(sandbox) == alive - 1
 
 
-def test_who_may_only_look_can_do_nothing(viewer: Client, maya: Any) -> None:
+def test_staff_with_view_permission_only_can_change_nothing(viewer: Client, maya: Any) -> None:
     account = make_account(maya, label="Harbour Street Coffee")
     OntraportEvent.record(account, EventKind.LINKED)
     page = viewer.get(f"{LIST}{account.pk}/change/").content.decode()
@@ -337,12 +395,26 @@ def test_who_may_only_look_can_do_nothing(viewer: Client, maya: Any) -> None:
     assert (now.label, now.refresh_at) == ("Harbour Street Coffee", account.refresh_at)
 
 
-def test_who_may_not_even_look_sees_nothing(client: Client, maya: Any) -> None:
+def test_staff_without_permission_sees_nothing(client: Client, maya: Any) -> None:
     client.force_login(get_user_model().objects.create_user("other", is_staff=True))
     account = make_account(maya)
     paths = [LIST, f"{LIST}glance/", f"{LIST}{account.pk}/change/", EVENTS]
     assert [client.get(path).status_code for path in paths] == [403, 403, 403, 403]
     assert client.post(f"{LIST}{account.pk}/refresh/").status_code == 403
+
+
+@pytest.mark.parametrize("codename", ["view_ontraportevent", "change_ontraportevent", None])
+def test_history_is_shown_to_staff_with_its_permission_only(client: Client, maya: Any, codename: str | None) -> None:
+    user = get_user_model().objects.create_user("other", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=["view_ontraportaccount", codename]))
+    client.force_login(user)
+    account = make_account(maya)
+    OntraportEvent.record(account, EventKind.NEEDS_RECONNECT, "spent-in-a-crash")
+    pages = [client.get(f"{LIST}{account.pk}/change/"), client.get(f"{LIST}glance/")]
+    assert [page.status_code for page in pages] == [200, 200]
+    shown = [("spent-in-a-crash" in text_of(page), "Last failures" in text_of(page)) for page in pages]
+    assert shown == ([(True, False), (True, True)] if codename else [(False, False), (False, False)])
+    assert ("History:" in text_of(pages[0])) is bool(codename)
 
 
 def test_events_outlive_their_account_and_are_read_only(support: Client, maya: Any) -> None:

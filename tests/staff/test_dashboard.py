@@ -1,4 +1,4 @@
-"""The page "Ontraport links at a glance"."""
+"""The admin's dashboard, "Ontraport links at a glance"."""
 
 from __future__ import annotations
 
@@ -81,25 +81,25 @@ def test_counts_how_many_links_are_in_each_condition(maya: Any, support: Client)
     assert "0 tokens end within the hour 5 tokens have ended" in text_of(support)
 
 
-def test_picture_has_a_bar_for_each_hour_in_which_tokens_end(maya: Any, support: Client) -> None:
+def test_chart_has_a_bar_for_each_hour_in_which_tokens_end(maya: Any, support: Client) -> None:
     now = timezone.now()
     make_account(maya, expires_at=now - timedelta(seconds=1))
     for hours in (2, 2, 5, 25):
         make_account(maya, expires_at=now.replace(minute=30, second=0) + timedelta(hours=hours))
     bars = dashboard.expiring_tokens()
     assert [(index, bar.count) for index, bar in enumerate(bars) if bar.count] == [(2, 2), (5, 1)]
-    assert [bars[2].height, bars[5].height] == [dashboard.Picture.height, dashboard.Picture.height // 2]
-    assert {bar.y + bar.height for bar in bars} == {dashboard.Picture.bottom}
+    assert [bars[2].height, bars[5].height] == [dashboard.Chart.height, dashboard.Chart.height // 2]
+    assert {bar.y + bar.height for bar in bars} == {dashboard.Chart.bottom}
     assert len(re.findall(r"<rect ", html_of(support))) == 2
 
 
-def test_picture_of_nothing_is_a_word(support: Client) -> None:
+def test_empty_chart_is_replaced_by_a_word(support: Client) -> None:
     assert "Tokens that end in the next 24 hours None. Last failures" in text_of(support)
     assert 'class="ontraport-picture"' not in html_of(support)
 
 
 @override_settings(USE_THOUSAND_SEPARATOR=True, LANGUAGE_CODE="de")
-def test_picture_is_drawn_alike_in_every_language(maya: Any, support: Client) -> None:
+def test_chart_is_drawn_alike_in_every_language(maya: Any, support: Client) -> None:
     make_account(maya, expires_at=timezone.now() + timedelta(hours=2))
     svg = html_of(support)
     assert re.search(r'<rect x="\d+" y="\d+" width="24" height="140"', svg)
@@ -117,7 +117,7 @@ def test_beat_and_workers_are_alive_silent_or_never_seen(support: Client) -> Non
     assert re.search(r"Celery workers, or cron : alive, seen (1 second|(?!1 )\d+ seconds) ago", text)
 
 
-def test_one_second_is_not_said_to_be_many() -> None:
+def test_age_of_a_heartbeat_is_pluralised() -> None:
     for age, words in ((1.4, "vor 1 Sekunde gesehen"), (7.9, "vor 7 Sekunden gesehen")):
         health = replace(dashboard.site_health(), pulses={"beat": Pulse(seen_at=timezone.now(), age=age)})
         with override("de"):
@@ -128,7 +128,7 @@ def test_one_second_is_not_said_to_be_many() -> None:
         assert words in page
 
 
-def test_hold_is_the_first_thing_to_be_seen(support: Client) -> None:
+def test_hold_is_shown(support: Client) -> None:
     circuit_breaker.hold(OntraportUnavailable("slow down", code=circuit_breaker.RATE_LIMITED, retry_after=600))
     assert "Ontraport asked this site to slow down. Refreshing goes on at" in text_of(support)
     OntraportService.objects.update(held_until=timezone.now() - timedelta(seconds=1))
@@ -144,7 +144,7 @@ def test_no_refresh_is_promised_while_none_is_done(maya: Any, support: Client) -
     assert "Each is refreshed before it ends." not in text_of(support)
 
 
-def test_revocations_that_wait_are_counted(maya: Any, support: Client) -> None:
+def test_pending_revocations_are_counted(maya: Any, support: Client) -> None:
     assert "Ontraport has been told of all" in text_of(support)
     long_ago = timezone.now() - timedelta(hours=3)
     OntraportRevocation.objects.create(
@@ -154,7 +154,7 @@ def test_revocations_that_wait_are_counted(maya: Any, support: Client) -> None:
     assert "let-go-and-kept" not in html_of(support)
 
 
-def test_last_failures_are_shown_with_whose_they_are(maya: Any, support: Client) -> None:
+def test_last_failures_are_shown_with_their_owner(maya: Any, support: Client) -> None:
     assert "Last failures None." in text_of(support)
     account = make_account(maya, label="Harbour Street Coffee")
     OntraportEvent.record(account, EventKind.LINKED)
@@ -166,18 +166,18 @@ def test_last_failures_are_shown_with_whose_they_are(maya: Any, support: Client)
     assert "this site was refused by Ontraport invalid_client" in text
     for _ in range(20):
         OntraportEvent.record(account, EventKind.REFRESH_FAILING, "timeout")
-    assert len(dashboard.recent_failures()) == dashboard.MOST_FAILURES
+    assert len(dashboard.recent_failures()) == dashboard.MAX_FAILURES
 
 
-def test_storm_in_which_nobody_is_told_is_shown(maya: Any, support: Client) -> None:
-    for _ in range(notices.STORM):
-        OntraportEvent.record(make_account(maya), EventKind.NEEDS_RECONNECT)
+def test_storm_that_holds_back_notices_is_shown(maya: Any, support: Client) -> None:
+    for number in range(notices.STORM):
+        OntraportEvent.record(make_account(maya, tenant=f"tenant-{number}"), EventKind.NEEDS_RECONNECT)
     assert "are not told by e-mail" not in text_of(support)
     with override_settings(ONTRAPORT_NOTIFY=True):
         assert "are not told by e-mail" in text_of(support)
 
 
-def test_costs_the_same_few_queries_however_many_links_there_are(maya: Any, support: Client) -> None:
+def test_number_of_queries_does_not_grow_with_the_links(maya: Any, support: Client) -> None:
     html_of(support)
     with CaptureQueriesContext(connection) as few:
         html_of(support)

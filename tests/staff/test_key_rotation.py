@@ -1,4 +1,4 @@
-"""Keys rotated under a running site: nothing is lost, whatever interrupts it."""
+"""Key rotation while the site runs: interruptions lose nothing."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_refresh_in_flight_saves_after_its_row_was_rotated() -> None:
 
 
 class Interference:
-    """Refreshes every account, with the old key, just before a statement writes to it: as often as it is told."""
+    """Refreshes every account with the old key just before a statement writes to it, ``times`` times."""
 
     def __init__(self, times: int) -> None:
         self.times = times
@@ -117,12 +117,12 @@ def test_row_changed_while_its_page_is_written_is_read_again() -> None:
         assert OntraportAccount.objects.get().refresh_token.reveal() == "refreshed-1"
 
 
-def test_row_that_changes_all_the_time_is_left_to_the_next_run() -> None:
+def test_row_that_keeps_changing_is_left_to_the_next_run() -> None:
     make_accounts(1)
     with (
         ROTATING,
-        connection.execute_wrapper(Interference(times=key_rotation.MOST_PASSES)),
-        pytest.raises(CommandError, match="run this again, and keep all keys until then"),
+        connection.execute_wrapper(Interference(times=key_rotation.MAX_PASSES)),
+        pytest.raises(CommandError, match="Run this again, and keep all keys until then"),
     ):
         call_command("ontraport", "rotate-keys")
     with ROTATING:
@@ -134,7 +134,7 @@ def test_unreadable_secret_is_named_and_left_as_it_is() -> None:
     broken = OntraportAccount.objects.order_by("pk")[0]
     OntraportAccount.objects.filter(pk=broken.pk).update(access_token=Sealed(b"\x01damaged-beyond-repair"))
     with ROTATING:
-        with pytest.raises(CommandError, match="put their key back into the settings"):
+        with pytest.raises(CommandError, match="Put their key back into the settings"):
             call_command("ontraport", "rotate-keys")
         summary = rotate()
     assert (summary.rewritten, summary.unreadable) == (0, [(broken.uid, "access_token")])
@@ -147,13 +147,11 @@ def test_command_says_what_is_left_to_do(capsys: pytest.CaptureFixture[str]) -> 
     make_accounts(1)
     with ROTATING:
         call_command("ontraport", "rotate-keys")
-    assert capsys.readouterr().out.splitlines() == [
-        "1 rows were encrypted anew; 0 had the newest key already.",
-        (
-            "The older keys are not needed any more: take them out of the settings in ten minutes, when attempts to link that are"
-            " under way now have ended."
-        ),
-    ]
+    done = "Older keys are no longer needed. Remove them from the settings in ten minutes, when pending attempts to link have ended."
+    assert capsys.readouterr().out.splitlines() == ["1 row re-encrypted; 0 already up to date.", done]
+    with ROTATING:
+        call_command("ontraport", "rotate-keys")
+    assert capsys.readouterr().out.splitlines() == ["0 rows re-encrypted; 1 already up to date."]
 
 
 def test_unfit_newest_key_changes_nothing() -> None:
@@ -189,7 +187,7 @@ print(sum(rotate_in_a_child(page) == -signal.SIGKILL for page in range(1, int(sy
 
 
 def test_ten_thousand_rows_with_fifty_kills_lose_nothing(child_environ: Callable[..., dict[str, str]]) -> None:
-    """Each run is killed one page later than the one before, in the middle of what it does then."""
+    """Each run is killed (SIGKILL) one page later than the run before."""
     count, kills = 10_000, 50
     make_accounts(count)
     environ = child_environ(ONTRAPORT_ENCRYPTION_KEYS=[NEW, OLD])

@@ -66,7 +66,7 @@ class Answering:
                 self.end_headers()
                 self.wfile.write(answer.body)
 
-            do_GET = do_POST = answer  # noqa: N815  # as the base class wants them
+            do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815  # as the base class wants them
 
             def log_message(self, *args: Any) -> None:
                 """Log nothing."""

@@ -58,6 +58,8 @@ class Model:
         self.hold: Hold | None = None
         self.waiting: list[Waiting] = []
         self.given_up: set[str] = set()
+        self.shared: set[str] = set()
+        """Grants that were not revoked because a connected link may share them."""
 
     # Ontraport
 
@@ -81,6 +83,12 @@ class Model:
     def tick(self) -> int:
         self.ticks += 1
         return self.ticks
+
+    def end(self, name: str) -> None:
+        """End a grant, and with it all others of this person and client (RFC 7009, 2.1)."""
+        for grant in self.grants.values():
+            if grant.number == self.grants[name].number:
+                grant.is_alive = False
 
     def answer(self, claim: Claim) -> Outcome:
         """Spend a refresh token and return what arrives of the response."""
@@ -158,7 +166,7 @@ class Model:
             link.history += ["recovered"] if claim.failures else []
             self.release(claim)
         elif self.drops(claim):
-            self.let_go(claim.grant, link, deliver=deliver)
+            self.let_go(claim.grant, link, link.number, deliver=deliver)
         elif (
             not (is_same and is_own)
             or outcome in (Outcome.GRANTED, Outcome.LATE, Outcome.OTHER)
@@ -341,19 +349,19 @@ class Model:
 
     def link(self, attempt: Attempt, grant: str) -> tuple[str, Link | None]:
         """Find the row of a new grant: the code of the problem page, or the link."""
-        self.grants[grant] = Grant(good_until=self.now + LIFETIME)
+        self.grants[grant] = Grant(number=attempt.number, good_until=self.now + LIFETIME)
         link = attempt.target
         if link is None:
             own = [each for each in self.links if not each.is_gone and each.owner == attempt.owner]
             link = next((each for each in own if each.number == attempt.number), None)
         elif link.is_gone or link.number != attempt.number:
-            self.let_go(grant, None, deliver=True)
+            self.let_go(grant, None, attempt.number, deliver=True)
             return "gone" if link.is_gone else "different_account", None
         if link is None:
             link = Link(owner=attempt.owner, number=attempt.number, grant=grant, version=0)
             self.links.append(link)
         elif link.is_connected:
-            self.let_go(link.grant, link, deliver=True)
+            self.let_go(link.grant, link, link.number, deliver=True)
         elif link.is_wronged:
             self.given_up.add(link.grant)
         link.history.append("reconnected" if link.history else "linked")
@@ -366,19 +374,24 @@ class Model:
     def disconnect(self, link: Link, *, deliver: bool) -> None:
         link.is_gone = True
         link.history.append("disconnected")
-        self.let_go(link.grant, link, deliver=False)
+        self.let_go(link.grant, link, link.number, deliver=False)
         for waiting in [each for each in self.waiting if deliver and each.link is link]:
             self.deliver(waiting)
 
-    def let_go(self, grant: str, link: Link | None, *, deliver: bool) -> None:
-        self.waiting.append(Waiting(grant=grant, link=link, since=self.now))
+    def let_go(self, grant: str, link: Link | None, number: str, *, deliver: bool) -> None:
+        self.waiting.append(Waiting(grant=grant, number=number, link=link, since=self.now))
         if deliver:
             self.deliver(self.waiting[-1])
 
     def deliver(self, waiting: Waiting) -> None:
-        """Tell Ontraport, until it has heard, for a week. Its answer has no content that could be nonsense (RFC 7009, 2.2)."""
-        if self.ailment in (Ailment.NONE, Ailment.NONSENSE) and self.config.secret == self.right_secret:
-            self.grants[waiting.grant].is_alive = False
+        """Revoke a grant that no connected link may share, with retries for a week. Ontraport's answer has no content, which could be
+        nonsense (RFC 7009, 2.2).
+        """
+        if any(each.is_connected and not each.is_gone and each.number == waiting.number for each in self.links):
+            self.shared.add(waiting.grant)
+            self.waiting.remove(waiting)
+        elif self.ailment in (Ailment.NONE, Ailment.NONSENSE) and self.config.secret == self.right_secret:
+            self.end(waiting.grant)
             self.waiting.remove(waiting)
         elif self.now - waiting.since >= WEEK:
             self.waiting.remove(waiting)
@@ -393,9 +406,8 @@ class Model:
             link = held.get(name)
             assert not grant.reuses or grant.is_lost, f"{name} was reused without a crash"
             if link is None:
-                assert not grant.is_alive or name in self.given_up or name in {w.grant for w in self.waiting}, (
-                    f"nobody ends {name}"
-                )
+                waiting = {each.grant for each in self.waiting}
+                assert not grant.is_alive or name in self.given_up | self.shared | waiting, f"nobody ends {name}"
             elif link.is_connected:
                 assert self.newest(link) == grant.serial or grant.is_lost, f"{name}: the current token is lost"
             else:

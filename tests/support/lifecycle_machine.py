@@ -267,7 +267,7 @@ class Lifecycle(Linking):
 
     @rule(link=links)
     def ontraport_ends_a_grant(self, link: Link) -> None:
-        self.model.grants[link.grant].is_alive = False
+        self.model.end(link.grant)
         self.provider.run(lambda: self.provider.endpoint.revoke(f"r.{link.grant}.0"))
 
     @rule(ailment=st.sampled_from([*Ailment, *[Ailment.NONE] * 4]), link=links, is_asked=st.booleans())

@@ -68,8 +68,11 @@ ERRORS: dict[Outcome, Error] = {
 
 @dataclass(kw_only=True)
 class Grant:
-    """At Ontraport. ``is_lost``: an answer with its newest token has not arrived, so that a reuse is nobody's fault."""
+    """At Ontraport, for its account ``number``. ``is_lost``: an answer with its newest token has not arrived, so that a reuse is nobody's
+    fault.
+    """
 
+    number: str
     serial: int = 0
     is_alive: bool = True
     reuses: int = 0
@@ -184,8 +187,9 @@ class Note:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """A grant that Ontraport has to be told about."""
+    """A grant to revoke, which belongs to the Ontraport account ``number``."""
 
     grant: str
+    number: str
     link: Link | None
     since: float

@@ -74,6 +74,13 @@ class Ontraport(TokenEndpoint):
             self.good_until[refresh_token.split(".")[1]] = self.clock + LIFETIME
         return status, members
 
+    def revoke(self, refresh_token: str) -> None:
+        """End all grants of this person and client, as a server may (RFC 7009, 2.1)."""
+        number = self.numbers[refresh_token.split(".")[1]]
+        for name, grant in self.grants.items():
+            if self.numbers[name] == number:
+                grant.alive = False
+
     def accepts(self, access_token: str) -> bool:
         if self.refusals:
             self.refusals -= 1

@@ -108,6 +108,10 @@ class TokenEndpoint:
         return {"requests": self.requests, "refreshes": refreshes, "dead": dead, "most_at_once": self.most_at_once}
 
 
+OPEN: set[asyncio.Transport] = set()
+"""The connections that clients keep."""
+
+
 class Connection(asyncio.Protocol):
     """One kept-alive HTTP/1.1 connection. A client sends its next request after it has the answer to the last."""
 
@@ -119,6 +123,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        OPEN.add(transport)
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -179,6 +184,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Drop the requests that are held before the grant was looked at, since their connection is gone."""
+        OPEN.discard(self.transport)
         for task in self.tasks:
             if task.get_name() == "before":
                 task.cancel()
@@ -215,12 +221,15 @@ class StrictServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.run(self.end)
+        self.run(lambda: None)  # the connections are closed in the next round of the loop
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()
 
     def end(self) -> None:
         self.server.close()
+        for transport in [*OPEN]:
+            transport.abort()
         for task in asyncio.all_tasks(self.loop) - {asyncio.current_task(self.loop)}:
             task.cancel()
 

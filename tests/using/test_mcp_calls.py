@@ -15,10 +15,16 @@ import requests
 from asgiref.sync import async_to_sync
 from django.test import override_settings
 
-from ontraport_connect.exceptions import OntraportError, OntraportRejected, OntraportUnavailable, ReconnectRequired
+from ontraport_connect.exceptions import (
+    OntraportError,
+    OntraportMisconfigured,
+    OntraportRejected,
+    OntraportUnavailable,
+    ReconnectRequired,
+)
 from ontraport_connect.models import OntraportAccount, Status
 from ontraport_connect.protocol import mcp
-from ontraport_connect.using import rate_limiter
+from ontraport_connect.using import waiting
 from ontraport_connect.using.mcp_calls import Tool
 from tests.support import ontraport
 from tests.support.answering import Answering, Asked, Reply, as_json
@@ -67,6 +73,12 @@ def result_of(sent: dict[str, Any], result: object) -> Reply:
 
 def text_of(sent: dict[str, Any], text: str, *, is_error: bool = False) -> Reply:
     return result_of(sent, {"content": [{"type": "text", "text": text}], "isError": is_error})
+
+
+def test_calls_take_the_route_of_the_settings(account: OntraportAccount) -> None:
+    with override_settings(ONTRAPORT_CA_BUNDLE="/no/such/file.pem"), pytest.raises(OntraportMisconfigured) as raised:
+        account.mcp("count_objects", objectID="0")
+    assert raised.value.code == "ca_bundle"
 
 
 def test_a_tool_is_called_with_the_key_pair_or_the_token(sandbox: Sandbox, account: OntraportAccount) -> None:
@@ -192,6 +204,36 @@ def test_each_answer_has_its_verdict(account: OntraportAccount, answer: Any, err
     assert account.status == Status.CONNECTED
 
 
+UNKNOWN: list[tuple[Callable[[dict[str, Any]], Reply | None], bool]] = [
+    (lambda sent: None, True),
+    (lambda sent: Reply(status=504), True),
+    (lambda sent: Reply(status=429, headers={"Retry-After": "600"}), False),
+]
+
+
+@pytest.mark.parametrize(("answer", "unknown"), UNKNOWN)
+def test_a_tool_without_an_answer_may_have_run(account: OntraportAccount, answer: Any, unknown: bool) -> None:
+    with mcp_server(answer) as server, at(server):
+        with pytest.raises(OntraportUnavailable) as raised:
+            account.mcp("process_transaction")
+        assert raised.value.outcome_unknown == unknown
+        if not unknown:
+            return
+        with pytest.raises(OntraportUnavailable) as raised:
+            async_to_sync(account.amcp)("process_transaction")
+        assert raised.value.outcome_unknown
+
+
+def test_a_tool_that_was_not_called_has_not_run(account: OntraportAccount) -> None:
+    with (
+        Answering(lambda asked: Reply(status=500)) as server,
+        at(server),
+        pytest.raises(OntraportUnavailable) as raised,
+    ):
+        account.mcp("process_transaction")
+    assert not raised.value.outcome_unknown
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_no_redirect_is_followed(account: OntraportAccount, status: int) -> None:
     """Not even to where no credentials would go: what is asked of Ontraport is the customer's too."""
@@ -246,30 +288,32 @@ def test_a_429_is_not_waited_out_for_longer_than_the_site_says(sandbox: Sandbox,
 
 def test_a_page_waits_for_less(sandbox: Sandbox, account: OntraportAccount) -> None:
     sandbox.set(fault="429", fault_target="mcp", retry_after="30")
-    with rate_limiter.patience(2), pytest.raises(OntraportUnavailable) as raised:
+    with waiting.patience(2), pytest.raises(OntraportUnavailable) as raised:
         account.mcp("count_objects", objectID="0")
     assert raised.value.code == "rate_limited"
-    with rate_limiter.patience(2), pytest.raises(OntraportUnavailable, match="used up"):
+    with waiting.patience(2), pytest.raises(OntraportUnavailable, match="used up"):
         requests.get(sandbox.url, auth=account.auth(), timeout=10)
-    assert rate_limiter.longest_wait() == 90
+    assert waiting.longest_wait() == 90
     assert sandbox.state()["counts"]["mcp"] == 1
 
 
 @override_settings(ONTRAPORT_RATE_LIMIT=(4, 0.5))
 def test_calls_take_turns(sandbox: Sandbox, account: OntraportAccount) -> None:
     sandbox.set(rate_limit=4, rate_window=0.5)
-    for _ in range(3):
+    for _ in range(2):
         account.mcp("count_objects", objectID="0")
+    async_to_sync(account.amcp)("count_objects", objectID="0")
     assert sandbox.state()["counts"]["rate_limited"] == 0
 
 
-def test_a_refused_pair_shows_at_once(account: OntraportAccount) -> None:
+def test_a_refused_pair_is_suspected_and_the_caller_asked_to_come_back(account: OntraportAccount) -> None:
     account.access_token = "revoked-in-ontraport"
     account.save()
-    with pytest.raises(ReconnectRequired) as raised:
+    with pytest.raises(OntraportUnavailable) as raised:
         account.mcp("get_objects")
-    assert (raised.value.code, raised.value.account_uid) == ("key_refused", account.uid)
-    assert OntraportAccount.objects.get().status == Status.NEEDS_RECONNECT
+    assert (raised.value.code, raised.value.retry_after) == ("key_refused", 60)
+    stored = OntraportAccount.objects.get()
+    assert (stored.status, stored.last_error) == (Status.CONNECTED, "key_refused")
 
 
 def test_a_token_that_is_refused_twice_is_not_tried_again(sandbox: Sandbox) -> None:
@@ -299,6 +343,7 @@ from ontraport_connect.models import OntraportAccount
 from ontraport_connect.encryption.secret import Secret
 account = OntraportAccount.objects.get()
 print(identify(Secret("token")) == Identity(), account.rest("GET", "objects?objectID=0&range=1")["code"])
+print(type(account.httpx_auth()).__name__)
 try:
     account.mcp("get_objects")
 except OntraportMisconfigured as error:
@@ -315,6 +360,7 @@ def test_without_the_extra_rest_works_and_mcp_says_what_to_install(
     assert (done.stdout.splitlines(), done.stderr) == (
         [
             "True 0",
+            "HttpxAuth",
             "Calling Ontraport's MCP server needs the MCP SDK: pip install 'django-ontraport-connect[mcp]'.",
         ],
         "",

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,10 +18,10 @@ from django.test import override_settings
 from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.models import OntraportAccount, OntraportBudget
-from ontraport_connect.using import rate_limiter, rate_store
+from ontraport_connect.using import rate_limiter, rate_store, rate_window
 from tests.support import ontraport
 from tests.support.linked import key_account, person
-from tests.support.servers import Sandbox, free_port
+from tests.support.servers import Sandbox, Valkey
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -90,7 +91,7 @@ def test_a_turn_is_waited_for_and_what_lies_back_is_forgotten() -> None:
         with rate_limiter.turn(account_of(), patience=5):
             pass
     assert time.monotonic() - started >= 0.6
-    assert len(rate_limiter.State.read(OntraportBudget.objects.get().state).calls) <= 2
+    assert len(rate_window.State.read(OntraportBudget.objects.get().state).calls) <= 2
 
 
 @override_settings(ONTRAPORT_RATE_LIMIT=(1, 0.2))
@@ -162,15 +163,61 @@ def test_a_page_that_rolls_back_has_called_all_the_same(rolls_back: bool) -> Non
     assert counted == (0 if rolls_back and connection.vendor == "sqlite" else 1)
 
 
-def test_the_database_counts_while_redis_is_away(caplog: pytest.LogCaptureFixture) -> None:
-    rate_limiter._redis_is_away_until = 0
-    with override_settings(ONTRAPORT_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0", ONTRAPORT_RATE_LIMIT=(1, 60)):
+@override_settings(ONTRAPORT_RATE_LIMIT=(1, 60))
+def test_the_database_counts_while_redis_is_away(valkey: Valkey, caplog: pytest.LogCaptureFixture) -> None:
+    """Which is said once, and again only after Redis has answered."""
+    with override_settings(ONTRAPORT_REDIS_URL=valkey.url):
+        store = rate_store.redis_store()
+        assert store is not None
+        valkey.stop()
         assert waits(account_of(), 1) == [0]
+        assert store.rests()
         assert waits(account_of(), 1)[0] > 30
-    assert [record.message for record in caplog.records] == [
-        "Redis does not answer (ConnectionError); calls are counted in the database."
-    ]
-    rate_limiter._redis_is_away_until = 0
+        store._rests_until = 0
+        assert waits(account_of("2"), 1) == [0]
+        assert [record.message for record in caplog.records] == [
+            "Redis does not answer (ConnectionError); calls are counted in the database."
+        ]
+        valkey.start()
+        store._rests_until = 0
+        assert waits(account_of(), 1) == [0]
+        valkey.stop()
+        assert waits(account_of("3"), 1) == [0]
+    assert len(caplog.records) == 2
+    rate_store._redis_store.cache_clear()
+
+
+MINUTES = 60_000
+
+
+@override_settings(ONTRAPORT_RATE_LIMIT=(1, 60))
+@pytest.mark.parametrize("held", [False, True])
+def test_a_clock_that_is_put_back_holds_nobody_for_longer(held: bool) -> None:
+    """The store's clock is ten minutes ahead, and then it is not."""
+    if held:
+        rate_limiter.hold(account_of(), 30)
+    else:
+        waits(account_of(), 1)
+    row = OntraportBudget.objects.get()
+    state = rate_window.State.read(row.state)
+    ahead = replace(
+        state,
+        calls=tuple(at + 10 * MINUTES for at in state.calls),
+        until=state.until + 10 * MINUTES if held else 0,
+        seen=state.seen + 10 * MINUTES,
+    )
+    OntraportBudget.objects.update(state=ahead.write())
+    for _ in range(2):
+        with pytest.raises(OntraportUnavailable) as raised:
+            rate_limiter.reserve(account_of(), patience=5)
+        assert 25 < (raised.value.retry_after or 0) <= 61
+    now = rate_store.DatabaseStore().load("187157").now
+    assert abs(rate_window.State.read(OntraportBudget.objects.get().state).seen - now) < MINUTES
+
+
+def test_a_clock_that_seems_to_jitter_is_not_believed_to_be_put_back() -> None:
+    state = rate_window.State(calls=(5000,), until=6000, seen=5000)
+    assert state.as_of(4500) == replace(state, seen=4500)
 
 
 def test_an_answer_is_not_lost_for_want_of_counting_it(caplog: pytest.LogCaptureFixture) -> None:
@@ -184,43 +231,6 @@ def test_an_answer_is_not_lost_for_want_of_counting_it(caplog: pytest.LogCapture
             rate_limiter.reserve(account_of(), patience=1)
     assert raised.value.code == "database"
     assert "could not be counted" in caplog.text
-
-
-REDIS_CACHE = {"BACKEND": "django.core.cache.backends.redis.RedisCache"}
-
-
-@pytest.mark.parametrize(
-    ("url", "settings"),
-    [
-        ("", {}),
-        ("redis://a/0", {"ONTRAPORT_REDIS_URL": "redis://a/0", "CELERY_BROKER_URL": "redis://b/0"}),
-        ("redis://b/0", {"CACHES": {"default": {**REDIS_CACHE, "LOCATION": "redis://b/0"}}}),
-        ("rediss://b/0", {"CACHES": {"default": {**REDIS_CACHE, "LOCATION": ["rediss://b/0", "redis://c/0"]}}}),
-        ("redis://b/0", {"CACHES": {"default": {**REDIS_CACHE, "LOCATION": "redis://b/0,redis://c/0"}}}),
-        ("redis://d/0", {"CELERY_BROKER_URL": "redis://d/0"}),
-        ("", {"CELERY_BROKER_URL": "amqp://guest@broker//"}),
-        ("", {"CELERY_BROKER_URL": None}),
-    ],
-)
-def test_the_redis_that_the_site_has_is_found(url: str, settings: dict[str, Any]) -> None:
-    with override_settings(**settings):
-        assert rate_store.redis_url() == url
-
-
-def test_without_the_extra_the_database_counts(child_environ: Any) -> None:
-    """In a Python that has no redis: a fresh process that hides it."""
-    script = (
-        "import sys, importlib, django; django.setup()\n"
-        "from django.test import override_settings\n"
-        "from ontraport_connect.using import rate_store\n"
-        "sys.modules['redis'] = None; importlib.reload(rate_store)\n"
-        "with override_settings(ONTRAPORT_REDIS_URL='redis://127.0.0.1/0'):\n"
-        "    print(rate_store.redis_store(), rate_store.RedisErrors)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=child_environ(), capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "None ()"
 
 
 def test_the_row_is_known_by_its_account() -> None:

@@ -1,6 +1,6 @@
-"""``manage.py ontraport``: what an operator does with the links of a site.
+"""``manage.py ontraport``: the operator's command line.
 
-Exit status: 0 all is well; 1 something is not, and the last line says what; 2 wrong usage; 75 try again later.
+Exit status: 0 success; 1 a problem, named in the last line; 2 wrong usage; 75 a temporary failure (sysexits.h), try again later.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ontraport_connect.exceptions import OntraportError
 from ontraport_connect.management import reports
-from ontraport_connect.management.subcommands import accounts, check, disconnect, refresh, register, rotate_keys
+from ontraport_connect.management.subcommands import (
+    accounts,
+    adopt_database,
+    check,
+    disconnect,
+    refresh,
+    register,
+    rotate_keys,
+)
 
 SUBCOMMANDS = {
     "check": check,
@@ -22,16 +30,17 @@ SUBCOMMANDS = {
     "disconnect": disconnect,
     "rotate-keys": rotate_keys,
     "register": register,
+    "adopt-database": adopt_database,
 }
 
 
-def end(number: int, frame: object) -> NoReturn:
+def exit_on_signal(number: int, frame: object) -> NoReturn:
     signal.signal(number, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 
 class Command(BaseCommand):
-    help = "Look after the Ontraport links of this site."
+    help = "Manage this site's Ontraport connections."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -42,24 +51,33 @@ class Command(BaseCommand):
             module.add_arguments(subparser)
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """From the command line, SIGTERM ends it as Ctrl-C does: what was sent to Ontraport is waited for, and saved."""
-        signal.signal(signal.SIGTERM, end)
+        """Treat SIGTERM like Ctrl-C: answers to requests that were sent are awaited and saved before the process exits."""
+        signal.signal(signal.SIGTERM, exit_on_signal)
         super().run_from_argv(argv)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        progress = (lambda text: None) if options["json"] else reports.progress_on(self.stderr)
+        line = reports.ProgressLine(self.stderr)
+        progress: reports.Progress = (lambda text: None) if options["json"] else line
         try:
             report = SUBCOMMANDS[options["subcommand"]].run(options, progress)
         except OntraportError as error:
             if options["json"]:
                 self._write_json({"error": error.code, "message": str(error)})
             raise reports.as_command_error(error) from None
+        finally:
+            if not options["json"]:
+                line.clear()
         if options["json"]:
             self._write_json(report.data)
         else:
-            self.stdout.writelines(f"{line}\n" for line in report.lines)
+            for each in report.lines:
+                self._write_line(each)
         if report.problem:
             raise CommandError(report.problem, returncode=report.status)
 
+    def _write_line(self, line: str | reports.Line) -> None:
+        text = reports.encodable(line.text if isinstance(line, reports.Line) else line, self.stdout)
+        self.stdout.write(getattr(self.style, line.style)(text) if isinstance(line, reports.Line) else text)
+
     def _write_json(self, data: Any) -> None:
-        self.stdout.write(json.dumps(data, indent=2, default=str))
+        self.stdout.write(json.dumps(data, indent=2))

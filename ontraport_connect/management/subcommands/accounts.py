@@ -1,44 +1,91 @@
-"""``accounts``: every link, in a line each."""
+"""``accounts``: list the links."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.core.management.base import CommandParser
+from django.db.models import Q
 
+from ontraport_connect import staff
 from ontraport_connect.database import alias
-from ontraport_connect.management.reports import Progress, Report, table
-from ontraport_connect.models import OntraportAccount, Status
+from ontraport_connect.management.reports import WIDTH, Progress, Report, counted, iso
+from ontraport_connect.models import SECRET_FIELDS, OntraportAccount, Status
+from ontraport_connect.pages import uuid_or_none
 
 HELP = "List the links of this site."
 
-HEAD = ("UID", "STATE", "METHOD", "ONTRAPORT", "OWNER", "EXPIRES (UTC)", "LAST ERROR", "LABEL")
+MAX_LISTED = 100
 
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--state", choices=Status.values, help="only those in this state")
+    parser.add_argument(
+        "--search",
+        default="",
+        help="only those whose label, owner, e-mail address, tenant or Ontraport account id contains these words",
+    )
+    parser.add_argument(
+        "--limit",
+        type=int,
+        help=f"at most so many; 0 for all (default: {MAX_LISTED}, with --json all)",
+    )
 
 
 def run(options: Mapping[str, Any], progress: Progress) -> Report:
-    rows = OntraportAccount.objects.using(alias()).select_related("user").order_by("pk")
+    rows = OntraportAccount.objects.using(alias()).select_related("user").defer(*SECRET_FIELDS).order_by("pk")
     if options["state"]:
         rows = rows.filter(status=options["state"])
-    accounts = [describe(account) for account in rows.iterator()]
-    cells = [[str(account[name] or "") for name in COLUMNS] for account in accounts]
+    for word in options["search"].split():
+        rows = rows.filter(_matches(word))
+    limit = (0 if options["json"] else MAX_LISTED) if options["limit"] is None else options["limit"]
+    found = rows.count()
+    accounts = [describe(account) for account in (rows[:limit] if limit > 0 else rows.iterator())]
     return Report(
-        lines=table([HEAD, *cells]) if accounts else ["There are no accounts."],
+        lines=[*(line for account in accounts for line in _lines(account)), _footer(len(accounts), found)],
         data=accounts,
     )
 
 
-COLUMNS = ("uid", "state", "method", "ontraport_id", "owner", "expires_at", "last_error", "label")
+def _matches(word: str) -> Q:
+    """Return the condition under which the admin's search finds an account."""
+    uid = uuid_or_none(word)
+    condition = Q() if uid is None else Q(uid=uid)
+    for name in staff.search_fields():
+        condition |= Q(**{f"{name}__icontains": word})
+    return condition
+
+
+def _footer(listed: int, found: int) -> str:
+    if not found:
+        return "There are no accounts."
+    if listed == found:
+        return f"{counted(found, 'account')}."
+    return f"{listed} of {counted(found, 'account')}; narrow them with --search or --state, or see all with --limit 0."
+
+
+def _lines(account: Mapping[str, Any]) -> Iterator[str]:
+    """Yield two lines of at most ``WIDTH`` columns: what people look for, and what identifies the account."""
+    state = "refresh failing" if account["failures"] else account["state"].replace("_", " ")
+    owner = f" ({account['owner']})" if account["owner"] else ""
+    yield _cut(f"{state:<16} {account['name']}{owner}")
+    expires = f"until {account['expires_at'][:16].replace('T', ' ')} UTC" if account["expires_at"] else ""
+    facts = [account["uid"], account["method"].replace("_", " "), expires or account["last_error"]]
+    yield _cut("  " + "  ".join(fact for fact in facts if fact))
+    if expires and account["last_error"]:
+        yield _cut(f"  {account['last_error']}")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
 
 
 def describe(account: OntraportAccount) -> dict[str, Any]:
-    """Return what an operator may see of an account."""
+    """Return the columns of an account that an operator may see."""
     return {
         "uid": str(account.uid),
+        "name": " ".join(str(account).split()),
         "state": account.status,
         "method": account.method,
         "ontraport_id": account.ontraport_id,
@@ -46,7 +93,8 @@ def describe(account: OntraportAccount) -> dict[str, Any]:
         "tenant": account.tenant,
         "user": account.user.get_username() if account.user else "",
         "label": account.label,
-        "expires_at": f"{account.expires_at:%Y-%m-%d %H:%M}" if account.expires_at else None,
+        "expires_at": iso(account.expires_at),
+        "refreshed_at": iso(account.refreshed_at),
         "last_error": account.last_error,
         "failures": account.failures,
     }

@@ -1,35 +1,56 @@
-"""``refresh``: one account now, or from cron whatever is due, where no Celery runs."""
+"""``refresh``: refresh one account now, or all that are due (from cron, where Celery does not run)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from ontraport_connect import linking, refreshing, staff
 from ontraport_connect.conf import conf
-from ontraport_connect.management.reports import FAILED, TRY_LATER, Progress, Report
-from ontraport_connect.management.subcommands import choosing
+from ontraport_connect.management.reports import (
+    FAILED,
+    TRY_LATER,
+    Progress,
+    Report,
+    counted,
+    is_unreachable,
+    iso,
+    summarize,
+)
+from ontraport_connect.management.subcommands import account_argument
+from ontraport_connect.management.time_limit import time_limit
 from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.schedule import INTERVAL
-from ontraport_connect.staff import Level
-from ontraport_connect.tasks import MOST_KEYS, MOST_REVOCATIONS
+from ontraport_connect.staff import Finding, Level
+from ontraport_connect.tasks import MAX_KEYS, MAX_REVOCATIONS
 
 HELP = (
-    "Refresh one account now, or with --all whatever is due: from cron every minute, it does what beat and workers do."
+    "Refresh one account now, or with --all all that are due: from cron every minute, it does what beat and workers do."
 )
+
+NOTICES = 20.0
+"""Seconds after which no further e-mail is begun."""
 
 
 def add_arguments(parser: CommandParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
-    choosing.add_uid(which, nargs="?")
-    which.add_argument("--all", action="store_true", help="whatever is due")
+    account_argument.add_uid(which, nargs="?")
+    which.add_argument("--all", action="store_true", help="all that are due")
+    which.add_argument(
+        "--reconsider",
+        action="store_true",
+        help="all whose grant is said to have ended: brings back what a wrong client id or wrong endpoints have marked",
+    )
 
 
 def run(options: Mapping[str, Any], progress: Progress) -> Report:
-    return _all(progress) if options["all"] else _one(choosing.account_of(options["uid"]))
+    if options["reconsider"]:
+        return _reconsider(progress)
+    return _all(progress) if options["all"] else _one(account_argument.account_of(options["uid"]))
 
 
 def _one(account: OntraportAccount) -> Report:
@@ -38,9 +59,26 @@ def _one(account: OntraportAccount) -> Report:
     refreshing.refresh(account)
     return Report(
         lines=[
-            f"{choosing.name_of(account)} is refreshed; its token is good until {account.expires_at:%Y-%m-%d %H:%M} UTC."
+            f"Refreshed {account_argument.name_of(account)}. Its token is valid until {account.expires_at:%Y-%m-%d %H:%M} UTC."
         ],
-        data={"uid": str(account.uid), "refreshed": True, "expires_at": account.expires_at},
+        data={"uid": str(account.uid), "refreshed": True, "expires_at": iso(account.expires_at)},
+    )
+
+
+def _reconsider(progress: Progress) -> Report:
+    """Try the accounts again that were marked because their grant had ended. Those whose grant has really ended are marked again."""
+    refreshing.require_own_database()
+    pks = refreshing.reconsider()
+    outcomes: Counter[str] = Counter()
+    for start in range(0, len(pks), refreshing.BATCH_SIZE):
+        outcomes.update(refreshing.refresh_batch(pks[start : start + refreshing.BATCH_SIZE]))
+        progress(f"{counted(outcomes.total(), 'account')}: {summarize(outcomes)} …")
+    return Report(
+        lines=[
+            f"{counted(len(pks), 'account')} reconsidered" + (f": {summarize(outcomes)}." if outcomes else "."),
+            "Refreshing goes on. For an hour, grants that end one after the other do not pause it.",
+        ],
+        data={"reconsidered": len(pks), "outcomes": outcomes},
     )
 
 
@@ -49,38 +87,46 @@ def _check_key(account: OntraportAccount) -> Report:
     if error is not None:
         raise error
     return Report(
-        lines=[
-            f"{choosing.name_of(account)} is linked with an API key, which Ontraport accepts; there is no token to refresh."
-        ],
+        lines=[f"Ontraport accepts the API key of {account_argument.name_of(account)}. There is no token to refresh."],
         data={"uid": str(account.uid), "refreshed": False, "accepted": True},
     )
 
 
 def _all(progress: Progress) -> Report:
-    """Do one round of the beat task and of the workers. What Ontraport asked to wait for waits: the rows know."""
-    refreshing.record_beat()
-    refreshing.record_worker()
+    """Do one round of the beat task and the workers. Accounts that Ontraport asked to wait are not due, and wait."""
+    refreshing.require_own_database()
     linking.forget_used_states()
     outcomes: Counter[str] = Counter()
     for pks in refreshing.due_batches(int(conf.ONTRAPORT_REFRESH_RATE * INTERVAL)):
         outcomes.update(refreshing.refresh_batch(pks))
-        progress(f"{outcomes.total()} accounts: {_counted(outcomes)} …")
-    checked = linking.check_key_pairs(MOST_KEYS)
-    revoked = refreshing.deliver_revocations(MOST_REVOCATIONS)
-    told = staff.send_due_notices()
+        progress(f"{counted(outcomes.total(), 'account')}: {summarize(outcomes)} …")
+    checked = linking.check_key_pairs(MAX_KEYS)
+    revoked = refreshing.deliver_revocations(MAX_REVOCATIONS)
+    refreshing.record_beat()
+    refreshing.record_worker()
+    told = _send_notices()
     (standing,) = staff.check_standing()
     return Report(
         lines=[
-            f"{outcomes.total()} accounts were due" + (f": {_counted(outcomes)}." if outcomes else "."),
-            *([f"{sum(checked.values())} API keys were checked: {_counted(checked)}."] if checked else []),
-            *([f"{revoked} ended grants were told to Ontraport."] if revoked else []),
-            *([f"{told} people were told by e-mail."] if told else []),
+            f"{counted(outcomes.total(), 'account')} due" + (f": {summarize(outcomes)}." if outcomes else "."),
+            *([f"{counted(sum(checked.values()), 'API key')} checked: {summarize(checked)}."] if checked else []),
+            *([f"{counted(revoked, 'grant')} revoked at Ontraport."] if revoked else []),
+            *([f"{counted(told, 'e-mail')} sent."] if told else []),
         ],
         data={"due": outcomes.total(), "outcomes": outcomes, "keys": checked, "revoked": revoked, "told": told},
-        problem="" if standing.level == Level.OK else f"{standing.text}. {standing.hint}",
+        problem=_problem(standing, is_unreachable=is_unreachable(outcomes, checked)),
         status=FAILED if standing.level == Level.ERROR else TRY_LATER,
     )
 
 
-def _counted(outcomes: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in outcomes.items())
+def _problem(standing: Finding, *, is_unreachable: bool) -> str:
+    if standing.level != Level.OK:
+        return f"Refreshing is {standing.text}. {standing.hint}"
+    return "Ontraport could not be reached for any account; the next run tries again." if is_unreachable else ""
+
+
+def _send_notices(seconds: float = NOTICES) -> int:
+    """Send the notices last, so that no mail server delays a refresh, and end whatever it does: cron must not pile up behind it."""
+    with suppress(TimeoutError), time_limit(2 * seconds):
+        return staff.send_due_notices(seconds)
+    return 0

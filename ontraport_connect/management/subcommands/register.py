@@ -1,4 +1,4 @@
-"""``register``: make this site known to Ontraport as an OAuth client (RFC 7591)."""
+"""``register``: register this site with Ontraport as an OAuth client (RFC 7591)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.management.reports import USAGE, Progress, Report
 from ontraport_connect.protocol import Client, is_loopback, require_secure, reveal
 
-HELP = "Register this site with Ontraport as an OAuth client, and print the lines for its environment. The secret is shown this once."
+HELP = "Register this site with Ontraport as an OAuth client, and print the lines for its environment. The secret is shown only once."
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -43,7 +43,7 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
     return Report(
         lines=[
             f"# {metadata['client_name']} is registered with Ontraport. Put these lines into the environment of the site;"
-            + (" the secret is shown this once." if secret else " it is a public client, without a secret."),
+            + (" the secret is shown only once." if secret else " it is a public client, without a secret."),
             *(
                 _line(name, value)
                 for name, value in {**environment, "ONTRAPORT_REDIRECT_URI": metadata["redirect_uris"][0]}.items()
@@ -54,7 +54,7 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
 
 
 def client_metadata(redirect_uri: str, name: str, *, is_public: bool) -> dict[str, Any]:
-    """Return what this site says of itself (RFC 7591, 2; OpenID Connect Dynamic Client Registration 1.0, 2 for ``application_type``)."""
+    """Return the client metadata of this site (RFC 7591, 2; ``application_type``: OpenID Connect Dynamic Client Registration 1.0, 2)."""
     parts = urlsplit(redirect_uri)
     return {
         "client_name": name or parts.netloc,

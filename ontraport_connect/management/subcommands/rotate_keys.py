@@ -1,4 +1,4 @@
-"""``rotate-keys``: encrypt what is stored under the newest key."""
+"""``rotate-keys``: re-encrypt stored secrets under the newest key."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ontraport_connect import staff
-from ontraport_connect.management.reports import Progress, Report
+from ontraport_connect.management.reports import Progress, Report, counted
 
 HELP = (
-    "Encrypt every stored secret under the newest key, while the site runs. Do this when all processes know the new key."
-    " Interrupted, it goes on where it stopped."
+    "Re-encrypt every stored secret under the newest key, while the site runs. Do this when all processes know the new key."
+    " If interrupted, run it again."
 )
 
-DONE = (
-    "The older keys are not needed any more: take them out of the settings in ten minutes, when attempts to link that are under way"
-    " now have ended."
-)
+DONE = "Older keys are no longer needed. Remove them from the settings in ten minutes, when pending attempts to link have ended."
 
 
 def add_arguments(parser: CommandParser) -> None:
-    """Take none: the keys are in the settings."""
+    """Add none: the keys are in the settings."""
 
 
 def run(options: Mapping[str, Any], progress: Progress) -> Report:
@@ -31,9 +28,9 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
     left = len(summary.unreadable) + summary.changed
     return Report(
         lines=[
-            f"{summary.rewritten} rows were encrypted anew; {summary.current} had the newest key already.",
-            *(f"{uid}: the {column} cannot be decrypted, and was left as it is." for uid, column in summary.unreadable),
-            *([] if left else [DONE]),
+            f"{counted(summary.rewritten, 'row')} re-encrypted; {summary.current} already up to date.",
+            *(f"{uid}: the {column} cannot be decrypted and was left unchanged." for uid, column in summary.unreadable),
+            *([DONE] if summary.rewritten and not left else []),
         ],
         data={
             "rewritten": summary.rewritten,
@@ -47,7 +44,7 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
 
 def _problem(summary: staff.Summary) -> str:
     if summary.unreadable:
-        return "Some secrets cannot be decrypted: put their key back into the settings and run this again; keep all keys until then."
+        return "Some secrets cannot be decrypted. Put their key back into the settings and run this again; keep all keys until then."
     if summary.changed:
-        return f"{summary.changed} rows were changed each time they were to be written; run this again, and keep all keys until then."
+        return f"{counted(summary.changed, 'row')} changed while being written. Run this again, and keep all keys until then."
     return ""

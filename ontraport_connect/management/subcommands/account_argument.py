@@ -1,4 +1,4 @@
-"""The account that an operator names."""
+"""The argument that names an account by its uid."""
 
 from __future__ import annotations
 

@@ -1,0 +1,134 @@
+"""Store a new grant in its row: that of the account to reconnect, that of an account that is linked already, or a new one."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from contextvars import Context
+from typing import Any
+
+from django.db import Error as DatabaseFailure
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from ontraport_connect import refreshing
+from ontraport_connect.database import alias
+from ontraport_connect.encryption import Secret
+from ontraport_connect.exceptions import LinkingFailed, OntraportError, SecretUnreadable
+from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, Status
+from ontraport_connect.protocol import Grant
+from ontraport_connect.signals import account_linked
+
+from .attempts import Attempt
+from .identity import Identity, identify
+from .owner import Owner
+
+
+def store_grant(owner: Owner, attempt: Attempt, grant: Grant) -> OntraportAccount:
+    """Save a new grant in a row. A grant that could not be saved is revoked, because nothing would refer to it."""
+    identity = Identity()
+    try:
+        identity = Context().run(identify, grant.access_token)  # the MCP SDK logs, too: see oauth_links
+        try:
+            return _save(owner, attempt, grant, identity)
+        except IntegrityError:  # the same Ontraport account was linked concurrently; its row can be found now
+            return _save(owner, attempt, grant, identity)
+    except IntegrityError:
+        _revoke_unsaved(owner, attempt, grant, identity)
+    except Exception:
+        _revoke_unsaved(owner, attempt, grant, identity)
+        raise
+    raise LinkingFailed(_("This Ontraport account was changed at the same moment. Please try again."), code="twice")
+
+
+def _revoke_unsaved(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity) -> None:
+    """Revoke a grant that is in no row, unless a connected account may share it.
+
+    It goes through the queue, or directly when the queue fails, since the database may be what failed.
+    """
+    account = owner.new_account(client_id=attempt.client_id, issuer=attempt.issuer, ontraport_id=identity.ontraport_id)
+    token = grant.refresh_token or grant.access_token
+    try:
+        refreshing.deliver_revocation(refreshing.queue_revocation(account, token))
+    except (DatabaseFailure, OntraportError):
+        with suppress(DatabaseFailure, OntraportError):
+            refreshing.revoke_grant(account, token)
+
+
+def _same_account(owner: Owner, identity: Identity) -> Any:
+    return owner.accounts().filter(method=Method.OAUTH, ontraport_id=identity.ontraport_id).exclude(ontraport_id="")
+
+
+def _save(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity) -> OntraportAccount:
+    with transaction.atomic(using=alias()):
+        account = _row_for(owner, attempt, identity)
+        is_new = account is None
+        if account is None:
+            account = owner.new_account(
+                label=identity.name,
+                ontraport_id=identity.ontraport_id,
+                is_default=not owner.accounts().filter(is_default=True).exists(),
+            )
+            account.save(using=alias())
+        elif account.status == Status.CONNECTED and account.refresh_token is not None:
+            _queue_old_grant(account, account.refresh_token)
+        columns = refreshing.grant_columns(account, grant, asked=attempt.scope)
+        if grant.refresh_token is None:
+            columns |= {"refresh_token": None, "refresh_at": columns["expires_at"]}
+        OntraportAccount.objects.using(alias()).filter(pk=account.pk).update(
+            **{**columns, "client_id": attempt.client_id, "issuer": attempt.issuer},
+            ontraport_id=identity.ontraport_id or account.ontraport_id,
+            status=Status.CONNECTED,
+            linked_at=Now(),
+            lease_owner="",
+        )
+        account.refresh_from_db(using=alias())
+        OntraportEvent.record(account, EventKind.LINKED if is_new else EventKind.RECONNECTED, using=alias())
+        transaction.on_commit(
+            lambda: account_linked.send_robust(sender=OntraportAccount, account=account, created=is_new), using=alias()
+        )
+    return account
+
+
+def _row_for(owner: Owner, attempt: Attempt, identity: Identity) -> OntraportAccount | None:
+    """Return the row to store the grant in, locked, or ``None`` for a new row. Raises ``LinkingFailed``."""
+    if not attempt.account:
+        same: OntraportAccount | None = _same_account(owner, identity).select_for_update().first()
+        return same
+    account: OntraportAccount | None = owner.accounts().select_for_update().filter(uid=attempt.account).first()
+    if account is None:
+        raise LinkingFailed(_("This connection was removed in the meantime. Please connect anew."), code="gone")
+    if account.ontraport_id and not identity.ontraport_id:
+        raise LinkingFailed(
+            _("Ontraport did not say whose account this is. Nothing was changed; please try again."),
+            code="unidentified",
+        )
+    if account.ontraport_id and account.ontraport_id != identity.ontraport_id:
+        raise LinkingFailed(
+            _(
+                "You signed in to Ontraport account %(came)s, but this connection is for account %(expected)s. Nothing was changed."
+            )
+            % {"came": identity.ontraport_id, "expected": account.ontraport_id},
+            code="different_account",
+        )
+    other = _same_account(owner, identity).exclude(pk=account.pk).select_for_update().first()
+    if other is not None:
+        _merge(account, other)
+    return account
+
+
+def _merge(account: OntraportAccount, other: OntraportAccount) -> None:
+    """Remove ``other``, which turned out to be the same Ontraport account, and give ``account`` its history, name and default flag."""
+    OntraportEvent.objects.using(alias()).filter(account=other).update(account=account, account_uid=account.uid)
+    other.delete(using=alias())
+    account.is_default = account.is_default or other.is_default
+    account.label = account.label or other.label
+    account.save(using=alias())
+
+
+def _queue_old_grant(account: OntraportAccount, refresh_token: Secret) -> None:
+    try:
+        old = refreshing.queue_revocation(account, refresh_token)
+    except SecretUnreadable:  # a token that cannot be decrypted cannot be revoked
+        return
+    transaction.on_commit(lambda: refreshing.deliver_revocation(old), using=alias(), robust=True)

@@ -1,0 +1,62 @@
+"""Limits on how many accounts an owner links, and on how often a person, or an address, makes this site call Ontraport to link one.
+
+Ontraport limits how often one client calls it. Without these limits anybody who may link could use that up for the whole site.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from django.utils.translation import gettext as _
+
+from ontraport_connect import using
+from ontraport_connect.exceptions import LinkingFailed
+
+from .owner import Owner
+
+MAX_ACCOUNTS = 50
+"""Accounts of one owner: each is refreshed for ever."""
+
+WINDOW = 600.0
+"""Seconds in which the calls below are counted."""
+
+MAX_KEY_PAIRS = 30
+MAX_EXCHANGES = 30
+MAX_EXCHANGES_OF_ADDRESS = 300
+"""Higher than ``MAX_EXCHANGES``: an office, or all visitors behind a proxy, may share one address."""
+
+
+def require_room(owner: Owner) -> None:
+    """Raise ``LinkingFailed`` when the owner has ``MAX_ACCOUNTS`` accounts already."""
+    if owner.accounts().count() >= MAX_ACCOUNTS:
+        raise LinkingFailed(
+            _(
+                "%(most)d accounts are connected here, and more are not possible. Disconnect one that is not needed first."
+            )
+            % {"most": MAX_ACCOUNTS},
+            code="too_many_accounts",
+        )
+
+
+def count_key_pair(owner: Owner) -> None:
+    """Count a key pair that a person tries. Raises ``LinkingFailed`` when there were ``MAX_KEY_PAIRS`` of theirs in ``WINDOW`` seconds."""
+    if _is_over("keys", owner.user.pk, MAX_KEY_PAIRS):
+        raise LinkingFailed(
+            _("You have tried many keys. Please look them up in Ontraport, and try again in ten minutes."),
+            code="too_many",
+        )
+
+
+def count_exchange(owner: Owner, address: str) -> None:
+    """Count the exchange of a code, by person and by IP address (empty when unknown). Raises ``LinkingFailed`` beyond the limits."""
+    is_over = _is_over("exchanges", owner.user.pk, MAX_EXCHANGES)
+    if is_over or (address and _is_over("exchanges-of-address", address, MAX_EXCHANGES_OF_ADDRESS)):
+        raise LinkingFailed(
+            _("There were many attempts to connect. Please wait ten minutes, then start again."), code="too_many"
+        )
+
+
+def _is_over(kind: str, who: object, most: int) -> bool:
+    """Count once more. ``who`` is hashed, because it may be longer than a key of the rate limiter, and an address is personal data."""
+    digest = hashlib.sha256(str(who).encode()).hexdigest()[:32]
+    return using.throttle(f"{kind}:{digest}", most=most, seconds=WINDOW) > 0

@@ -1,0 +1,63 @@
+"""What the connect button shows, for every template language."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import Error as DatabaseFailure
+from django.http import HttpRequest
+from django.template import TemplateSyntaxError
+from django.urls import NoReverseMatch, reverse
+
+from ontraport_connect.conf import conf
+
+from . import addresses, tenancy
+
+SIZES = ("small", "medium", "large")
+THEMES = ("auto", "light", "dark")
+
+
+def button(
+    request: HttpRequest | None, *, text: str = "", next_url: str = "", size: str = "medium", theme: str = "auto"
+) -> dict[str, Any]:
+    """Return the context of ``button.html``. Raises ``TemplateSyntaxError`` for a size or theme that does not exist, and without the
+    middleware.
+
+    ``connect_url`` stands in for the form where no form can work: without a request, when the database fails (both are usual on error
+    pages), and on a host whose URLconf does not include this app.
+    """
+    if size not in SIZES or theme not in THEMES:
+        raise TemplateSyntaxError(
+            f"connect_ontraport takes a size of {', '.join(SIZES)} and a theme of {', '.join(THEMES)}."
+        )
+    look = {"text": text, "size": size, "theme": theme}
+    connect_url, is_here = _connect_url()
+    if request is None or not is_here:
+        return {**look, "connect_url": connect_url}
+    accounts = getattr(request, "ontraport", None)
+    if accounts is None:
+        raise TemplateSyntaxError(
+            "connect_ontraport needs ontraport_connect.middleware.OntraportMiddleware in MIDDLEWARE, after"
+            " AuthenticationMiddleware."
+        )
+    try:
+        account = accounts.account
+        may_link = not request.user.is_authenticated or tenancy.permissions(request)["link"]
+    except DatabaseFailure:
+        return {**look, "connect_url": connect_url}
+    return {**look, "account": account, "may_link": may_link, "next": next_url or _this_page(request)}
+
+
+def _this_page(request: HttpRequest) -> str:
+    """Return the path to come back to: none if this page was posted, as it may not be there for a GET."""
+    return request.get_full_path() if request.method in {"GET", "HEAD"} else ""
+
+
+def _connect_url() -> tuple[str, bool]:
+    """Return the address of the connect page, and whether it is on this host."""
+    try:
+        return reverse("ontraport_connect:connect"), True
+    except NoReverseMatch:
+        if not conf.ONTRAPORT_REDIRECT_URI:
+            raise
+        return addresses.beside(conf.ONTRAPORT_REDIRECT_URI, "connect"), False

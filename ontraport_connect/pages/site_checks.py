@@ -1,0 +1,153 @@
+"""System checks of what surrounds the pages: the redirect URI, and the site's Content-Security-Policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage
+from django.http import Http404
+from django.urls import NoReverseMatch, get_script_prefix, resolve, reverse
+from django.utils import translation
+
+from ontraport_connect import protocol, refreshing
+from ontraport_connect.conf import conf
+from ontraport_connect.exceptions import OntraportMisconfigured
+
+SELF = "'self'"
+
+
+def check_redirect_uri() -> Iterator[CheckMessage]:
+    """Check that ``ONTRAPORT_REDIRECT_URI`` is a plain URL which leads to the callback. Whether it is https is checked elsewhere."""
+    uri = conf.ONTRAPORT_REDIRECT_URI
+    try:
+        protocol.require_secure(uri if isinstance(uri, str) else "")
+    except OntraportMisconfigured:
+        return
+    flaw = _flaw(str(uri))
+    if flaw:
+        yield checks.Error(
+            f"ONTRAPORT_REDIRECT_URI has {flaw}; it is sent to Ontraport as it is, and nobody could come back.",
+            hint="Set it to the callback's plain URL, such as https://shop.example.com/ontraport/callback/.",
+            id="ontraport_connect.E009",
+        )
+    else:
+        yield from _check_path(unquote(urlsplit(str(uri)).path) or "/")
+
+
+def _flaw(uri: str) -> str:
+    parts = urlsplit(uri)
+    flaws = {
+        "blanks or control characters in it": not uri.isprintable() or " " in uri,
+        "a user name or password": "@" in parts.netloc,
+        "a fragment": "#" in uri,
+        "a query": "?" in uri,
+    }
+    return next((words for words, is_there in flaws.items() if is_there), "")
+
+
+def _check_path(path: str) -> Iterator[CheckMessage]:
+    try:
+        expected = reverse("ontraport_connect:callback")
+    except NoReverseMatch:  # there is a check of its own for that
+        return
+    if _leads_to_callback(path):
+        return
+    below = _below_a_mount_point(path)
+    if below is None:
+        yield checks.Error(
+            f"The path of ONTRAPORT_REDIRECT_URI, {path}, is not that of the callback: people would come back to another page, or"
+            " to none.",
+            hint=f"By your urls.py the path is {expected}; compare it letter by letter, slashes included. (Silence this check if the"
+            " host has a URLconf of its own.)",
+            id="ontraport_connect.E010",
+        )
+    else:
+        yield checks.Warning(
+            f"The path of ONTRAPORT_REDIRECT_URI, {path}, leads to the callback only where this site is mounted at"
+            f" {path.removesuffix(below)}.",
+            hint="If it is, set FORCE_SCRIPT_NAME to that, so that commands, workers and e-mails know it, too.",
+            id="ontraport_connect.W007",
+        )
+
+
+def _below_a_mount_point(path: str) -> str | None:
+    """Return the end of ``path`` that leads to the callback, if the site does not say where it is mounted."""
+    if get_script_prefix() != "/":
+        return None
+    ends = (path[at:] for at, character in enumerate(path) if character == "/")
+    return next(filter(_leads_to_callback, ends), None)
+
+
+def _leads_to_callback(path: str) -> bool:
+    """Tell whether the path is the callback's in one of the site's languages."""
+    prefix = get_script_prefix()
+    if not path.startswith(prefix):
+        return False
+    return any(_is_callback(f"/{path.removeprefix(prefix)}", code) for code, _name in settings.LANGUAGES)
+
+
+def _is_callback(path_info: str, language: str) -> bool:
+    with translation.override(language):
+        try:
+            match = resolve(path_info)
+        except Http404:
+            return False
+    return match.url_name == "callback" and match.app_names[-1:] == ["ontraport_connect"]
+
+
+def check_form_action() -> Iterator[CheckMessage]:
+    """Check ``form-action`` of the Content-Security-Policy that Django (6.0 or later) or django-csp is set to send."""
+    try:
+        url = refreshing.endpoints().authorization_endpoint
+    except OntraportMisconfigured:  # there is a check of its own for that
+        return
+    for name, sources in _form_actions():
+        if any(_allows(source, url) for source in sources):
+            continue
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
+        if SELF in sources:
+            yield checks.Info(
+                f"{name} allows forms to lead to this site only. In browsers that do not send Sec-Fetch-Mode (Safari before 16.4) the"
+                " button that connects Ontraport does nothing.",
+                hint=f"Add {origin} to form-action for their sake, or silence this check.",
+                id="ontraport_connect.I001",
+            )
+        else:
+            yield checks.Warning(
+                f"{name} does not allow this site's own forms, so that browsers ignore the button that connects Ontraport.",
+                hint=f"""Add "{SELF}" and {origin} to form-action.""",
+                id="ontraport_connect.W008",
+            )
+
+
+def _form_actions() -> Iterator[tuple[str, list[str]]]:
+    policies = {
+        "SECURE_CSP": getattr(settings, "SECURE_CSP", None),
+        "CONTENT_SECURITY_POLICY": _member(getattr(settings, "CONTENT_SECURITY_POLICY", None), "DIRECTIVES"),
+        "CSP_FORM_ACTION": {"form-action": getattr(settings, "CSP_FORM_ACTION", None)},
+    }
+    for name, policy in policies.items():
+        sources = _member(policy, "form-action")
+        if sources is not None:
+            yield name, sources.split() if isinstance(sources, str) else _texts(sources)
+
+
+def _member(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, Mapping) else None
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, Iterable) else []
+
+
+def _allows(source: str, url: str) -> bool:
+    """Tell whether a host or scheme source of a Content-Security-Policy allows ``url``. Paths are left aside."""
+    parts = urlsplit(url)
+    allowed = urlsplit(source if "://" in source else f"{parts.scheme}://{source}")
+    pattern = f"{allowed.scheme}://{allowed.netloc}".lower()
+    return source == f"{parts.scheme}:" or fnmatchcase(f"{parts.scheme}://{parts.netloc}", pattern)

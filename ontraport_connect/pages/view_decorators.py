@@ -1,0 +1,76 @@
+"""What the views of the pages have in common: privacy, sign-in, and the language after Ontraport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.conf.urls.i18n import is_language_prefix_patterns_used
+from django.http import HttpRequest, HttpResponse
+from django.utils import translation
+from django.views.decorators.cache import never_cache
+from django.views.decorators.clickjacking import xframe_options_deny
+from django.views.decorators.http import require_POST
+
+from ontraport_connect.models import is_signed_in
+
+from . import responses
+
+View = Callable[..., HttpResponse]
+
+
+def private(view: View) -> View:
+    """Forbid caching and framing of a view's page, and keep its address from other sites.
+
+    The referrer is kept within this site, because Django's CSRF protection checks it.
+    """
+
+    @wraps(view)
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response = view(request, *args, **kwargs)
+        response.headers.setdefault("Referrer-Policy", "same-origin")
+        return response
+
+    return xframe_options_deny(never_cache(wrapper))
+
+
+def page(view: View) -> View:
+    """Make a view a private page that requires an active, signed-in user."""
+
+    @wraps(view)
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not is_signed_in(request.user):
+            return responses.not_signed_in(request)
+        return view(request, *args, **kwargs)
+
+    return private(wrapper)
+
+
+def posted_page(view: View) -> View:
+    """Make a view a page that is posted only.
+
+    ``LoginRequiredMiddleware`` reads ``redirect_field_name``: without one, nobody is led to this address by GET after signing in.
+    """
+    wrapper: Any = page(require_POST(view))
+    wrapper.redirect_field_name = None
+    posted: View = wrapper
+    return posted
+
+
+def in_own_language(view: View) -> View:
+    """Run the callback in the person's language where the language is in the path.
+
+    The redirect URI is one path, in the site's default language; the person may have started in another.
+    """
+
+    @wraps(view)
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        urlconf = getattr(request, "urlconf", settings.ROOT_URLCONF)
+        if not is_language_prefix_patterns_used(urlconf)[0]:
+            return view(request, *args, **kwargs)
+        with translation.override(translation.get_language_from_request(request)):
+            return view(request, *args, **kwargs)
+
+    return wrapper

@@ -1,0 +1,97 @@
+"""What a database server, or a file, is known by: something that stays when it restarts or fails over, and does not travel with a dump."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from django.db import ProgrammingError, transaction
+from django.db.transaction import TransactionManagementError
+
+T = TypeVar("T")
+Marks = tuple[str, ...]
+
+LENGTH = 64
+
+_answers: dict[tuple[object, ...], Any] = {}
+"""What databases have answered, by the settings that lead to them."""
+
+
+def identity_of(connection: Any) -> Marks:
+    """Return the marks of a database, first the one to record; none where nothing is known of it that would stay."""
+    identify = IDENTITIES.get(connection.vendor)
+    return () if identify is None else identify(connection)
+
+
+def mark_of(kind: str, *parts: object) -> str:
+    """Return a mark that tells of what kind it is, and nothing else."""
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
+    return f"{kind}:{digest}"[:LENGTH]
+
+
+def _of_postgresql(connection: Any) -> Marks:
+    """The cluster's identifier, made by ``initdb`` and shared by its physical replicas, and the name of the database."""
+    return _ask_once(connection, _ask_postgresql)
+
+
+def _ask_postgresql(connection: Any) -> Marks:
+    try:
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:  # a refusal ends no transaction
+            cursor.execute("SELECT system_identifier, current_database() FROM pg_control_system()")
+            return (mark_of(connection.vendor, *cursor.fetchone()),)
+    except TransactionManagementError:
+        raise
+    except ProgrammingError:  # not permitted, or a relative of PostgreSQL that has no such function
+        return ()
+
+
+def _of_mysql(connection: Any) -> Marks:
+    """MySQL's server and the name of the database; MariaDB has no identity of its own.
+
+    With GTIDs also the servers whose transactions this one has replayed: one that takes over in a failover was a replica of them.
+    """
+    return () if connection.mysql_is_mariadb else _ask_once(connection, _ask_mysql)
+
+
+def _ask_mysql(connection: Any) -> Marks:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@server_uuid, @@global.gtid_executed, DATABASE()")
+        server, executed, name = cursor.fetchone()
+    origins = re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", executed.lower())
+    return tuple(mark_of(connection.vendor, each, name) for each in dict.fromkeys([server.lower(), *origins]))
+
+
+def _of_sqlite(connection: Any) -> Marks:
+    """The file itself (its inode) and not its path: two containers may have it at different places."""
+    path = _ask_once(connection, _ask_sqlite)
+    try:
+        inode = Path(path).stat().st_ino if path else 0
+    except OSError:
+        inode = 0
+    return (mark_of(connection.vendor, inode),) if inode else ()
+
+
+def _ask_sqlite(connection: Any) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA database_list")
+        return next((str(file) for _, name, file in cursor.fetchall() if name == "main" and file), "")
+
+
+def _ask_once(connection: Any, ask: Callable[[Any], T]) -> T:
+    """Ask the database once a process."""
+    entry = connection.settings_dict
+    key = (connection.alias, connection.vendor, str(entry["NAME"]), entry.get("HOST"), entry.get("PORT"))
+    if key not in _answers:
+        _answers[key] = ask(connection)
+    answer: T = _answers[key]
+    return answer
+
+
+IDENTITIES: Mapping[str, Callable[[Any], Marks]] = {
+    "postgresql": _of_postgresql,
+    "mysql": _of_mysql,
+    "sqlite": _of_sqlite,
+}

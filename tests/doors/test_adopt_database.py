@@ -1,0 +1,94 @@
+"""``manage.py ontraport adopt-database``: an operator goes on with a database that came from elsewhere, knowing what that means."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ontraport_connect import refreshing
+from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportRevocation
+from tests.support.accounts import linked
+from tests.support.command import Run
+from tests.support.copies import mark_as_copied, new_installation
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def account() -> Any:
+    """The one link of the database, beside a grant that waits for its revocation."""
+    account = linked("one")
+    refreshing.queue_revocation(account, account.refresh_token)
+    return account
+
+
+@pytest.fixture
+def copied(account: Any) -> Iterator[None]:
+    mark_as_copied()
+    with new_installation():
+        yield
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+
+def left() -> tuple[bool, int, int]:
+    """Whether the database is ours, and how many links and revocations are in it."""
+    return refreshing.is_own_database(), OntraportAccount.objects.count(), OntraportRevocation.objects.count()
+
+
+@pytest.mark.parametrize("text", ["n\n", "\n", "", "sure\n"])
+def test_nothing_happens_without_a_yes(copied: None, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    answer(monkeypatch, text)
+    run = Run("adopt-database")
+    assert (run.status, run.problem) == (1, "Nothing was changed.")
+    assert "This database holds 1 links." in run.progress
+    assert "1 ended grants that Ontraport was still to be told of are forgotten" in run.progress
+    assert left() == (False, 1, 1)
+
+
+def test_a_yes_makes_it_ours_and_forgets_what_the_original_revokes(
+    copied: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(monkeypatch, "y\n")
+    run = Run("adopt-database")
+    assert (run.status, left()) == (0, (True, 1, 0))
+    assert "0 links were deleted, and 1 ended grants forgotten" in run.output
+    assert OntraportEvent.objects.filter(kind=EventKind.MENDED, detail="adopted_database").exists()
+
+
+def test_links_are_deleted_without_a_word_to_ontraport(copied: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, "yes\n")
+    run = Run("adopt-database", "--delete-links")
+    assert "The 1 links in this database are deleted. Ontraport is not told" in run.progress
+    assert left() == (True, 0, 0)
+
+
+def test_a_copy_from_before_marks_is_adopted_without_a_word_either(account: Any) -> None:
+    """Its mark is empty, so that it is taken for the original, whose deleted links are revoked."""
+    with new_installation():
+        run = Run("adopt-database", "--delete-links", "--yes", "--json")
+        assert run.data == {"adopted": True, "links_deleted": 1, "revocations_dropped": 2}
+        assert left() == (True, 0, 0)
+
+
+def test_a_database_that_was_moved_keeps_what_it_owes(copied: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, "y\n")
+    run = Run("adopt-database", "--keep-revocations")
+    assert "1 ended grants that Ontraport was still to be told of are kept" in run.progress
+    assert left() == (True, 1, 1)
+
+
+def test_a_machine_says_yes_itself(copied: None) -> None:
+    run = Run("adopt-database", "--json")
+    assert (run.status, run.problem, left()) == (2, "With --json nobody can be asked: add --yes.", (False, 1, 1))
+
+
+def test_what_is_ours_already_is_left_alone(copied: None) -> None:
+    Run("adopt-database", "--yes")
+    run = Run("adopt-database", "--yes", "--delete-links", "--json")
+    assert (run.status, run.data["adopted"], left()) == (0, False, (True, 1, 0))

@@ -1,0 +1,311 @@
+"""What people and machines read from ``manage.py ontraport``: on terminals of any width and encoding, and as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client, override_settings
+from django.utils import timezone
+
+from ontraport_connect.management import reports
+from ontraport_connect.management.subcommands import accounts
+from ontraport_connect.models import Method, OntraportAccount, Status
+from tests.support import ontraport
+from tests.support.command import Run, Terminal
+from tests.support.servers import PROJECT, Sandbox, free_port
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def configured(sandbox: Sandbox) -> Iterator[None]:
+    with override_settings(**ontraport.settings_for(sandbox.url)):
+        yield
+
+
+@pytest.fixture
+def maya() -> Any:
+    return get_user_model().objects.create_user("maya", email="maya@shop.example", password="demo")
+
+
+@pytest.fixture
+def account(client: Client, maya: Any, sandbox: Sandbox) -> OntraportAccount:
+    """An account linked at the sandbox."""
+    client.force_login(maya)
+    ontraport.link(client, sandbox)
+    return OntraportAccount.objects.get()
+
+
+def make_account(user: Any, **values: Any) -> OntraportAccount:
+    account: OntraportAccount = OntraportAccount.objects.create(
+        user=user, **{"access_token": "an-access-token", "refresh_token": "a-refresh-token", **values}
+    )
+    return account
+
+
+def make_due() -> None:
+    OntraportAccount.objects.update(refresh_at=timezone.now())
+
+
+def away() -> Any:
+    """Settings of an Ontraport that cannot be reached."""
+    url = f"http://127.0.0.1:{free_port()}"
+    endpoints = {"authorization_endpoint": f"{url}/authorize", "token_endpoint": f"{url}/token"}
+    return override_settings(ONTRAPORT_ENDPOINTS=endpoints, ONTRAPORT_REST_URL=f"{url}/1/", ONTRAPORT_MCP_URL=url)
+
+
+def living_grants(sandbox: Sandbox) -> int:
+    return sum(grant["alive"] for grant in sandbox.state()["grants"])
+
+
+# accounts
+
+
+def test_accounts_lists_links_in_80_columns_and_no_secret(account: OntraportAccount, maya: Any) -> None:
+    OntraportAccount.objects.filter(pk=account.pk).update(expires_at=datetime(2030, 1, 2, 3, 4, tzinfo=UTC))
+    make_account(maya, label="A very long name " * 5, failures=3, last_error="timeout", tenant="acme " * 20)
+    make_account(None, status=Status.NEEDS_RECONNECT, method=Method.API_KEY, last_error="key_refused")
+    run = Run("accounts")
+    lines = run.output.splitlines()
+    assert lines[:2] == [
+        "connected        Harbour Street Coffee (maya)",
+        f"  {account.uid}  oauth  until 2030-01-02 03:04 UTC",
+    ]
+    assert lines[2].startswith("refresh failing  A very long name A very long name ")
+    assert lines[2].endswith("...")
+    assert lines[3].endswith("  oauth  timeout")
+    assert lines[4] == "needs reconnect  Ontraport"
+    assert lines[5].endswith("  api key  key_refused")
+    assert lines[6:] == ["3 accounts."]
+    assert max(map(len, lines)) <= 80
+    assert account.access_token.reveal() not in run.output + json.dumps(Run("accounts", "--json").data)
+
+
+def test_account_that_expires_and_fails_says_both(maya: Any) -> None:
+    make_account(maya, expires_at=timezone.now() + timedelta(hours=1), failures=1, last_error="timeout")
+    assert "\n  timeout\n" in Run("accounts").output
+
+
+def test_accounts_can_be_narrowed_to_a_state(account: OntraportAccount, maya: Any) -> None:
+    broken = make_account(maya, status=Status.NEEDS_RECONNECT, tenant="acme")
+    ownerless = make_account(None, status=Status.NEEDS_RECONNECT)
+    listed = Run("accounts", "--state", "needs_reconnect", "--json").data
+    assert [(row["uid"], row["owner"]) for row in listed] == [(str(broken.uid), "acme"), (str(ownerless.uid), "")]
+    OntraportAccount.objects.all().delete()
+    assert Run("accounts").output == "There are no accounts.\n"
+
+
+@pytest.mark.parametrize("words", ["harbour", "MAYA", "shop.example", "187157", "street maya", "{uid}"])
+def test_accounts_can_be_searched(account: OntraportAccount, words: str) -> None:
+    other = get_user_model().objects.create_user("other")
+    make_account(other, label="Elsewhere", tenant="acme")
+    listed = Run("accounts", "--search", words.format(uid=account.uid), "--json").data
+    assert [row["uid"] for row in listed] == [str(account.uid)]
+    assert Run("accounts", "--search", "nobody at all").output == "There are no accounts.\n"
+
+
+def test_long_list_is_cut_for_people_and_whole_for_machines(maya: Any) -> None:
+    OntraportAccount.objects.bulk_create([OntraportAccount(user=maya) for _ in range(accounts.MAX_LISTED + 1)])
+    footer = "100 of 101 accounts; narrow them with --search or --state, or see all with --limit 0."
+    assert Run("accounts").output.splitlines()[-1] == footer
+    assert Run("accounts", "--limit", "0").output.splitlines()[-1] == "101 accounts."
+    counts = [len(Run("accounts", "--json", *more).data) for more in ([], ["--limit", "7"])]
+    assert counts == [101, 7]
+
+
+# disconnect
+
+
+def test_disconnect_ends_the_grant_at_ontraport(account: OntraportAccount, sandbox: Sandbox) -> None:
+    before = living_grants(sandbox)
+    run = Run("disconnect", str(account.uid))
+    assert run.output == f"Disconnected {account} ({account.uid}).\n"
+    assert not OntraportAccount.objects.exists()
+    assert living_grants(sandbox) == before - 1
+
+
+def test_disconnect_while_ontraport_is_away_reports_a_pending_revocation(
+    account: OntraportAccount, sandbox: Sandbox
+) -> None:
+    sandbox.set(fault="500", fault_target="revoke")
+    assert Run("disconnect", str(account.uid), "--json").data == {
+        "uid": str(account.uid),
+        "disconnected": True,
+        "revocation_pending": True,
+        "grant_shared": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("typed", "arguments", "is_gone"),
+    [
+        ("y\n", [], True),
+        ("Yes\n", [], True),
+        ("\n", [], False),
+        ("", [], False),
+        ("no\n", ["--json"], False),
+        ("", ["--yes"], True),
+    ],
+)
+def test_disconnect_asks_at_a_terminal(
+    account: OntraportAccount, monkeypatch: pytest.MonkeyPatch, typed: str, arguments: list[str], is_gone: bool
+) -> None:
+    asked = io.StringIO()
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    monkeypatch.setattr(sys, "stderr", asked)
+    run = Run("disconnect", str(account.uid), *arguments)
+    assert OntraportAccount.objects.exists() is not is_gone
+    question = f"Disconnect {account} ({account.uid})? Only its owner can connect it again. [y/N] "
+    assert asked.getvalue() == ("" if "--yes" in arguments else question)
+    if "--json" in arguments:
+        assert run.data == {"uid": str(account.uid), "disconnected": False}
+    else:
+        assert run.output.startswith("Disconnected " if is_gone else "Nothing was changed.")
+
+
+# refresh
+
+
+def test_refresh_all_is_tried_later_when_nothing_could_be_reached(maya: Any) -> None:
+    for _ in range(2):
+        make_account(maya)
+    make_account(maya, method=Method.API_KEY, app_id="an-app-id")
+    make_due()
+    with away():
+        run = Run("refresh", "--all")
+    assert run.output == (
+        "2 accounts due: 2 could not reach Ontraport.\n1 API key checked: 1 could not reach Ontraport.\n"
+    )
+    assert (run.status, run.problem) == (
+        75,
+        "Ontraport could not be reached for any account; the next run tries again.",
+    )
+
+
+def test_refresh_all_in_json_keeps_the_codes(maya: Any) -> None:
+    make_account(maya)
+    make_due()
+    with away():
+        run = Run("refresh", "--all", "--json")
+    assert (run.status, run.data["outcomes"]) == (75, {"connection": 1})
+
+
+def test_refresh_all_is_well_when_some_could_be_reached(account: OntraportAccount, maya: Any, sandbox: Sandbox) -> None:
+    make_account(maya, refresh_token="unknown")
+    make_due()
+    sandbox.set(fault="500", fault_target="token", fault_count=1)
+    run = Run("refresh", "--all")
+    assert run.status == 0
+    assert re.fullmatch(r"2 accounts due: (.+, )?1 got no usable answer from Ontraport(, .+)?\.\n", run.output)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "words"),
+    [
+        (
+            {"connection": 2, "timeout": 1, "http_503": 1},
+            "3 could not reach Ontraport, 1 got no usable answer from Ontraport",
+        ),
+        ({"refreshed": 5, "invalid_grant": 1, "new_code": 1}, "5 refreshed, 1 need a reconnect, 1 failed (new_code)"),
+    ],
+)
+def test_outcomes_are_said_in_words(outcomes: dict[str, int], words: str) -> None:
+    assert reports.summarize(outcomes) == words
+
+
+# Terminals
+
+
+def test_progress_on_a_terminal_leaves_nothing_behind(account: OntraportAccount) -> None:
+    make_due()
+    progress = Run("refresh", "--all", stderr=Terminal()).progress
+    assert progress == "\r1 account: 1 refreshed …\x1b[K\r\x1b[K"
+
+
+def test_progress_is_cleared_before_an_error_too(account: OntraportAccount) -> None:
+    assert Run("refresh", "6f0b1a52-9f5d-4a3b-9d8e-1f1f2f3f4f5f", stderr=Terminal()).progress == "\r\x1b[K"
+
+
+def test_progress_is_not_red_and_no_wider_than_the_terminal(
+    account: OntraportAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "12")
+    progress = Run("check", "--offline", stderr=Terminal(), no_color=False).progress
+    assert "\x1b[31" not in progress
+    assert max(len(text) for text in re.findall(r"\r([^\x1b]*)\x1b\[K", progress)) == 11
+
+
+def test_check_is_coloured_by_level_and_80_columns_wide() -> None:
+    with override_settings(ONTRAPORT_TIMEOUT=(0, 0), DEBUG=True):
+        run = Run("check", "--offline", stdout=Terminal(), no_color=False)
+    lines = run.output.splitlines()
+    plain = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in lines]
+    assert any(line.startswith("\x1b[31;1mFAIL  settings: ") for line in lines)
+    assert any(line.startswith("\x1b[33;1mWARN  workers: ") and line.endswith("\x1b[0m") for line in lines)
+    assert any(line.startswith("\x1b[32;1mok    due accounts: ") for line in lines)
+    assert max(map(len, plain)) <= 80
+    assert run.problem == "1 problem found."
+
+
+def test_hint_that_repeats_is_said_once() -> None:
+    output = Run("check", "--offline").output
+    assert output.count("workers: ") == 2
+    assert output.count("Start Celery's beat and worker") == 1
+
+
+@override_settings(DEBUG=True)
+def test_check_that_finds_nothing_says_so(account: OntraportAccount) -> None:
+    assert Run("refresh", "--all").status == 0
+    assert Run("check", "--offline").output.splitlines()[-1] == "No problems found."
+
+
+def test_terminal_that_cannot_encode_a_name_ends_no_command(maya: Any) -> None:
+    make_account(maya, label="Café Müller")
+    bytes_out = io.BytesIO()
+    stdout = io.TextIOWrapper(bytes_out, encoding="ascii")
+    run = Run("accounts", stdout=stdout, stderr=Terminal())
+    stdout.flush()
+    assert run.status == 0
+    assert rb"connected        Caf\xe9 M\xfcller (maya)" in bytes_out.getvalue()
+
+
+def test_ascii_terminal_is_no_obstacle_to_any_command(
+    account: OntraportAccount, child_environ: Callable[..., dict[str, str]], sandbox: Sandbox
+) -> None:
+    OntraportAccount.objects.update(label="Café Müller")
+    environ = {**child_environ(**ontraport.settings_for(sandbox.url)), "PYTHONIOENCODING": "ascii"}
+
+    def output(*arguments: str) -> str:
+        run = subprocess.run(
+            [sys.executable, "-m", "django", "ontraport", *arguments],
+            check=True,
+            cwd=PROJECT,
+            capture_output=True,
+            env=environ,
+        )
+        return run.stdout.decode("ascii")
+
+    assert r"Caf\xe9 M\xfcller" in output("accounts")
+    assert r"Refreshed Caf\xe9 M\xfcller" in output("refresh", str(account.uid))
+    assert r"Disconnected Caf\xe9 M\xfcller" in output("disconnect", str(account.uid))
+
+
+# JSON
+
+
+def test_every_time_in_json_is_iso_8601_with_its_zone(account: OntraportAccount) -> None:
+    (listed,) = Run("accounts", "--json").data
+    refreshed = Run("refresh", str(account.uid), "--json").data
+    for text in (listed["expires_at"], refreshed["expires_at"]):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", text)
+        assert datetime.fromisoformat(text) > timezone.now()
+    assert listed["refreshed_at"] is None or datetime.fromisoformat(listed["refreshed_at"]).tzinfo

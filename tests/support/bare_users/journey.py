@@ -1,0 +1,84 @@
+"""What a person and the site's operator do on a site with a user model of its own, in a process of its own.
+
+    python -m tests.support.bare_users.journey SANDBOX_URL
+
+prints what came of it as JSON. The settings come as ``TEST_SETTINGS``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import django
+from celery import current_app
+
+django.setup()
+
+from django.contrib.auth import get_user_model  # noqa: E402
+from django.core import checks, mail  # noqa: E402
+from django.core.management import call_command  # noqa: E402
+from django.test import Client, override_settings  # noqa: E402
+from django.urls import reverse  # noqa: E402
+from django.utils import timezone  # noqa: E402
+
+from ontraport_connect import tasks  # noqa: E402
+from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status  # noqa: E402
+from tests.support import ontraport  # noqa: E402
+from tests.support.servers import Sandbox  # noqa: E402
+
+ADMIN = "admin:ontraport_connect_ontraportaccount"
+
+
+def refresh_all() -> None:
+    call_command("ontraport", "refresh", "--all", stdout=StringIO(), stderr=StringIO())
+
+
+def journey(sandbox: Any) -> dict[str, Any]:
+    current_app.conf.task_always_eager = True
+    call_command("migrate", run_syncdb=True, verbosity=0)
+    people: Any = get_user_model().objects
+    maya = people.create(name="maya")
+    client = Client()
+    client.force_login(maya)
+    seen: dict[str, Any] = {"linked": ontraport.link(client, sandbox)["Location"]}
+    account = OntraportAccount.objects.get()
+    seen["owner"] = account.user == maya
+
+    for name, refresh in (("beat", tasks.refresh_expiring_tokens), ("command", refresh_all)):
+        OntraportAccount.objects.update(refresh_at=timezone.now() - timedelta(minutes=1))
+        refresh()
+        account.refresh_from_db()
+        seen[name] = account.refresh_at is not None and account.refresh_at > timezone.now()
+    seen["used"] = account.mcp("count_objects", objectID="0")
+    seen["pages"] = [
+        client.get(address).status_code
+        for address in (
+            reverse("ontraport_connect:accounts"),
+            reverse(f"{ADMIN}_changelist"),
+            f"{reverse(f'{ADMIN}_changelist')}?condition=inactive",
+            f"{reverse(f'{ADMIN}_changelist')}?q=maya",
+            reverse(f"{ADMIN}_glance"),
+            reverse(f"{ADMIN}_change", args=[account.pk]),
+        )
+    ]
+
+    OntraportAccount.objects.update(status=Status.NEEDS_RECONNECT, linked_at=timezone.now() - timedelta(days=1))
+    OntraportEvent.record(account, EventKind.NEEDS_RECONNECT)
+    OntraportEvent.objects.filter(kind=EventKind.NEEDS_RECONNECT).update(at=timezone.now() - timedelta(minutes=10))
+    seen["notices"] = [tasks.send_notices(), len(mail.outbox)]
+    seen["checks"] = [message.id for message in checks.run_checks() if "ontraport" in str(message.id)]
+    maya.delete()
+    seen["left"] = OntraportAccount.objects.count()
+    return seen
+
+
+if __name__ == "__main__":
+    sandbox = Sandbox.__new__(Sandbox)  # that of the test, which runs already
+    sandbox.url = sys.argv[1]
+    with override_settings(**ontraport.settings_for(sandbox.url)):
+        mail.outbox = []
+        print(json.dumps(journey(sandbox)))

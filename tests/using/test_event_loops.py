@@ -1,0 +1,272 @@
+"""Sync calls of the MCP server run in one background event loop, and disturb nothing that shares their thread."""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import multiprocessing
+import os
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gevent.monkey
+import httpx
+import pytest
+import requests
+from django.test import override_settings
+
+from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
+from ontraport_connect.models import OntraportAccount
+from ontraport_connect.protocol import event_loop, run_in_background
+from ontraport_connect.refreshing import one_account
+from tests.support import ontraport
+from tests.support.linked import key_account, linked_account, person
+from tests.support.servers import Process, Sandbox
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Environ = Callable[..., dict[str, str]]
+GREEN_SITE = "from gevent import monkey; monkey.patch_all(); from tests.support.green_site import serve; serve()"
+
+
+@pytest.fixture(autouse=True)
+def configured(sandbox: Sandbox) -> Iterator[None]:
+    with override_settings(**ontraport.settings_for(sandbox.url)):
+        yield
+
+
+@pytest.fixture
+def account() -> OntraportAccount:
+    return key_account(person("maya"))
+
+
+@pytest.fixture
+def environ(sandbox: Sandbox, child_environ: Environ) -> dict[str, str]:
+    """Without coverage, which takes one greenlet for another."""
+    settings = {**ontraport.settings_for(sandbox.url), "ROOT_URLCONF": "tests.support.green_site"}
+    return {name: value for name, value in child_environ(**settings).items() if not name.startswith("COVERAGE_")}
+
+
+@pytest.fixture
+def green_site(environ: dict[str, str], tmp_path: Path) -> Iterator[str]:
+    process = Process(sys.executable, "-W", "ignore", "-c", GREEN_SITE, log=tmp_path / "log", environ=environ)
+    port = process.wait_for_line(r"^Listening on (\d+)")[1]
+    yield f"http://127.0.0.1:{port}"
+    process.stop()
+    assert "Traceback" not in process.output, process.output
+
+
+def test_under_gevent_calls_work_and_other_pages_are_served_meanwhile(
+    sandbox: Sandbox, account: OntraportAccount, green_site: str
+) -> None:
+    """Of a gevent site: with a loop in the thread of its greenlets, all calls failed, and with them most other pages."""
+    sandbox.set(fault="slow", fault_target="mcp", fault_seconds=0.5)
+    calls, rows = [f"{green_site}/call/?uid={account.uid}"] * 10, [f"{green_site}/rows/"] * 10
+    with ThreadPoolExecutor(20) as threads:
+        pages = [
+            threads.submit(requests.get, url, timeout=30) for pair in zip(calls, rows, strict=True) for url in pair
+        ]
+        answers = [page.result() for page in as_completed(pages)]
+    assert [answer.status_code for answer in answers] == [200] * 20
+    assert [answer.json() for answer in answers] == [{"count": 20}] * 10 + [{"count": 21}] * 10
+
+
+def test_under_gevent_a_401_is_one_refresh_and_one_retry(sandbox: Sandbox, green_site: str) -> None:
+    account = linked_account(person("tomas"), sandbox)
+    token = account.access_token.reveal()
+    one_account.refresh(account)
+    account.access_token = token
+    account.save()
+    assert requests.get(f"{green_site}/call/?uid={account.uid}", timeout=30).json() == {"count": 21}
+    assert sandbox.state()["counts"]["token:refresh_token"] == 2
+
+
+ONE_CALL = """
+import django
+django.setup()
+from ontraport_connect.models import OntraportAccount
+account = OntraportAccount.objects.get()
+print(account.mcp("count_objects", objectID="0"))
+"""
+
+
+@pytest.mark.parametrize("first", ["", "from gevent import monkey; monkey.patch_all()"], ids=["threads", "gevent"])
+def test_a_process_that_has_called_ends_quietly(account: OntraportAccount, environ: dict[str, str], first: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", first + ONE_CALL],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("{'count': 21}\n", "", 0)
+
+
+def test_a_forked_child_starts_a_loop_of_its_own(account: OntraportAccount) -> None:
+    assert run_in_background(thread_of_the_loop) != threading.get_ident()
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        theirs = pool.apply(run_in_background, (own_process,))
+    assert theirs != os.getpid() == run_in_background(own_process)
+
+
+async def thread_of_the_loop() -> int:
+    return threading.get_ident()
+
+
+async def own_process() -> int:
+    return os.getpid()
+
+
+def test_the_first_calls_may_come_at_once_and_a_loop_that_was_ended_starts_again() -> None:
+    loop = event_loop.BackgroundLoop(os.getpid())
+
+    async def running() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    with ThreadPoolExecutor(8) as threads:
+        first = set(threads.map(lambda _: loop.run(running), range(8)))
+    loop.stop()
+    assert (len(first), loop.run(running) in first) == (1, False)
+    loop.stop()
+    loop.stop()
+
+
+def test_the_exception_of_a_coroutine_reaches_its_caller() -> None:
+    async def fail() -> None:
+        raise OntraportUnavailable("It failed.", code="failed")
+
+    with pytest.raises(OntraportUnavailable, match="It failed"):
+        run_in_background(fail)
+
+
+def test_a_caller_that_is_interrupted_cancels_its_coroutine(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, cancelled = threading.Event(), threading.Event()
+
+    async def sleep_long() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    def interrupt(self: object) -> None:
+        begun.wait(5)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(event_loop._LockSignal, "wait", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_in_background(sleep_long)
+    assert cancelled.wait(5)
+
+
+def test_a_call_that_is_cancelled_before_it_begins_does_not_begin() -> None:
+    call = event_loop._Call(own_process)
+    call.cancel()
+    call.begin()
+    with pytest.raises(OntraportUnavailable):
+        call.result()
+
+
+def test_a_call_that_the_end_of_the_process_cuts_off_is_told_so() -> None:
+    loop, begun = event_loop.BackgroundLoop(os.getpid()), threading.Event()
+
+    async def sleep_long() -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    with ThreadPoolExecutor(1) as thread:
+        call = thread.submit(loop.run, sleep_long)
+        begun.wait(5)
+        loop.stop()
+        with pytest.raises(OntraportUnavailable) as raised:
+            call.result()
+    assert raised.value.code == "ending"
+
+
+def test_without_a_thread_to_be_had_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    loop = event_loop.BackgroundLoop(os.getpid())
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(OntraportUnavailable) as raised:
+            loop.run(own_process)
+    assert (raised.value.code, raised.value.retry_after) == ("no_thread", 5.0)
+    assert loop.run(own_process) == os.getpid()
+    loop.stop()
+
+
+@pytest.mark.parametrize("library", ["gevent.monkey", "eventlet.patcher"])
+def test_where_the_library_is_patched_a_real_thread_runs_the_loop(
+    monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    """The process of the tests is not patched, so that coverage sees it: gevent hands out what is there in any case."""
+    select_of_the_system = select.select
+
+    def cooperative_select(*args: Any) -> Any:
+        return select_of_the_system(*args)
+
+    monkeypatch.setattr(select, "select", cooperative_select)
+    others = {"gevent.monkey": gevent.monkey, "eventlet.patcher": SimpleNamespace(original=lambda name: _thread)}
+    for name in others:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, library, others[library])
+    loop = event_loop.BackgroundLoop(os.getpid())
+    assert loop.run(own_process) == os.getpid()
+    loop.stop()
+
+
+def test_a_pipe_that_was_closed_is_not_written_to() -> None:
+    """Its number may be that of another file by now."""
+    signal = event_loop._PipeSignal()
+    signal.set()
+    signal.wait()
+    signal.close()
+    signal.set()
+
+
+SYNC_CALLS: list[tuple[Callable[[OntraportAccount], object], str]] = [
+    (lambda account: account.mcp("count_objects"), "await account.amcp()"),
+    (lambda account: account.mcp_tools(), "await account.amcp_tools()"),
+    (lambda account: account.rest("GET", "objects"), "await account.arest()"),
+    (lambda account: list(account.rest_pages("objects", objectID=0)), "async for"),
+    (lambda account: account.rest_pages("objects", objectID=0).total(), "await pages.atotal()"),
+    (lambda account: requests.get("http://127.0.0.1:1/", auth=account.auth(), timeout=1), "account.httpx_auth()"),
+    (lambda account: httpx.Client(auth=account.httpx_auth()).get("http://127.0.0.1:1/"), "httpx.AsyncClient"),
+]
+
+
+@pytest.mark.parametrize(("call", "twin"), SYNC_CALLS, ids=[twin for _, twin in SYNC_CALLS])
+def test_a_sync_call_in_a_running_loop_names_its_async_twin(
+    account: OntraportAccount, call: Callable[[OntraportAccount], object], twin: str
+) -> None:
+    """In a cell of a notebook, say."""
+
+    async def cell() -> object:
+        return call(account)
+
+    with pytest.raises(OntraportMisconfigured) as raised:
+        asyncio.run(cell())
+    assert (raised.value.code, twin in str(raised.value)) == ("running_loop", True)
+
+
+def test_who_allows_blocking_calls_in_a_loop_has_them(
+    account: OntraportAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the variable that Django has for it."""
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
+    async def cell() -> object:
+        return account.mcp("count_objects", objectID="0")
+
+    assert asyncio.run(cell()) == {"count": 21}
