@@ -230,7 +230,7 @@ def browse(site: Site, watch: Watch, end: float, results: Counter[str]) -> None:
             how, port = random.choice(WAYS), random.choice(list(site.ports.values()))
             try:
                 answer = session.get(f"http://{HOST}:{port}/{how}/{random.choice(watch.links)}", timeout=6)
-                results[f"{how} {answer.status_code}"] += 1
+                results[f"{how} {answer.text or answer.status_code}"] += 1
             except requests.RequestException:
                 results["no answer"] += 1
             time.sleep(max(0.0, 2 / WEB_REQUESTS - (time.monotonic() - started)))
