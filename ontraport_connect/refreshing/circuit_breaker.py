@@ -49,6 +49,8 @@ MANY_ENDED = "many_grants_ended"
 THRESHOLDS = {RATE_LIMITED: 3, GRANT_ENDED: 5, **dict.fromkeys(OPERATOR_ERRORS, 3)}
 """As many accounts must get this answer, one after the other, before it is taken to be meant for the site."""
 
+CLOSED: dict[str, Any] = {"hold_code": "", "hold_client": "", "held_until": None}
+
 WITHIN = timedelta(minutes=10)
 """Answers further apart than this are not counted together."""
 
@@ -227,12 +229,16 @@ def release(client_id: str = "") -> None:
 
 def _release(client_id: str) -> None:
     rows = OntraportService.objects.using(alias()).filter(pk=1).exclude(hold_code="")
-    closed: dict[str, Any] = {"hold_code": "", "hold_client": "", "held_until": None, "strikes": ""}
-    if rows.filter(hold_code=RATE_LIMITED).update(**closed):
+    row = rows.first()
+    if row is None:
+        return
+    ended = json.loads(row.strikes or "{}").get(GRANT_ENDED, {})
+    belief = json.dumps({GRANT_ENDED: ended}) if "believed_until" in ended else ""
+    if rows.filter(hold_code=RATE_LIMITED).update(**CLOSED, strikes=belief):
         return
     if client_id and client_id != conf.ONTRAPORT_CLIENT_ID:
         rows = rows.exclude(hold_code__in=OPERATOR_ERRORS, hold_client=fingerprint())
-    if rows.update(**closed):
+    if rows.update(**CLOSED, strikes=belief):
         logger.warning("Ontraport accepts this site as a client again; refreshing goes on.")
         OntraportEvent.objects.using(alias()).create(kind=EventKind.MENDED)
 
@@ -240,11 +246,7 @@ def _release(client_id: str) -> None:
 def believe_ended_grants() -> None:
     """Close the breaker that many ended grants have opened, and believe for an hour that they ended."""
     site_standing()
-    with transaction.atomic(using=alias()):
-        rows = OntraportService.objects.using(alias()).select_for_update().filter(pk=1).annotate(now=Now())
-        row: Any = rows.get()
-        strikes = {GRANT_ENDED: {"believed_until": (row.now + BELIEVED_FOR).isoformat()}}
-        rows.update(strikes=json.dumps(strikes))
-    OntraportService.objects.using(alias()).filter(pk=1, hold_code=MANY_ENDED).update(
-        hold_code="", hold_client="", held_until=None
-    )
+    rows = OntraportService.objects.using(alias()).filter(pk=1)
+    row: Any = rows.annotate(now=Now()).get()
+    rows.update(strikes=json.dumps({GRANT_ENDED: {"believed_until": (row.now + BELIEVED_FOR).isoformat()}}))
+    rows.filter(hold_code=MANY_ENDED).update(**CLOSED)

@@ -21,7 +21,7 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 
 from ontraport_connect.database import has_one_writer
 from ontraport_connect.models import OntraportAccount
-from ontraport_connect.refreshing import circuit_breaker, one_account
+from ontraport_connect.refreshing import circuit_breaker, one_account, recovery, spent_tokens
 from tests.support.lifecycle_machine import Lifecycle, error_of
 from tests.support.lifecycle_site import Undone
 from tests.support.lifecycle_values import CLIENT, LEASE, MANY_ENDED, Link, Note, Seen
@@ -41,9 +41,14 @@ class WholeLife(Lifecycle):
         changed=st.sampled_from(["", "outer", "inner"]),
         undone=st.sampled_from(["", "inner", "outer"]),
         again=st.booleans(),
+        is_page=st.booleans(),
     )
-    def a_view_refreshes_in_its_transaction(self, link: Link, changed: str, undone: str, again: bool) -> None:
-        """It may have changed the account first, in its transaction or in a savepoint; either is rolled back, or none."""
+    def a_view_refreshes_in_its_transaction(
+        self, link: Link, changed: str, undone: str, again: bool, is_page: bool
+    ) -> None:
+        """It may have changed the account first, in its transaction or in a savepoint; either is rolled back, or none. After a page the
+        middleware takes over what was noted; after a command nobody does yet.
+        """
         if link.is_gone or self.must_wait(link):
             return
         saved = self.model.save_point(link)
@@ -58,6 +63,10 @@ class WholeLife(Lifecycle):
                 raise Undone
         if undone == "outer":
             self.undo(link, saved, is_held=bool(changed))
+        if is_page and recovery.has_left():
+            self.take_over(link)
+            recovery.recover_left()
+        spent_tokens.forget_left()
 
     def refresh_in_savepoint(self, link: Link, changed: str, *, is_undone: bool) -> None:
         saved = self.model.save_point(link)

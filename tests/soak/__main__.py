@@ -65,7 +65,7 @@ class Site:
             "CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP": True,
             "CELERY_WORKER_ENABLE_REMOTE_CONTROL": False,
             "ROOT_URLCONF": "tests.soak.site",
-            "ONTRAPORT_REST_URL": f"{self.url}/1/",
+            "ONTRAPORT_MCP_URL": f"{self.url}/mcp",
             "ONTRAPORT_RESOURCE": f"http://{HOST}/{name}",
             "ONTRAPORT_TIMEOUT": [1, 3],
             "ONTRAPORT_LEEWAY": 5,
@@ -230,7 +230,7 @@ def browse(site: Site, watch: Watch, end: float, results: Counter[str]) -> None:
             how, port = random.choice(WAYS), random.choice(list(site.ports.values()))
             try:
                 answer = session.get(f"http://{HOST}:{port}/{how}/{random.choice(watch.links)}", timeout=6)
-                results[f"{how} {answer.text or answer.status_code}"] += 1
+                results[f"{how} {answer.text[:20] or answer.status_code}".replace("\n", "")] += 1
             except requests.RequestException:
                 results["no answer"] += 1
             time.sleep(max(0.0, 2 / WEB_REQUESTS - (time.monotonic() - started)))

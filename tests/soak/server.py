@@ -56,7 +56,7 @@ class Door(Connection):
             self.send(200, {})
         elif path == "/report":
             self.send(200, {**endpoint.state(), "answers": endpoint.answers, "ends": endpoint.ends})
-        elif path.startswith("/1/"):
+        elif path == "/mcp":
             token = re.search(rb"(?i)authorization: bearer (\S+)", self.received)
             is_good = token is not None and endpoint.good_until.get(token[1].decode(), 0.0) > time.time()
             self.send(200 if is_good else 401, {"code": 0, "data": []})

@@ -67,7 +67,7 @@ def use(request: HttpRequest, how: str, pk: int) -> HttpResponse:
 
 
 def call(account: Any) -> int:
-    answer = requests.get(f"{conf.ONTRAPORT_REST_URL}Contacts", auth=account.auth(), timeout=5)
+    answer = requests.get(conf.ONTRAPORT_MCP_URL, auth=account.auth(), timeout=5)
     return 200 if answer.ok else 502
 
 

@@ -224,7 +224,7 @@ class Model:
         is_of_this_client = (hold.outcome, hold.config) == (Outcome.REFUSED, self.config)
         if self.config.client != CLIENT and is_of_this_client:
             return
-        self.hold, self.believed_until = None, -1.0
+        self.hold = None
         self.strikes.clear()
 
     def reconsider(self) -> list[Link]:

