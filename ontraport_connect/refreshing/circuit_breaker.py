@@ -41,6 +41,8 @@ logger = logging.getLogger("ontraport_connect")
 PROBE_AFTER = 60.0
 """Seconds between two probes."""
 
+CLOSED: dict[str, Any] = {"hold_code": "", "hold_client": "", "held_until": None}
+
 MANY_ENDED = "many_grants_ended"
 """The code of the breaker that many ended grants have opened."""
 
@@ -190,7 +192,10 @@ def release(client_id: str = "") -> None:
 
 def _release(client_id: str) -> None:
     rows = OntraportService.objects.using(alias()).filter(pk=1).exclude(hold_code="")
-    closed: dict[str, Any] = {"hold_code": "", "hold_client": "", "held_until": None, "strikes": ""}
+    row = rows.first()
+    if row is None:
+        return
+    closed = {**CLOSED, "strikes": strikes.after_success(row.strikes)}
     if rows.filter(hold_code=RATE_LIMITED).update(**closed):
         return
     if client_id and client_id != conf.ONTRAPORT_CLIENT_ID:
@@ -204,6 +209,4 @@ def believe_ended_grants() -> None:
     """Close the breaker that many ended grants have opened, and believe for an hour that they ended."""
     site_standing()
     strikes.believe(GRANT_ENDED)
-    OntraportService.objects.using(alias()).filter(pk=1, hold_code=MANY_ENDED).update(
-        hold_code="", hold_client="", held_until=None
-    )
+    OntraportService.objects.using(alias()).filter(pk=1, hold_code=MANY_ENDED).update(**CLOSED)

@@ -1,4 +1,4 @@
-"""Where notes on spent tokens are kept: rows of a server database, or a small SQLite database beside the one of the accounts."""
+"""Where the notes on spent tokens are kept: rows of a server database, or a small SQLite database beside the site's own."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ SCHEMA = """CREATE TABLE IF NOT EXISTS spent (digest TEXT PRIMARY KEY, account_u
  access_token BLOB, refresh_token BLOB, lifetime REAL, scope TEXT)"""
 
 
-class SqliteFile:
+class Sqlite:
     """The notes beside a SQLite database."""
 
     def __init__(self, name: str, *, is_in_memory: bool) -> None:
@@ -169,12 +169,12 @@ class SqliteFile:
 
 
 MARKS = ", ".join("?" * 9)
-_stores: dict[str, SqliteFile] = {}
+_stores: dict[str, Sqlite] = {}
 
 
-def sqlite_file() -> SqliteFile:
+def sqlite_store() -> Sqlite:
     """Return the notes that belong to the database of the accounts."""
     name = str(connections[alias()].settings_dict["NAME"])
     is_in_memory = ":memory:" in name or "mode=memory" in name
     path = name.removeprefix("file:").partition("?")[0]
-    return _stores.setdefault(name, SqliteFile(f"{path}-ontraport", is_in_memory=is_in_memory))
+    return _stores.setdefault(name, Sqlite(f"{path}-ontraport", is_in_memory=is_in_memory))

@@ -25,7 +25,7 @@ from ontraport_connect.database import alias, has_one_writer, in_transaction, on
 from ontraport_connect.encryption import Sealed, Secret, StoredSecret
 from ontraport_connect.models import OntraportAccount, OntraportSpentToken
 
-from .spent_token_stores import Rows, SpentToken, SqliteFile, sqlite_file
+from .spent_token_stores import Rows, SpentToken, Sqlite, sqlite_store
 
 T = TypeVar("T")
 
@@ -46,13 +46,17 @@ def _digest(account: OntraportAccount, token: Secret | None) -> str:
 def annotated(accounts: Any) -> Any:
     """Add ``has_spent_token`` to accounts, in the query itself where that is possible."""
     if has_one_writer():
-        return accounts.annotate(has_spent_token=Value(value=sqlite_file().exists()))
+        return accounts.annotate(has_spent_token=Value(value=sqlite_store().exists()))
     return accounts.annotate(has_spent_token=Exists(OntraportSpentToken.objects.filter(account_uid=OuterRef("uid"))))
 
 
 def find(account: OntraportAccount) -> SpentToken | None:
     """Return the note on the refresh token that ``account`` holds."""
-    return _store(lambda store: store.find(digest_of(account)))
+    return _find(digest_of(account))
+
+
+def _find(digest: str) -> SpentToken | None:
+    return _store(lambda store: store.find(digest))
 
 
 def begin(spent: SpentToken) -> bool:
@@ -72,8 +76,7 @@ def answers(account: OntraportAccount, spent: SpentToken) -> list[SpentToken]:
     """
     found = [spent]
     while (refresh_token := _refresh_token_of(account, found[-1])) is not None:
-        digest = _digest(account, refresh_token)
-        following = _store(lambda store, digest=digest: store.find(digest))  # type: ignore[misc]
+        following = _find(_digest(account, refresh_token))
         if following is None or not following.is_answered:
             break
         found.append(following)
@@ -92,29 +95,27 @@ def forget(digest: str) -> None:
     _store(lambda store: store.forget(digest))
 
 
-def forget_on_commit(digests: Sequence[str]) -> None:
-    """Forget notes once the transaction that has written what they hold is committed. Where Django cannot tell when that is (a transaction
-    without ``atomic``), they stay until the row is claimed again.
-    """
-    if not in_transaction() or connections[alias()].in_atomic_block:
-        for digest in digests:
-            transaction.on_commit(partial(forget, digest), using=alias(), robust=True)
-
-
 def forget_account(account_uid: UUID) -> None:
     """Forget every note on an account: it is gone, or its row holds a token that none of them is about."""
     _store(lambda store: store.forget_account(account_uid))
 
 
+def forget_on_commit(digests: Sequence[str]) -> None:
+    """Forget notes once the transaction that has written what they hold is committed. Where Django cannot tell when that is (a transaction
+    without ``atomic``), they stay until the row is claimed again.
+    """
+    for digest in digests:
+        _on_commit(partial(forget, digest))
+
+
 def forget_account_on_commit(account_uid: UUID) -> None:
-    """Do so once the row that was read is committed: a rollback brings back an older token, which has a note."""
+    """Forget them once the row that was read is committed: a rollback brings back an older token, which has a note."""
+    _on_commit(partial(forget_account, account_uid))
+
+
+def _on_commit(step: Callable[[], None]) -> None:
     if not in_transaction() or connections[alias()].in_atomic_block:
-        transaction.on_commit(lambda: forget_account(account_uid), using=alias(), robust=True)
-
-
-def uids(*, answered: bool = False) -> Sequence[UUID]:
-    """Return the accounts that there are notes on, or notes that hold tokens (``answered``)."""
-    return _store(lambda store: store.uids(answered=answered))
+        transaction.on_commit(step, using=alias(), robust=True)
 
 
 def left() -> frozenset[UUID]:
@@ -126,6 +127,11 @@ def forget_left() -> None:
     _left.set(frozenset())
 
 
+def uids(*, answered: bool = False) -> Sequence[UUID]:
+    """Return the accounts that there are notes on, or notes that hold tokens (``answered``)."""
+    return _store(lambda store: store.uids(answered=answered))
+
+
 def successor(account: OntraportAccount) -> Secret | None:
     """Return the newest refresh token that came for the one that ``account`` holds, if that was spent."""
     if account.refresh_token is None:
@@ -134,7 +140,7 @@ def successor(account: OntraportAccount) -> Secret | None:
     return None if spent is None else _refresh_token_of(account, answers(account, spent)[-1])
 
 
-def _store(step: Callable[[Rows | SqliteFile], T]) -> T:
+def _store(step: Callable[[Rows | Sqlite], T]) -> T:
     if has_one_writer():
-        return step(sqlite_file())
+        return step(sqlite_store())
     return on_own_connection(lambda: step(Rows()))

@@ -66,3 +66,9 @@ def believe(code: str) -> None:
         rows = OntraportService.objects.using(alias()).select_for_update().filter(pk=1).annotate(now=Now())
         row: Any = rows.get()
         rows.update(strikes=json.dumps({code: {"believed_until": (row.now + BELIEVED_FOR).isoformat()}}))
+
+
+def after_success(text: str) -> str:
+    """Return what is remembered once an account was refreshed: nobody's strikes, but that the operator is believed."""
+    ended = json.loads(text or "{}").get(GRANT_ENDED, {})
+    return json.dumps({GRANT_ENDED: ended}) if "believed_until" in ended else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from django.contrib.sessions.models import Session
@@ -21,10 +21,10 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 
 from ontraport_connect.database import has_one_writer
 from ontraport_connect.models import OntraportAccount
-from ontraport_connect.refreshing import circuit_breaker, one_account
-from tests.support.lifecycle import CLIENT, LEASE, MANY_ENDED, Link, Note, Seen
+from ontraport_connect.refreshing import circuit_breaker, one_account, recovery, spent_tokens
 from tests.support.lifecycle_machine import Lifecycle, error_of
 from tests.support.lifecycle_site import Undone
+from tests.support.lifecycle_values import CLIENT, LEASE, MANY_ENDED, Link, Note, Seen
 from tests.support.strict_provider import StrictProvider
 from tests.support.strict_server import StrictServer
 
@@ -41,46 +41,62 @@ class WholeLife(Lifecycle):
         changed=st.sampled_from(["", "outer", "inner"]),
         undone=st.sampled_from(["", "inner", "outer"]),
         again=st.booleans(),
+        is_page=st.booleans(),
     )
-    def a_view_refreshes_in_its_transaction(self, link: Link, changed: str, undone: str, again: bool) -> None:  # noqa: C901
-        """It may have changed the account first, in its transaction or in a savepoint; either is rolled back, or none."""
+    def a_view_refreshes_in_its_transaction(
+        self, link: Link, changed: str, undone: str, again: bool, is_page: bool
+    ) -> None:
+        """It may have changed the account first, in its transaction or in a savepoint; either is rolled back, or none. After a page the
+        middleware takes over what was noted; after a command nobody does yet.
+        """
         if link.is_gone or self.must_wait(link):
             return
-        is_sqlite = has_one_writer()
-        before = self.model.save_point(link)
+        saved = self.model.save_point(link)
         with suppress(Undone), transaction.atomic():
             if changed == "outer":
                 self.change(link)
-            before_inner = self.model.save_point(link)
-            with suppress(Undone), transaction.atomic():
-                if changed == "inner":
-                    self.change(link)
-                self.refresh_in_transaction(link, is_inside=is_sqlite or bool(changed))
-                if undone == "inner":
-                    raise Undone
-            if undone == "inner" and (is_sqlite or changed):
-                self.model.undo(link, before_inner, is_all=is_sqlite)
+            self.refresh_in_savepoint(link, changed, is_undone=undone == "inner")
             if again and not self.must_wait(link):
                 is_held = changed == "outer" or (changed == "inner" and undone != "inner")
-                self.refresh_in_transaction(link, is_inside=is_sqlite or is_held)
+                self.refresh_in_transaction(link, is_held=is_held)
             if undone == "outer":
                 raise Undone
-        if undone == "outer" and (is_sqlite or changed):
-            self.model.undo(link, before, is_all=is_sqlite)
+        if undone == "outer":
+            self.undo(link, saved, is_held=bool(changed))
+        if is_page and recovery.has_left():
+            self.take_over(link)
+            recovery.recover_left()
+        spent_tokens.forget_left()
+
+    def refresh_in_savepoint(self, link: Link, changed: str, *, is_undone: bool) -> None:
+        saved = self.model.save_point(link)
+        with suppress(Undone), transaction.atomic():
+            if changed == "inner":
+                self.change(link)
+            self.refresh_in_transaction(link, is_held=bool(changed))
+            if is_undone:
+                raise Undone
+        if is_undone:
+            self.undo(link, saved, is_held=bool(changed))
+
+    def undo(self, link: Link, saved: dict[str, Any], *, is_held: bool) -> None:
+        """Undo what the transaction has done itself: on PostgreSQL a connection of its own has refreshed a row that it does not hold."""
+        if has_one_writer() or is_held:
+            self.model.undo(link, saved, is_all=has_one_writer())
 
     def change(self, link: Link) -> None:
         account = OntraportAccount.objects.get(uid=self.uids[link])
         account.label = f"{account.label[:20]}+"
         account.save()
 
-    def refresh_in_transaction(self, link: Link, *, is_inside: bool) -> None:
+    def refresh_in_transaction(self, link: Link, *, is_held: bool) -> None:
         uid = self.uids[link]
         account = OntraportAccount.objects.get(uid=uid)
         expected = self.model.refresh(
             Seen.of(link),
             is_abandoned=self.site.is_abandoned(uid),
-            is_inside=is_inside,
-            is_tried_outside=is_inside and not has_one_writer(),
+            is_inside=is_held or has_one_writer(),
+            is_tried_outside=is_held and not has_one_writer(),
         )
         assert error_of(lambda: one_account.refresh(account)) == expected
         if expected is None:

@@ -291,3 +291,15 @@ def test_an_operator_who_says_that_the_grants_have_ended_is_believed(strict: Str
     batches.refresh_batch(pks)
     assert OntraportAccount.objects.filter(status="needs_reconnect").count() == 8
     assert circuit_breaker.may_refresh()
+
+
+def test_an_operator_is_believed_also_after_a_probe_has_closed_the_breaker(strict: StrictServer) -> None:
+    circuit_breaker.believe_ended_grants()
+    circuit_breaker.hold(REFUSED)
+    circuit_breaker.release()
+    strict.behave(status=400, members={"error": "invalid_grant"})
+    for account in [linked(f"g{number}") for number in range(7)]:
+        with pytest.raises(ReconnectRequired):
+            one_account.refresh(account)
+        assert read(account).status == "needs_reconnect"
+    assert circuit_breaker.may_refresh()

@@ -176,3 +176,16 @@ def test_whoever_looks_for_answers_passes_over_a_row_that_cannot_be_read(strict:
     assert recovery.recover_all() == 0
     assert account.uid in spent_tokens.uids()
     spent_tokens.forget_account(account.uid)
+
+
+@pytest.mark.parametrize("way", [one_account.ensure_fresh, one_account.refresh, one_account.replace_refused])
+def test_an_answer_that_came_long_ago_and_has_expired_is_followed_by_a_refresh(strict: StrictServer, way: Any) -> None:
+    strict.endpoint.lifetime = 30
+    account = linked("one")
+    with rolled_back():
+        change(account)
+        one_account.refresh(account)
+    strict.endpoint.lifetime = 3600
+    account = read(account)
+    way(account)
+    assert (account.access_token.reveal(), strict.requests, strict.dead) == ("a.one.2", 2, [])

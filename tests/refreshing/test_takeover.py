@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -27,6 +28,9 @@ from tests.support.strict_server import StrictServer
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Environ = Callable[..., dict[str, str]]
+
+ROUNDS = int(os.environ.get("ROUNDS", "1"))
+"""How often each scene of the red team is played."""
 
 
 def tokens() -> list[str]:
@@ -58,8 +62,9 @@ def test_a_refused_access_token_serves_nobody_so_the_lease_is_taken_over(strict:
     assert (token_of(account), strict.requests) == ("a.one.1", 1)
 
 
+@pytest.mark.parametrize("round_", range(ROUNDS))
 def test_a_worker_that_was_stopped_for_longer_than_its_leases_ends_no_link(
-    strict: StrictServer, child_environ: Environ, tmp_path: Path
+    strict: StrictServer, child_environ: Environ, tmp_path: Path, round_: int
 ) -> None:
     """SIGSTOP in the middle of a batch, the leases end, other workers come by, SIGCONT: its answers are saved as if nothing had been."""
     accounts = [linked(f"g{number}", expires_in=1800) for number in range(32)]
@@ -104,7 +109,8 @@ TABLE = "LOCK TABLE ontraport_connect_ontraportaccount IN SHARE MODE"
 
 
 @pytest.mark.postgresql
-def test_one_blocked_row_delays_no_other_and_loses_nothing(strict: StrictServer) -> None:
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_one_blocked_row_delays_no_other_and_loses_nothing(strict: StrictServer, round_: int) -> None:
     """The row of one of twenty accounts is held from before the answers came until after every lease has ended."""
     accounts = [linked(f"g{number}") for number in range(20)]
     pks = [account.pk for account in accounts]
@@ -129,7 +135,8 @@ def let_the_others_leases_end(pk: int) -> None:
 
 
 @pytest.mark.postgresql
-def test_a_locked_table_loses_nothing(strict: StrictServer) -> None:
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_a_locked_table_loses_nothing(strict: StrictServer, round_: int) -> None:
     """As while a migration creates an index: every answer is kept beside its row."""
     accounts = [linked(f"g{number}") for number in range(5)]
     pks = [account.pk for account in accounts]

@@ -40,9 +40,9 @@ from ontraport_connect.refreshing import (
     spending,
     spent_tokens,
 )
-from ontraport_connect.refreshing.spent_token_stores import sqlite_file
+from ontraport_connect.refreshing.spent_token_stores import sqlite_store
 from tests.support.accounts import user_named
-from tests.support.lifecycle import Ailment, Seen
+from tests.support.lifecycle_values import Ailment, Seen
 from tests.support.strict_provider import StrictProvider
 
 AILMENTS: dict[Ailment, dict[str, Any]] = {
@@ -188,8 +188,8 @@ class Site:
         for model in apps.get_app_config("ontraport_connect").get_models():
             if names := times_of(model):
                 model._base_manager.update(**{name: F(name) - timedelta(seconds=seconds) for name in names})
-        self.pass_time_in_texts(seconds)
         OntraportBudget.objects.all().delete()  # its times are text; nobody exchanges thirty codes between two such moments
+        self.pass_time_in_texts(seconds)
         for held in self.in_memory:
             age(held.account, seconds)
         for refresh in self.under_way:
@@ -211,8 +211,8 @@ class Site:
                 for name in {"first", "believed_until"} & each.keys():
                     each[name] = (datetime.fromisoformat(each[name]) - timedelta(seconds=seconds)).isoformat()
             OntraportService.objects.filter(pk=row.pk).update(strikes=json.dumps(strikes))
-        if has_one_writer() and sqlite_file().exists():
-            with sqlite_file()._connected() as connection:
+        if has_one_writer() and sqlite_store().exists():
+            with sqlite_store()._connected() as connection:
                 connection.execute("UPDATE spent SET sent_at = sent_at - ?, until = until - ?", (seconds, seconds))
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.management.subcommands import register
-from ontraport_connect.models import OntraportAccount, OntraportRevocation, Status
+from ontraport_connect.models import OntraportAccount, OntraportBudget, OntraportRevocation, Status
 from ontraport_connect.refreshing import one_account, revoking
 from ontraport_connect.staff import diagnosis
 from tests.support import ontraport
