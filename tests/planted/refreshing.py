@@ -92,7 +92,7 @@ BUGS = [
         "refreshing/claiming",
         "    if not recover(leases[0], is_needed=wish.refused):\n",
         "    if True:\n",
-        "refreshing/test_rollbacks.py::test_who_reads_the_row_after_a_rollback_takes_what_came_and_sends_nothing",
+        "refreshing/test_rollbacks.py::test_rolled_back_again_and_again_it_is_one_refresh",
     ),
     Bug(
         "a grant is sent as another client",
