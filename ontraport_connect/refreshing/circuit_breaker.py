@@ -13,6 +13,7 @@ finds out whether Ontraport serves this site again (half-open); a changed config
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -71,11 +72,8 @@ def enter() -> bool:
     if row.hold_code == RATE_LIMITED:
         if remaining <= 0 and _is_probe():
             return True
-        raise OntraportUnavailable(
-            "Ontraport asked this site to slow down.",
-            code=RATE_LIMITED,
-            retry_after=min(max(remaining, 1.0), LONGEST_PAUSE),
-        )
+        pause = min(max(remaining, 1.0), LONGEST_PAUSE)
+        raise OntraportUnavailable("Ontraport asked this site to slow down.", code=RATE_LIMITED, retry_after=pause)
     if row.hold_client == fingerprint() and not _is_probe():
         raise OntraportMisconfigured(_reason(row.hold_code), code=row.hold_code)
     return True
@@ -95,27 +93,22 @@ def _reason(code: str) -> str:
 
 def may_refresh() -> bool:
     """Tell whether a refresh would be let in now, without using up the probe."""
-    try:
+    with suppress(OntraportMisconfigured):
         row, remaining = _hold()
-    except OntraportMisconfigured:
-        return False
-    return row is None or remaining <= 0 or (row.hold_code != RATE_LIMITED and row.hold_client != fingerprint())
+        return row is None or remaining <= 0 or (row.hold_code != RATE_LIMITED and row.hold_client != fingerprint())
+    return False
 
 
 def is_site_refused() -> bool:
     """Tell whether refreshing is paused for a reason that the operator has to fix."""
-    try:
+    with suppress(OntraportMisconfigured):
         row, _ = _hold()
-    except OntraportMisconfigured:
-        return True
-    return row is not None and row.hold_code != RATE_LIMITED and row.hold_client == fingerprint()
+        return row is not None and row.hold_code != RATE_LIMITED and row.hold_client == fingerprint()
+    return True
 
 
 def _hold() -> tuple[OntraportService | None, float]:
-    """Return the row when the breaker is open, and the seconds until the next probe by the clock of the database.
-
-    Raises ``OntraportMisconfigured`` where the database is a copy.
-    """
+    """Return the row when the breaker is open, and the seconds until the next probe. Raises where the database is a copy."""
     row = OntraportService.objects.using(alias()).annotate(now=Now()).filter(pk=1).first()
     installation.require_own_row(row)
     if row is None or not row.hold_code:
@@ -126,7 +119,7 @@ def _hold() -> tuple[OntraportService | None, float]:
 def _is_probe() -> bool:
     """Win the right to probe."""
     rows = OntraportService.objects.using(alias()).filter(Q(held_until=None) | Q(held_until__lte=Now()), pk=1)
-    return bool(rows.update(held_until=Now() + Value(timedelta(seconds=PROBE_AFTER))))
+    return bool(_aside(lambda: rows.update(held_until=Now() + Value(timedelta(seconds=PROBE_AFTER)))))
 
 
 def report(error: OntraportError, account: OntraportAccount) -> bool:

@@ -13,7 +13,7 @@ from ontraport_connect.database import alias
 from ontraport_connect.exceptions import OntraportError, OntraportRejected, OntraportUnavailable, SecretUnreadable
 from ontraport_connect.models import OntraportAccount, Status, is_active
 
-from . import circuit_breaker, client_settings
+from . import circuit_breaker, client_settings, spent_tokens
 from .leases import TAKE_OVER_WITHIN, Lease, claim
 from .recovery import recover
 
@@ -75,7 +75,11 @@ def _claim(rows: Any, current: Any, wish: Wish) -> Lease | Seen | None:
     if not recover(leases[0], is_needed=wish.refused):
         return leases[0]
     recovered = rows.annotate(now=Now()).first()
-    return None if recovered is None else Seen(account=recovered, busy=recovered.version == current.version)
+    if recovered is None or recovered.version != current.version:
+        return None if recovered is None else Seen(account=recovered)
+    spent = spent_tokens.find(recovered)
+    is_abandoned = spent is not None and spent.until <= recovered.now
+    return Seen(account=recovered, error=_is_abandoned(recovered) if is_abandoned else None, busy=not is_abandoned)
 
 
 def _is_due(current: Any) -> bool:

@@ -104,6 +104,8 @@ def _take_turn(account: OntraportAccount, wish: Wish, *, is_inside: bool = False
         found = claim_or_see(account, wish)
         if isinstance(found, Lease):
             return spend(found)
+        if found is not None and is_inside and found.account.version < account.version:
+            return None  # the caller's transaction has refreshed it, and has not committed that yet
         if found is None or not found.busy:
             return found
         waited = time.monotonic() - started

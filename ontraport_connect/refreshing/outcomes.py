@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -44,7 +45,7 @@ def settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> OntraportAcc
     if isinstance(outcome, Grant):
         return _keep(lease, outcome, read=read)
     if lease.spent is not None:
-        spent_tokens.forget(lease.account.uid)
+        spent_tokens.forget(lease.spent.digest)
     is_for_all = persistently(lambda: circuit_breaker.report(outcome, lease.account))
     if outcome.code == strikes.RATE_LIMITED:
         _back_off(lease, outcome)
@@ -77,15 +78,19 @@ def _keep(lease: Lease, grant: Grant, *, read: bool) -> OntraportAccount | None:
     return after_save(lease, read=read)
 
 
-def take_noted(lease: Lease, spent: SpentToken) -> OntraportAccount | None:
-    """Write into the row what came for its refresh token earlier, and return the row. Nothing is sent."""
+def take_noted(lease: Lease, answers: Sequence[SpentToken]) -> OntraportAccount | None:
+    """Write into the row the last of the answers that came for its refresh token earlier, and return the row. Nothing is sent, so that this
+    says nothing of whether Ontraport serves this site now.
+    """
+    spent = answers[-1]
     noted = {"access_token": spent.access_token, "refresh_token": spent.refresh_token}
     tokens = {name: Sealed(value) for name, value in noted.items() if value is not None}
     columns = token_columns(lease.account, tokens, spent.lifetime or 0.0, spent.scope, spent.sent_at)
     if not _save_first(lease, _in_plain_values(lease, columns)):
         return _current(lease)
     logger.info("Account %s takes over the tokens that came for it before.", lease.account.uid)
-    return after_save(lease, read=True)
+    spent_tokens.forget_on_commit([each.digest for each in answers])
+    return after_save(replace(lease, is_probe=False), read=True)
 
 
 def columns_for(lease: Lease, grant: Grant) -> dict[str, Any]:
@@ -151,8 +156,8 @@ def _save(lease: Lease, columns: Mapping[str, Any]) -> bool:
 
 def after_save(lease: Lease, *, read: bool) -> OntraportAccount | None:
     account = lease.account
-    if lease.spent is not None or vars(account).get("has_spent_token"):
-        spent_tokens.forget_on_commit(account.uid)
+    if lease.spent is not None:
+        spent_tokens.forget_on_commit([lease.spent.digest])
     if account.failures:
         _record(lease, EventKind.RECOVERED, account.last_error)
     if lease.is_probe:

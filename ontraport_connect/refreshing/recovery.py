@@ -16,7 +16,7 @@ from ontraport_connect.database import DATABASE_IS_AWAY, alias, in_transaction
 from ontraport_connect.exceptions import SecretUnreadable
 from ontraport_connect.models import Method, OntraportAccount, Status
 
-from . import circuit_breaker, client_settings, installation, outcomes, spent_tokens, strikes
+from . import circuit_breaker, client_settings, outcomes, spent_tokens, strikes
 from .leases import TAKE_OVER_WITHIN, Lease, claim
 
 logger = logging.getLogger("ontraport_connect")
@@ -31,18 +31,19 @@ def recover(lease: Lease, *, is_needed: bool = False) -> bool:
         return False
     try:
         spent = spent_tokens.find(account)
+        answers = [] if spent is None or not spent.is_answered else spent_tokens.answers(account, spent)
     except SecretUnreadable:
         return False
     if spent is None:  # the row holds another token by now
-        spent_tokens.forget_on_commit(account.uid)
+        spent_tokens.forget_account_on_commit(account.uid)
         return False
-    if spent.is_answered:
-        outcomes.take_noted(lease, spent)
+    if answers:
+        outcomes.take_noted(lease, answers)
         return True
     if spent.until > lease.now() or not (is_needed or _ends_soon(lease)):
         outcomes.let_go(lease)
         return True
-    spent_tokens.forget(account.uid)
+    spent_tokens.forget(spent.digest)
     return False
 
 
@@ -72,9 +73,9 @@ def recover_left() -> None:
 
 
 def recover_all() -> int:
-    """Take over every answer that is noted, and return how many notes are left, of rows that somebody holds now."""
+    """Take over every answer that is noted, and return how many accounts have answers left, since somebody holds their rows now."""
     _recover(spent_tokens.uids())
-    return len(spent_tokens.uids())
+    return len(spent_tokens.uids(answered=True))
 
 
 def _recover(uids: Iterable[UUID]) -> None:
@@ -82,9 +83,16 @@ def _recover(uids: Iterable[UUID]) -> None:
         rows = OntraportAccount.objects.using(alias()).filter(uid=uid)
         account = rows.first()
         if account is None:
-            spent_tokens.forget(uid)
+            spent_tokens.forget_account(uid)
             continue
-        for lease in claim(rows, [account.pk], is_probe=False, is_needed=True):
+        try:
+            spent = spent_tokens.find(account)
+        except SecretUnreadable:
+            continue
+        if spent is not None and not spent.is_answered:
+            continue
+        # An answer is safe to take whoever had the lease; a note on another token is only forgotten, which is no reason to take over.
+        for lease in claim(rows, [account.pk], is_probe=False, is_needed=spent is not None):
             if not recover(lease):
                 outcomes.let_go(lease)
 
@@ -93,10 +101,8 @@ def reconsider() -> list[int]:
     """Take accounts whose grant was said to have ended for connected again, due now, and return their ids.
 
     For an operator who has corrected a wrong client id or wrong endpoints: a grant that has really ended is marked again when its account
-    is refreshed, and the circuit breaker believes that for an hour. Raises ``OntraportMisconfigured`` in a copy of another
-    installation's database.
+    is refreshed, and the circuit breaker believes that for an hour.
     """
-    installation.require_own_database()
     circuit_breaker.believe_ended_grants()
     rows = OntraportAccount.objects.using(alias()).filter(
         client_settings.of_this_client(),

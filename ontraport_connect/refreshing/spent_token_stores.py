@@ -1,4 +1,4 @@
-"""Where the notes on spent tokens are kept: rows of a server database, or a small SQLite database beside the site's own."""
+"""Where notes on spent tokens are kept: rows of a server database, or a small SQLite database beside the one of the accounts."""
 
 from __future__ import annotations
 
@@ -67,11 +67,15 @@ class Rows:
     def put(self, spent: SpentToken) -> None:
         self._rows().update_or_create(digest=spent.digest, defaults=_values(spent))
 
-    def forget(self, account_uid: UUID) -> None:
+    def forget(self, digest: str) -> None:
+        self._rows().filter(pk=digest).delete()
+
+    def forget_account(self, account_uid: UUID) -> None:
         self._rows().filter(account_uid=account_uid).delete()
 
-    def uids(self) -> Sequence[UUID]:
-        return list(self._rows().order_by().values_list("account_uid", flat=True).distinct())
+    def uids(self, *, answered: bool) -> Sequence[UUID]:
+        rows = self._rows().exclude(access_token=None) if answered else self._rows()
+        return list(rows.order_by().values_list("account_uid", flat=True).distinct())
 
     def _rows(self) -> Any:
         return OntraportSpentToken.objects.using(alias())
@@ -91,7 +95,7 @@ SCHEMA = """CREATE TABLE IF NOT EXISTS spent (digest TEXT PRIMARY KEY, account_u
  access_token BLOB, refresh_token BLOB, lifetime REAL, scope TEXT)"""
 
 
-class Sqlite:
+class SqliteFile:
     """The notes beside a SQLite database."""
 
     def __init__(self, name: str, *, is_in_memory: bool) -> None:
@@ -119,13 +123,18 @@ class Sqlite:
         with self._connected() as connection:
             connection.execute(f"INSERT OR REPLACE INTO spent VALUES ({MARKS})", self._row(spent))  # noqa: S608
 
-    def forget(self, account_uid: UUID) -> None:
+    def forget(self, digest: str) -> None:
+        with self._connected() as connection:
+            connection.execute("DELETE FROM spent WHERE digest = ?", (digest,))
+
+    def forget_account(self, account_uid: UUID) -> None:
         if self._read("SELECT 1 FROM spent WHERE account_uid = ?", account_uid.hex):
             with self._connected() as connection:
                 connection.execute("DELETE FROM spent WHERE account_uid = ?", (account_uid.hex,))
 
-    def uids(self) -> Sequence[UUID]:
-        return [UUID(uid) for (uid,) in self._read("SELECT DISTINCT account_uid FROM spent")]
+    def uids(self, *, answered: bool) -> Sequence[UUID]:
+        where = " WHERE access_token IS NOT NULL" if answered else ""
+        return [UUID(uid) for (uid,) in self._read(f"SELECT DISTINCT account_uid FROM spent{where}")]  # noqa: S608
 
     def _read(self, query: str, *parameters: str) -> list[Any]:
         if not self.exists():
@@ -160,12 +169,12 @@ class Sqlite:
 
 
 MARKS = ", ".join("?" * 9)
-_stores: dict[str, Sqlite] = {}
+_stores: dict[str, SqliteFile] = {}
 
 
-def sqlite_store() -> Sqlite:
+def sqlite_file() -> SqliteFile:
     """Return the notes that belong to the database of the accounts."""
     name = str(connections[alias()].settings_dict["NAME"])
     is_in_memory = ":memory:" in name or "mode=memory" in name
     path = name.removeprefix("file:").partition("?")[0]
-    return _stores.setdefault(name, Sqlite(f"{path}-ontraport", is_in_memory=is_in_memory))
+    return _stores.setdefault(name, SqliteFile(f"{path}-ontraport", is_in_memory=is_in_memory))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -24,7 +25,7 @@ from ontraport_connect.database import alias, has_one_writer, in_transaction, on
 from ontraport_connect.encryption import Sealed, Secret, StoredSecret
 from ontraport_connect.models import OntraportAccount, OntraportSpentToken
 
-from .spent_token_stores import Rows, SpentToken, Sqlite, sqlite_store
+from .spent_token_stores import Rows, SpentToken, SqliteFile, sqlite_file
 
 T = TypeVar("T")
 
@@ -34,7 +35,10 @@ _left: ContextVar[frozenset[UUID]] = ContextVar("ontraport_left", default=frozen
 
 def digest_of(account: OntraportAccount) -> str:
     """Return what a note is found by. Raises ``SecretUnreadable``. Tells nothing of the token, which is random text."""
-    token = account.refresh_token
+    return _digest(account, account.refresh_token)
+
+
+def _digest(account: OntraportAccount, token: Secret | None) -> str:
     text = "" if token is None else token.reveal()
     return hashlib.sha256(f"{account.uid}:{text}".encode(errors="surrogatepass")).hexdigest()
 
@@ -42,7 +46,7 @@ def digest_of(account: OntraportAccount) -> str:
 def annotated(accounts: Any) -> Any:
     """Add ``has_spent_token`` to accounts, in the query itself where that is possible."""
     if has_one_writer():
-        return accounts.annotate(has_spent_token=Value(value=sqlite_store().exists()))
+        return accounts.annotate(has_spent_token=Value(value=sqlite_file().exists()))
     return accounts.annotate(has_spent_token=Exists(OntraportSpentToken.objects.filter(account_uid=OuterRef("uid"))))
 
 
@@ -62,17 +66,55 @@ def keep(spent: SpentToken) -> None:
     _store(lambda store: store.put(spent))
 
 
-def forget(account_uid: UUID) -> None:
-    """Forget the notes on an account, whose row has what they hold."""
-    _store(lambda store: store.forget(account_uid))
+def answers(account: OntraportAccount, spent: SpentToken) -> list[SpentToken]:
+    """Return the answered note ``spent`` and those on the tokens that came for it, oldest first: a transaction that is rolled back may have
+    refreshed its account more than once. Raises ``SecretUnreadable``.
+    """
+    found = [spent]
+    while (refresh_token := _refresh_token_of(account, found[-1])) is not None:
+        digest = _digest(account, refresh_token)
+        following = _store(lambda store, digest=digest: store.find(digest))  # type: ignore[misc]
+        if following is None or not following.is_answered:
+            break
+        found.append(following)
+    return found
 
 
-def forget_on_commit(account_uid: UUID) -> None:
-    """Forget the notes on an account once the transaction that has written its row is committed. Where Django cannot tell when that is (a
-    transaction without ``atomic``), they stay until the row is claimed again.
+def _refresh_token_of(account: OntraportAccount, spent: SpentToken) -> Secret | None:
+    if spent.refresh_token is None:
+        return None
+    field = OntraportAccount._meta.get_field("refresh_token")
+    return StoredSecret(Sealed(spent.refresh_token), field.context_of(account.uid))
+
+
+def forget(digest: str) -> None:
+    """Forget one note: nothing came for the token. Those on other tokens of the account stay, since its row may be rolled back to them."""
+    _store(lambda store: store.forget(digest))
+
+
+def forget_on_commit(digests: Sequence[str]) -> None:
+    """Forget notes once the transaction that has written what they hold is committed. Where Django cannot tell when that is (a transaction
+    without ``atomic``), they stay until the row is claimed again.
     """
     if not in_transaction() or connections[alias()].in_atomic_block:
-        transaction.on_commit(lambda: forget(account_uid), using=alias(), robust=True)
+        for digest in digests:
+            transaction.on_commit(partial(forget, digest), using=alias(), robust=True)
+
+
+def forget_account(account_uid: UUID) -> None:
+    """Forget every note on an account: it is gone, or its row holds a token that none of them is about."""
+    _store(lambda store: store.forget_account(account_uid))
+
+
+def forget_account_on_commit(account_uid: UUID) -> None:
+    """Do so once the row that was read is committed: a rollback brings back an older token, which has a note."""
+    if not in_transaction() or connections[alias()].in_atomic_block:
+        transaction.on_commit(lambda: forget_account(account_uid), using=alias(), robust=True)
+
+
+def uids(*, answered: bool = False) -> Sequence[UUID]:
+    """Return the accounts that there are notes on, or notes that hold tokens (``answered``)."""
+    return _store(lambda store: store.uids(answered=answered))
 
 
 def left() -> frozenset[UUID]:
@@ -84,23 +126,15 @@ def forget_left() -> None:
     _left.set(frozenset())
 
 
-def uids() -> Sequence[UUID]:
-    """Return the accounts that there are notes on."""
-    return _store(lambda store: store.uids())
-
-
 def successor(account: OntraportAccount) -> Secret | None:
-    """Return the refresh token that came for the one that ``account`` holds, if that was spent."""
+    """Return the newest refresh token that came for the one that ``account`` holds, if that was spent."""
     if account.refresh_token is None:
         return None
     spent = find(account)
-    if spent is None or spent.refresh_token is None:
-        return None
-    field = OntraportAccount._meta.get_field("refresh_token")
-    return StoredSecret(Sealed(spent.refresh_token), field.context_of(account.uid))
+    return None if spent is None else _refresh_token_of(account, answers(account, spent)[-1])
 
 
-def _store(step: Callable[[Rows | Sqlite], T]) -> T:
+def _store(step: Callable[[Rows | SqliteFile], T]) -> T:
     if has_one_writer():
-        return step(sqlite_store())
+        return step(sqlite_file())
     return on_own_connection(lambda: step(Rows()))

@@ -231,16 +231,17 @@ def test_a_renamed_database_gets_clear_words_and_a_renamed_file_is_the_same(
     with connection._nodb_cursor() as cursor:
         cursor.execute(f'ALTER DATABASE "{name}" RENAME TO "{renamed}"')
     try:
-        done = site_on(renamed, child_environ, **strict.settings).ontraport("check", "--offline")
+        done = site_on(renamed, child_environ, **strict.settings).ontraport("check", "--offline", "--json")
     finally:
         with connection._nodb_cursor() as cursor:
             cursor.execute(f'ALTER DATABASE "{renamed}" RENAME TO "{name}"')
-    assert "FAIL  installation: Nothing is sent" in done.stdout
-    assert "under another name" in done.stdout
-    assert "manage.py ontraport adopt-database" in done.stdout
+    found = [finding for finding in json.loads(done.stdout)["findings"] if finding["subject"] == "installation"]
+    assert [finding["level"] for finding in found] == ["error"]
+    assert "under another name" in found[0]["text"]
+    assert "manage.py ontraport adopt-database" in found[0]["text"]
 
 
 def test_production_is_untouched_by_the_mark(production: list[OntraportAccount], strict: StrictServer) -> None:
     """The grants of what is deleted there are revoked as before."""
-    linking.unlink(production[0])
-    assert strict.dead == ["g0"]
+    linking.unlink(linked("alone", user=get_user_model().objects.create(username="alone")))
+    assert strict.dead == ["alone"]

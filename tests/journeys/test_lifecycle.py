@@ -1,437 +1,109 @@
 """Any sequence of what customers, workers, operators, Ontraport and the clock may do, compared with a model after each step.
 
-A killed process is one whose next step never comes. It leaves the row as SIGKILL does: claimed and, if the request had been sent, with a
-spent token. Real processes are killed in ``test_crashes``. Such a process may also have been only stopped, and go on much later; the same
-steps then find another row. ``HYPOTHESIS_EXAMPLES`` is the number of sequences.
+``lifecycle_machine`` has the steps of linking, using and refreshing, and of processes that stop; here are transactions that are rolled
+back, and wrong deploys. A batch makes one call after the other here, so that the model knows their order. ``HYPOTHESIS_EXAMPLES`` is the
+number of sequences to try.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any, cast
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import cast
 
 import pytest
-import requests
 from django.contrib.sessions.models import Session
-from django.urls import reverse
-from django.utils import timezone
-from hypothesis import settings
+from django.db import transaction
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    Bundle,
-    MultipleResults,
-    RuleBasedStateMachine,
-    consumes,
-    initialize,
-    invariant,
-    multiple,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import rule, run_state_machine_as_test
 
-from ontraport_connect import linking
-from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable, ReconnectRequired
-from ontraport_connect.models import OntraportAccount, OntraportEvent, OntraportRevocation
-from ontraport_connect.refreshing import batches, circuit_breaker, one_account, revoking
-from tests.support.lifecycle import LEEWAY, Ailment, Attempt, Claim, Error, Link, Model, Outcome, Seen
-from tests.support.lifecycle_site import InMemory, Site, Started, UnderWay
+from ontraport_connect.database import has_one_writer
+from ontraport_connect.models import OntraportAccount
+from ontraport_connect.refreshing import circuit_breaker, one_account
+from tests.support.lifecycle import CLIENT, LEASE, MANY_ENDED, Link, Note, Seen
+from tests.support.lifecycle_machine import Lifecycle, error_of
+from tests.support.lifecycle_site import Undone
 from tests.support.strict_provider import StrictProvider
+from tests.support.strict_server import StrictServer
+
+PHASES = [Phase.generate, *([] if "HYPOTHESIS_NO_SHRINK" in os.environ else [Phase.shrink])]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-OWNERS = ["ada", "ben"]
-NUMBERS = st.sampled_from(["101", "102"])
-SPANS = st.sampled_from([30.0, 600.0, 1800.0, 3570.0, 86400.0, 8 * 86400.0])
-MOST_ATTEMPTS = 6
 
+class WholeLife(Lifecycle):
+    # Transactions
 
-def key(number: int) -> str:
-    return f"encryption key number {number:02} of the lifecycle"
+    @rule(
+        link=Lifecycle.links,
+        changed=st.sampled_from(["", "outer", "inner"]),
+        undone=st.sampled_from(["", "inner", "outer"]),
+        again=st.booleans(),
+    )
+    def a_view_refreshes_in_its_transaction(self, link: Link, changed: str, undone: str, again: bool) -> None:  # noqa: C901
+        """It may have changed the account first, in its transaction or in a savepoint; either is rolled back, or none."""
+        if link.is_gone or self.must_wait(link):
+            return
+        is_sqlite = has_one_writer()
+        before = self.model.save_point(link)
+        with suppress(Undone), transaction.atomic():
+            if changed == "outer":
+                self.change(link)
+            before_inner = self.model.save_point(link)
+            with suppress(Undone), transaction.atomic():
+                if changed == "inner":
+                    self.change(link)
+                self.refresh_in_transaction(link, is_inside=is_sqlite or bool(changed))
+                if undone == "inner":
+                    raise Undone
+            if undone == "inner" and (is_sqlite or changed):
+                self.model.undo(link, before_inner, is_all=is_sqlite)
+            if again and not self.must_wait(link):
+                is_held = changed == "outer" or (changed == "inner" and undone != "inner")
+                self.refresh_in_transaction(link, is_inside=is_sqlite or is_held)
+            if undone == "outer":
+                raise Undone
+        if undone == "outer" and (is_sqlite or changed):
+            self.model.undo(link, before, is_all=is_sqlite)
 
+    def change(self, link: Link) -> None:
+        account = OntraportAccount.objects.get(uid=self.uids[link])
+        account.label = f"{account.label[:20]}+"
+        account.save()
 
-def error_of(step: Callable[[], object]) -> Error:
-    """Run a step and return the type of its error, one of ours, or ``None``. Any other error fails the test."""
-    try:
-        step()
-    except OntraportError as error:
-        kinds = (ReconnectRequired, OntraportUnavailable, OntraportMisconfigured)
-        return next(kind for kind in kinds if isinstance(error, kind))
-    return None
-
-
-class Lifecycle(RuleBasedStateMachine):
-    links = Bundle("links")
-    attempts = Bundle("attempts")
-    claims = Bundle("claims")
-
-    def __init__(self, provider: StrictProvider) -> None:
-        super().__init__()
-        provider.reset()
-        self.provider = provider
-        self.model = Model(secret=provider.endpoint.client_secret, key=key(0))
-        self.site = Site(provider, OWNERS, key(0))
-        self.keys_made = 1
-        self.uids: dict[Link, Any] = {}
-        self.kept: dict[Link, InMemory] = {}
-        self.started: dict[Attempt, Started] = {}
-        self.under_way: dict[Claim, UnderWay] = {}
-
-    # Linking
-
-    def press(self, owner: str, number: str, target: Link | None) -> Attempt:
-        attempt = Attempt(owner=owner, target=target, number=number, started=self.model.now, key=self.model.keys[0])
-        self.started[attempt] = self.site.press(owner, self.uids[target] if target else None)
-        return attempt
-
-    def may_press(self, owner: str) -> bool:
-        """A session keeps this many attempts; one more would drop the oldest."""
-        return sum(each.owner == owner and not each.is_used for each in self.started) < MOST_ATTEMPTS
-
-    def come_back(self, attempt: Attempt) -> Link | None:
-        started = self.started[attempt]
-        started.callback = started.callback or self.site.consent(started, attempt.number)
-        expected, link = "unknown", None
-        if not attempt.is_used:
-            expected = self.model.reach_exchange(attempt)
-            if not expected:
-                expected, link = self.model.link(attempt, f"g{len(self.model.grants) + 1}")
-        assert self.site.come_back(attempt.owner, started.callback) == expected
-        if link is not None:
-            row = OntraportAccount.objects.get(user__username=link.owner, ontraport_id=link.number)
-            assert self.uids.setdefault(link, row.uid) == row.uid
-        return link
-
-    @initialize(target=links)
-    def both_have_linked_one(self) -> MultipleResults[Link]:
-        both = [self.come_back(self.press(owner, "101", None)) for owner in OWNERS]
-        return multiple(*[link for link in both if link is not None])
-
-    @rule(target=links, owner=st.sampled_from(OWNERS), number=NUMBERS)
-    def a_customer_connects(self, owner: str, number: str) -> Link | MultipleResults[Link]:
-        link = self.come_back(self.press(owner, number, None)) if self.may_press(owner) else None
-        return multiple() if link is None else link
-
-    @rule(target=attempts, link=links, number=NUMBERS, is_same=st.booleans(), at_once=st.booleans())
-    def a_customer_reconnects(self, link: Link, number: str, is_same: bool, at_once: bool) -> Any:
-        """Come back at once, or later."""
-        if link.is_gone or not self.may_press(link.owner):
-            return multiple()
-        attempt = self.press(link.owner, link.number if is_same else number, link)
-        if at_once:
-            self.come_back(attempt)
-        return attempt
-
-    @rule(target=attempts, owner=st.sampled_from(OWNERS), number=NUMBERS)
-    def a_customer_begins_to_connect(self, owner: str, number: str) -> Any:
-        return self.press(owner, number, None) if self.may_press(owner) else multiple()
-
-    @rule(target=links, attempt=attempts)
-    def an_answer_comes_back(self, attempt: Attempt) -> Link | MultipleResults[Link]:
-        """Come back for the first time, or once more."""
-        link = self.come_back(attempt)
-        return multiple() if link is None else link
-
-    @rule(attempt=attempts, how=st.sampled_from(["state", "iss", "code", "denied", "browser"]))
-    def a_wrong_answer_comes_back(self, attempt: Attempt, how: str) -> None:
-        good = self.site.consent(self.started[attempt], "" if how == "denied" else attempt.number)
-        expected, owner = "unknown", attempt.owner
-        if how == "state":
-            good["state"] = "x" * len(good["state"])
-        elif how == "browser":
-            owner = next(each for each in OWNERS if each != attempt.owner)
-        elif not attempt.is_used:
-            is_late = self.model.reach_exchange(attempt)
-            if how == "iss":
-                good["iss"], expected = "https://attacker.example", "expired" if is_late == "expired" else "issuer"
-            elif how == "denied":
-                expected = "expired" if is_late == "expired" else "denied"
-            else:
-                good["code"], expected = "forged", is_late or "code"
-        assert self.site.come_back(owner, good) == expected
-
-    @rule(link=links, by=st.sampled_from(OWNERS), how=st.sampled_from(["button", "code", "rows"]))
-    def somebody_disconnects(self, link: Link, by: str, how: str) -> None:
+    def refresh_in_transaction(self, link: Link, *, is_inside: bool) -> None:
         uid = self.uids[link]
-        if how == "button":
-            status = self.site.browsers[by].post(reverse("ontraport_connect:disconnect", args=[uid])).status_code
-            assert status == (302 if by == link.owner else 404)
-            if by != link.owner:
-                return
-        elif how == "code" and not link.is_gone:
-            linking.unlink(OntraportAccount.objects.get(uid=uid))
-        else:
-            OntraportAccount.objects.filter(uid=uid).delete()
-        if not link.is_gone:
-            self.model.disconnect(link, deliver=how != "rows")
+        account = OntraportAccount.objects.get(uid=uid)
+        expected = self.model.refresh(
+            Seen.of(link),
+            is_abandoned=self.site.is_abandoned(uid),
+            is_inside=is_inside,
+            is_tried_outside=is_inside and not has_one_writer(),
+        )
+        assert error_of(lambda: one_account.refresh(account)) == expected
+        if expected is None:
+            assert account.access_token.reveal() == f"a.{link.grant}.{link.serial}"
 
-    # Refreshing and use
-
-    def memory_of(self, link: Link, is_old: bool) -> InMemory | None:
-        """Return the account as read long ago or now. ``None`` when its row is gone or held by another refresh, which takes a wait."""
-        if not link.is_gone and self.site.is_leased(self.uids[link]):
-            return None
-        if link.is_gone or (is_old and link in self.kept):
-            return self.kept.get(link)
-        held = self.site.read(Seen.of(link), self.uids[link])
-        return self.kept.setdefault(link, held) if is_old else held
-
-    @rule(link=links)
-    def somebody_reads_an_account_and_keeps_it(self, link: Link) -> None:
-        if not link.is_gone:
-            self.kept[link] = self.site.read(Seen.of(link), self.uids[link])
-
-    @rule(link=links, is_old=st.booleans())
-    def a_token_is_refreshed(self, link: Link, is_old: bool) -> None:
-        if held := self.memory_of(link, is_old):
-            expected = self.model.refresh(held.seen)
-            assert error_of(lambda: one_account.refresh(held.account)) == expected
-
-    def made_fresh(self, held: InMemory, step: Callable[[], object]) -> tuple[Error, Error]:
-        """Return how ``ensure_fresh`` would end by the model, and how the step, which begins with it, did end.
-
-        Whether an account that failed may already be tried again is random, and is told from what Ontraport heard.
-        """
-        seen, model, heard = held.seen, self.model, self.provider.endpoint.heard
-        asked, link, start = len(heard), seen.link, timezone.now()
-        row: Any = OntraportAccount.objects.filter(uid=self.uids[link]).first()
-        raised = error_of(step)
-        if not seen.is_connected:
-            return ReconnectRequired, raised
-        if seen.expires > model.now + LEEWAY:
-            return None, raised
-        if not link.is_gone and link.is_connected and link.expires > model.now + LEEWAY:
-            seen.adopt()
-            return None, raised
-        if row is not None and row.failures and row.is_connected and row.refresh_at > start and len(heard) == asked:
-            expected: Error = OntraportUnavailable
-        else:
-            expected = model.refresh(seen, forced=False)
-        soft = expected in (OntraportUnavailable, OntraportMisconfigured) and seen.expires > model.now
-        return None if soft else expected, raised
-
-    @rule(link=links, is_old=st.booleans())
-    def a_token_is_made_fresh(self, link: Link, is_old: bool) -> None:
-        if held := self.memory_of(link, is_old):
-            expected, raised = self.made_fresh(held, lambda: one_account.ensure_fresh(held.account))
-            assert raised == expected
-            assert raised or held.seen.expires > self.model.now, "an expired token is no fresh one"
-
-    @rule(link=links, is_old=st.booleans(), is_refused=st.booleans())
-    def an_account_is_used(self, link: Link, is_old: bool, is_refused: bool) -> None:
-        """The API refuses a token that is not the current one and, with ``is_refused``, one that is."""
-        held = self.memory_of(link, is_old)
-        if held is None:
+    @rule(link=Lifecycle.links, is_sent=st.booleans())
+    def a_view_is_killed_in_its_transaction(self, link: Link, is_sent: bool) -> None:
+        model, uid = self.model, self.uids[link]
+        if link.is_gone or not link.is_connected or self.must_wait(link) or model.noted(link) or model.is_misdeployed:
             return
-        expected, raised = self.made_fresh(held, lambda: one_account.ensure_fresh(held.account))
-        assert raised == expected
-        if expected is not None:
+        if model.hold is not None or self.site.is_abandoned(uid):
             return
-        self.provider.endpoint.refusals = int(is_refused)
-        is_served = self.model.accepts(held.seen) and not is_refused
-        if not is_served:
-            expected = self.model.refresh(held.seen)
-            is_served = self.model.accepts(held.seen)
-        answers: list[int] = []
-        url = f"{self.provider.api.url}/1/Contacts"
-
-        def use() -> None:
-            answers.append(requests.get(url, auth=held.account.auth(), timeout=10).status_code)
-
-        assert error_of(use) == expected
-        assert answers == ([] if expected else [200 if is_served else 401])
-
-    @rule()
-    def a_batch_is_refreshed(self) -> None:
-        model, heard = self.model, self.provider.endpoint.heard
-        rows = OntraportAccount.objects.filter(uid__in=self.uids.values())
-        due_at = {row.uid: (row.refresh_at, row.lease_until) for row in rows}
-        asked, start = len(heard), timezone.now()
-        entered = model.enter()
-        batches.refresh_batch([row.pk for row in rows])
-        asked_of = [token.split(".")[1] for token in heard[asked:]]
-        stop = timezone.now()
-        links = {link.grant: link for link in model.links if not link.is_gone and link.is_connected}
-
-        def is_due(link: Link, at: Any) -> bool:
-            refresh_at, lease_until = due_at[self.uids[link]]
-            return bool(refresh_at <= at and (lease_until is None or lease_until <= at))
-
-        may = {grant for grant, link in links.items() if is_due(link, stop)}
-        must = {grant for grant, link in links.items() if is_due(link, start)}
-        assert len(asked_of) == len(set(asked_of))
-        assert set(asked_of) <= may
-        if not isinstance(entered, bool):
-            assert not asked_of
-            return
-        is_vague = model.ailment == Ailment.LOSING or model.says_no() is not None
-        stops = model.says_no() in (Outcome.BUSY, Outcome.REFUSED) or (entered and is_vague)
-        assert asked_of or not must
-        assert stops or must <= set(asked_of)
-        for grant in asked_of:
-            claim = model.claim(links[grant], is_probe=entered)
-            model.send(claim)
-            model.settle(claim, deliver=False)
-        for grant in may - set(asked_of):
-            self.kill(links[grant])
-
-    def kill(self, link: Link) -> None:
-        """Kill what is in progress for a link."""
-        for claim in [each for each in self.under_way if each.link is link]:
-            del self.under_way[claim]
-
-    @rule(link=links)
-    def somebody_renames_an_account_read_long_ago(self, link: Link) -> None:
-        held = self.kept.get(link)
-        if held and not link.is_gone:
-            held.account.label = f"{held.account.label[:20]}+"
-            held.account.save()
-
-    # Processes that stop at any point
-
-    @rule(target=claims, link=links, is_sent=st.booleans())
-    def a_process_refreshes_and_stops(self, link: Link, is_sent: bool) -> Any:
-        """Stop after the claim, or after the response has arrived."""
-        uid = self.uids[link]
-        if link.is_gone or not link.is_connected or self.site.is_leased(uid):
-            return multiple()
-        entered = self.model.enter()
-        claims: list[UnderWay] = []
-        error = error_of(lambda: claims.append(self.site.claim(uid)))
-        if not isinstance(entered, bool):
-            assert error == entered
-            return multiple()
-        assert error is None
-        claim = self.model.claim(link, is_probe=entered)
-        self.under_way[claim] = claims[0]
+        self.site.spend_and_die(uid, is_sent=is_sent)
+        claim = model.claim(link, is_probe=False)
         if is_sent:
-            self.send(claim)
-        return claim
+            model.answer(claim)
+        model.notes[link.grant, link.serial] = Note(at=model.now, until=model.now + LEASE)
 
-    def send(self, claim: Claim) -> None:
-        if claim in self.under_way and claim.outcome is None:
-            asked = len(self.provider.endpoint.heard)
-            outcome = self.model.send(claim)
-            self.site.send(self.under_way[claim])
-            assert len(self.provider.endpoint.heard) - asked == (outcome != Outcome.LATE)
+    # Wrong deploys
 
-    @rule(claim=consumes(claims), is_relinked=st.booleans())
-    def it_goes_on_to_its_end(self, claim: Claim, is_relinked: bool) -> None:
-        """Go on, possibly after the customer has reconnected."""
-        self.send(claim)
-        if is_relinked:
-            self.a_customer_reconnects(claim.link, claim.link.number, is_same=True, at_once=True)
-        refresh = self.under_way.pop(claim, None)
-        if refresh is not None:
-            self.model.settle(claim, deliver=True)
-            self.site.settle(refresh)
-
-    # Time, Ontraport, the operator
-
-    @rule(seconds=SPANS)
-    def time_passes(self, seconds: float) -> None:
-        self.model.now += seconds
-        self.site.pass_time(seconds)
-
-    @rule()
-    def an_hour_later_revocations_are_delivered(self) -> None:
-        self.time_passes(3600.0)
-        for waiting in list(self.model.waiting):
-            self.model.deliver(waiting)
-        revoking.deliver_revocations(50)
-
-    @rule(link=links)
-    def ontraport_ends_a_grant(self, link: Link) -> None:
-        self.model.end(link.grant)
-        self.provider.run(lambda: self.provider.endpoint.revoke(f"r.{link.grant}.0"))
-
-    @rule(ailment=st.sampled_from([*Ailment, *[Ailment.NONE] * 4]), link=links, is_asked=st.booleans())
-    def ontraport_falls_ill_or_gets_well(self, ailment: Ailment, link: Link, is_asked: bool) -> None:
-        """Change what is wrong with Ontraport. With ``is_asked`` somebody notices at once."""
-        self.ail(ailment)
-        if is_asked:
-            self.a_token_is_refreshed(link, is_old=False)
-
-    def ail(self, ailment: Ailment) -> None:
-        self.model.ailment = ailment
-        self.site.ail(ailment)
-
-    @rule(is_right=st.sampled_from([True, True, False]))
-    def the_client_secret_is_changed(self, is_right: bool) -> None:
-        self.model.secret = self.model.right_secret if is_right else "wrong"
-        self.site.configure(ONTRAPORT_CLIENT_SECRET=self.model.secret)
-
-    @rule()
-    def a_new_key_comes_first_and_rows_are_rotated(self) -> None:
-        self.model.keys.insert(0, key(self.keys_made))
-        self.keys_made += 1
-        self.site.configure(ONTRAPORT_ENCRYPTION_KEYS=list(self.model.keys))
-        self.site.rotate_keys()
-
-    @rule()
-    def the_old_keys_are_dropped(self) -> None:
-        """Change the settings: all processes start anew, and what they held in memory is gone."""
-        del self.model.keys[1:]
-        self.site.configure(ONTRAPORT_ENCRYPTION_KEYS=list(self.model.keys))
-        self.site.restart()
-        self.kept.clear()
-        self.under_way.clear()
-
-    # What must hold
-
-    @invariant()
-    def what_is_stored_is_what_the_model_says(self) -> None:
-        """Compare every row with its decrypted secrets, its history, the grants at Ontraport, and the grants that wait for revocation."""
-        model = self.model
-        model.promises()
-        rows: dict[Any, Any] = {row.uid: row for row in OntraportAccount.objects.select_related("user")}
-        assert {uid: contents(row) for uid, row in rows.items()} == {
-            self.uids[link]: expected(link) for link in model.links if not link.is_gone
-        }
-        for link, uid in self.uids.items():
-            kinds = OntraportEvent.objects.filter(account_uid=uid).order_by("pk").values_list("kind", flat=True)
-            assert list(kinds) == link.history
-        grants = self.provider.endpoint.grants.items()
-        assert {name: (each.serial, each.alive, each.reuses) for name, each in grants} == {
-            name: (each.serial, each.is_alive, each.reuses) for name, each in model.grants.items()
-        }
-        waiting = [row.refresh_token.reveal().split(".")[1] for row in OntraportRevocation.objects.all()]
-        assert Counter(waiting) == Counter(each.grant for each in model.waiting)
-        now = timezone.now()
-        for row in rows.values():
-            assert row.lease_until is None or (row.lease_until - now).total_seconds() < 60
-            assert (row.refresh_at is not None) == row.is_connected
-            assert row.refresh_at is None or (row.refresh_at - now).total_seconds() <= 3000
-
-    def teardown(self) -> None:
-        """Ontraport is well, the settings are right, and beat has run an hour later: every link is usable, or its customer is asked to
-        reconnect.
-        """
-        try:
-            self.ail(Ailment.NONE)
-            self.the_client_secret_is_changed(is_right=True)
-            self.an_hour_later_revocations_are_delivered()
-            self.a_batch_is_refreshed()
-            self.what_is_stored_is_what_the_model_says()
-            assert not self.model.waiting
-            for link in [each for each in self.model.links if not each.is_gone]:
-                assert link.is_connected == self.model.grants[link.grant].is_alive
-                self.an_account_is_used(link, is_old=False, is_refused=False)
-            refreshed = any(link.is_connected for link in self.model.links if not link.is_gone)
-            assert not (refreshed and circuit_breaker.is_site_refused())
-        finally:
-            self.site.close()
-
-
-def contents(row: Any) -> tuple[object, ...]:
-    tokens = row.access_token.reveal(), row.refresh_token.reveal()
-    return row.user.username, row.ontraport_id, row.is_connected, row.failures, row.version, *tokens
-
-
-def expected(link: Link) -> tuple[object, ...]:
-    tokens = f"a.{link.grant}.{link.serial}", f"r.{link.grant}.{link.serial}"
-    return link.owner, link.number, link.is_connected, link.failures, link.version, *tokens
+    @rule(what=st.sampled_from(["client", "endpoints", "put back", "put back"]))
+    def the_site_is_deployed(self, what: str) -> None:
+        self.deploy(client="another-client" if what == "client" else CLIENT, is_elsewhere=what == "endpoints")
 
 
 @pytest.fixture
@@ -441,10 +113,17 @@ def provider() -> Iterator[StrictProvider]:
     Session.objects.all().delete()
 
 
-def test_whatever_happens_a_link_lives_or_its_customer_is_asked(provider: StrictProvider) -> None:
-    run_state_machine_as_test(
-        cast("type[Lifecycle]", lambda: Lifecycle(provider)),
-        settings=settings(
-            max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "25")), stateful_step_count=30, deadline=None
-        ),
-    )
+def test_whatever_happens_a_link_lives_or_its_customer_is_asked(
+    provider: StrictProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(circuit_breaker.THRESHOLDS, circuit_breaker.GRANT_ENDED, MANY_ENDED)
+    with StrictServer() as elsewhere:
+        run_state_machine_as_test(
+            cast("type[Lifecycle]", lambda: WholeLife(provider, elsewhere)),
+            settings=settings(
+                max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "25")),
+                stateful_step_count=30,
+                deadline=None,
+                phases=PHASES,
+            ),
+        )

@@ -20,7 +20,7 @@ from ontraport_connect import database, linking, staff
 from ontraport_connect.exceptions import OntraportError, OntraportUnavailable, ReconnectRequired
 from ontraport_connect.models import OntraportAccount, OntraportEvent, OntraportSpentToken, Status
 from ontraport_connect.refreshing import batches, one_account, recovery, spent_tokens
-from ontraport_connect.refreshing.spent_token_stores import sqlite_store
+from ontraport_connect.refreshing.spent_token_stores import sqlite_file
 from tests.refreshing.test_one_account import Undone, hold_lease, in_thread, rolled_back
 from tests.support.accounts import linked, read, token_of
 from tests.support.strict_server import StrictServer
@@ -280,7 +280,7 @@ def test_where_nothing_can_be_noted_outside_nothing_is_sent(strict: StrictServer
 def no_note_can_be_made() -> Iterator[None]:
     """A table, or a file, that somebody else keeps locked."""
     if database.has_one_writer():
-        store = sqlite_store()
+        store = sqlite_file()
         name, store._name, memory, store._in_memory = store._name, "/nowhere/at/all", store._in_memory, None
         try:
             yield

@@ -208,7 +208,7 @@ def test_whoever_finds_an_unanswered_note_waits_until_somebody_needs_the_token(s
         one_account.replace_refused(read(account))
     note = spent_tokens.find(account)
     assert note is not None
-    spent_tokens.forget(account.uid)
+    spent_tokens.forget_account(account.uid)
     note_of(account, ends_in=-1)
     assert batches.refresh_batch([account.pk]) == {"recovered": 1}
     assert (strict.requests, read(account).lease_until) == (0, None)
@@ -222,7 +222,7 @@ def test_a_note_on_a_row_that_cannot_be_read_does_no_harm(strict: StrictServer, 
     settings.ONTRAPORT_ENCRYPTION_KEYS = ["another-key-that-is-long-enough-for-this"]
     assert batches.refresh_batch([account.pk]) == {"secret_unreadable": 1}
     assert read(account).status == Status.CONNECTED
-    spent_tokens.forget(account.uid)
+    spent_tokens.forget_account(account.uid)
 
 
 def test_an_answer_in_a_note_that_comes_too_late_for_the_row_changes_nothing(strict: StrictServer) -> None:

@@ -8,15 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable, ReconnectRequired
 
 LIFETIME = 3600.0
+TAKE_OVER_WITHIN = 120.0
+LEASE = 60.0
 LEEWAY = 60.0
 SEND_WITHIN = 15.0
 ATTEMPT = 600.0
 WEEK = 7 * 86400.0
 PROBE_AFTER = 60.0
+COUNTED_WITHIN = 600.0
+BELIEVED_FOR = 3600.0
+MANY_ENDED = 3
+"""Accounts whose grants must end one after the other before that is taken for a wrong deploy. The site has five; these links are few."""
+MANY = 3
+CLIENT = "strict-client"
 RETRY_AFTER = 120.0
 """Seconds that Ontraport asks for when it asks the site to slow down."""
 
@@ -34,6 +43,7 @@ class Ailment(StrEnum):
     LOSING = "does what it is asked, and the answer is lost"
     BUSY = "answers 429"
     REFUSING = "answers invalid_client"
+    ENDING = "answers invalid_grant, whatever the grant"
 
 
 class Outcome(StrEnum):
@@ -43,6 +53,7 @@ class Outcome(StrEnum):
     BUSY = "rate_limited"
     REFUSED = "invalid_client"
     LATE = "late"
+    OTHER = "another client or issuer"
 
 
 ERRORS: dict[Outcome, Error] = {
@@ -52,6 +63,7 @@ ERRORS: dict[Outcome, Error] = {
     Outcome.BUSY: OntraportUnavailable,
     Outcome.REFUSED: OntraportMisconfigured,
     Outcome.LATE: OntraportUnavailable,
+    Outcome.OTHER: OntraportMisconfigured,
 }
 
 
@@ -71,7 +83,9 @@ class Grant:
 
 @dataclass(kw_only=True, eq=False)
 class Link:
-    """An account's row. ``version`` changes with the grant and with the status."""
+    """An account's row. ``version`` changes with the grant and with the status. ``refreshed`` is the tick at which it got its token;
+    ``is_wronged``: its customer is asked to reconnect although the grant is alive, since Ontraport said otherwise.
+    """
 
     owner: str
     number: str
@@ -82,7 +96,8 @@ class Link:
     is_gone: bool = False
     failures: int = 0
     version: int = 1
-    claim: Claim | None = None
+    refreshed: int = 0
+    is_wronged: bool = False
     history: list[str] = field(default_factory=list)
 
 
@@ -137,11 +152,38 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
-    """Why nothing is sent for any account, and until when. ``secret`` is the client secret that was refused."""
+    """Why nothing is sent for any account, and until when. ``config`` is what was configured then."""
 
     outcome: Outcome
     until: float
+    config: Config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What the settings name."""
+
     secret: str
+    client: str = CLIENT
+    is_elsewhere: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strikes:
+    """The accounts that got the same error, one after the other; the first at ``at``, and at a tick of the model."""
+
+    at: float
+    tick: int
+    links: frozenset[Link]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """What is known of a token that was spent in a transaction: that it is being spent, or that the next one has come."""
+
+    at: float
+    until: float
+    is_answered: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +200,12 @@ class Model:
     def __init__(self, secret: str, key: str) -> None:
         self.now = 0.0
         self.ailment = Ailment.NONE
-        self.right_secret = self.secret = secret
+        self.right_secret = secret
+        self.config = Config(secret=secret)
+        self.strikes: dict[Outcome, Strikes] = {}
+        self.believed_until = -1.0
+        self.notes: dict[tuple[str, int], Note] = {}
+        self.ticks = 0
         self.keys = [key]
         self.grants: dict[str, Grant] = {}
         self.links: list[Link] = []
@@ -179,7 +226,17 @@ class Model:
                 return Outcome.BUSY
             case Ailment.REFUSING:
                 return Outcome.REFUSED
-        return None if self.secret == self.right_secret else Outcome.REFUSED
+            case Ailment.ENDING:
+                return Outcome.INVALID
+        return None if self.config.secret == self.right_secret else Outcome.REFUSED
+
+    @property
+    def is_misdeployed(self) -> bool:
+        return self.config.client != CLIENT or self.config.is_elsewhere
+
+    def tick(self) -> int:
+        self.ticks += 1
+        return self.ticks
 
     def answer(self, claim: Claim) -> Outcome:
         """Spend a refresh token and return what arrives of the response."""
@@ -215,16 +272,15 @@ class Model:
         hold = self.hold
         if hold is None:
             return False
-        if hold.outcome == Outcome.BUSY:
-            return OntraportUnavailable if hold.until > self.now else False
-        if hold.secret == self.secret and hold.until > self.now:
-            return OntraportMisconfigured
-        if hold.secret == self.secret:
-            self.hold = replace(hold, until=self.now + PROBE_AFTER)
+        if hold.outcome != Outcome.BUSY and hold.config != self.config:
+            return True
+        if hold.until > self.now:
+            return OntraportUnavailable if hold.outcome == Outcome.BUSY else OntraportMisconfigured
+        self.hold = replace(hold, until=self.now + PROBE_AFTER)
         return True
 
     def claim(self, link: Link, *, is_probe: bool) -> Claim:
-        link.claim = Claim(
+        return Claim(
             link=link,
             grant=link.grant,
             serial=link.serial,
@@ -233,46 +289,170 @@ class Model:
             at=self.now,
             is_probe=is_probe,
         )
-        return link.claim
 
     def send(self, claim: Claim) -> Outcome:
-        claim.outcome = Outcome.LATE if self.now - claim.at > SEND_WITHIN else self.answer(claim)
+        if self.is_misdeployed:
+            claim.outcome = Outcome.OTHER
+        else:
+            claim.outcome = Outcome.LATE if self.now - claim.at > SEND_WITHIN else self.answer(claim)
         return claim.outcome
 
-    def settle(self, claim: Claim, *, deliver: bool) -> None:
-        """Save the response, unless the row has changed since it was claimed."""
+    def drops(self, claim: Claim) -> bool:
+        """Return whether the row has no place for what came."""
+        link = claim.link
+        is_held = not link.is_gone and link.is_connected and link.grant == claim.grant
+        return claim.outcome == Outcome.GRANTED and not is_held
+
+    def settle(self, claim: Claim, *, deliver: bool, is_own: bool = True, is_inside: bool = False) -> None:
+        """Save the response, unless the row has changed since it was claimed. ``is_own``: nobody else has claimed it since;
+        ``is_inside``: in a transaction, so that it is noted outside of it.
+        """
         link, outcome = claim.link, claim.outcome
         is_same = not link.is_gone and link.version == claim.version
+        if outcome == Outcome.GRANTED and is_inside:
+            self.notes[claim.grant, claim.serial] = Note(at=claim.at, until=claim.at + LEASE, is_answered=True)
+        is_for_all = outcome != Outcome.GRANTED and self.report(claim)
         if outcome == Outcome.GRANTED and is_same:
             link.serial, link.expires, link.failures = claim.serial + 1, claim.at + LIFETIME, 0
             link.version += 1
+            link.refreshed = self.tick()
             self.grants[link.grant].is_lost = False
             link.history += ["recovered"] if claim.failures else []
-            if claim.is_probe and self.hold is not None and self.hold.outcome == Outcome.REFUSED:
-                self.hold = None
-        elif outcome == Outcome.GRANTED and (link.is_gone or not link.is_connected or link.grant != claim.grant):
+            self.release(claim)
+        elif self.drops(claim):
             self.let_go(claim.grant, link, link.number, deliver=deliver)
-        elif outcome in (Outcome.BUSY, Outcome.REFUSED):
-            self.stop(outcome)
-        elif is_same and link.claim is claim and outcome == Outcome.INVALID:
-            link.is_connected = False
+        elif (
+            not (is_same and is_own)
+            or outcome in (Outcome.GRANTED, Outcome.LATE, Outcome.OTHER)
+            or (outcome != Outcome.BUSY and is_for_all)
+        ):
+            return
+        elif outcome == Outcome.INVALID:
+            link.is_connected, link.is_wronged = False, self.grants[link.grant].is_alive
             link.version += 1
             link.history.append("needs_reconnect")
-        elif is_same and link.claim is claim and outcome == Outcome.FAILED:
+        else:
             link.failures += 1
             link.history += [] if claim.failures else ["refresh_failing"]
 
-    def stop(self, outcome: Outcome) -> None:
-        hold = self.hold
-        if outcome == Outcome.REFUSED:
-            if hold is None or (hold.outcome, hold.secret) != (outcome, self.secret):
-                self.hold = Hold(outcome=outcome, until=self.now + PROBE_AFTER, secret=self.secret)
-        elif hold is None or hold.outcome == Outcome.BUSY:
-            self.hold = Hold(outcome=outcome, until=self.now + RETRY_AFTER, secret=self.secret)
+    # The circuit breaker
 
-    def refresh(self, seen: Seen, *, forced: bool = True) -> Error:
+    def report(self, claim: Claim) -> bool:
+        """Return whether an error is meant for the whole site."""
+        outcome = claim.outcome
+        assert outcome is not None
+        if outcome == Outcome.REFUSED and self.config.client == CLIENT:
+            self.open(outcome)
+            return True
+        return outcome in (Outcome.BUSY, Outcome.INVALID, Outcome.REFUSED) and self.count(outcome, claim.link)
+
+    def count(self, outcome: Outcome, link: Link) -> bool:
+        if outcome == Outcome.INVALID and self.believed_until > self.now:
+            return False
+        held = [each for each in self.links if not each.is_gone]
+        connected = sum(each.is_connected for each in held)
+        enough = MANY_ENDED if outcome == Outcome.INVALID else max(1, min(MANY, connected))
+        mine = self.strikes.get(outcome) or Strikes(at=self.now, tick=self.tick(), links=frozenset())
+        mine = replace(mine, links=mine.links | {link})
+        is_refreshed = any(each.refreshed >= mine.tick for each in held)
+        if self.now - mine.at >= COUNTED_WITHIN or (len(mine.links) >= enough and is_refreshed):
+            mine = Strikes(at=self.now, tick=self.tick(), links=frozenset([link]))
+        self.strikes[outcome] = mine
+        if len(mine.links) < enough:
+            return False
+        self.open(outcome)
+        return True
+
+    def open(self, outcome: Outcome) -> None:
+        hold = self.hold
+        if outcome != Outcome.BUSY:
+            if hold is None or (hold.outcome, hold.config) != (outcome, self.config):
+                self.hold = Hold(outcome=outcome, until=self.now + PROBE_AFTER, config=self.config)
+        elif hold is None or hold.outcome == Outcome.BUSY:
+            self.hold = Hold(outcome=outcome, until=self.now + RETRY_AFTER, config=self.config)
+
+    def release(self, claim: Claim) -> None:
+        hold = self.hold
+        if not claim.is_probe or hold is None:
+            return
+        is_of_this_client = (hold.outcome, hold.config) == (Outcome.REFUSED, self.config)
+        if self.config.client != CLIENT and is_of_this_client:
+            return
+        self.hold, self.believed_until = None, -1.0
+        self.strikes.clear()
+
+    def reconsider(self) -> list[Link]:
+        """An operator brings back whom Ontraport wrongly said to be gone."""
+        self.strikes.clear()
+        self.believed_until = self.now + BELIEVED_FOR
+        if self.hold is not None and self.hold.outcome == Outcome.INVALID:
+            self.hold = None
+        ended = [each for each in self.links if not each.is_gone and not each.is_connected and not self.is_misdeployed]
+        for link in ended:
+            link.is_connected, link.is_wronged, link.failures = True, False, 1
+            link.version += 1
+        return ended
+
+    # Transactions
+
+    def noted(self, link: Link) -> Note | None:
+        return self.notes.get((link.grant, link.serial))
+
+    def recover(self, link: Link, *, is_needed: bool = False) -> str:
+        """Look for a note on the token of a link that was just claimed: it is ``taken``, or the token is ``guarded`` by it."""
+        note = self.noted(link)
+        if note is None:
+            return ""
+        if not note.is_answered:
+            if note.until > self.now or not (is_needed or link.expires <= self.now + TAKE_OVER_WITHIN):
+                return "guarded"
+            del self.notes[link.grant, link.serial]
+            return ""
+        while note is not None and note.is_answered:
+            link.serial, link.expires = link.serial + 1, note.at + LIFETIME
+            note = self.noted(link)
+        link.history += ["recovered"] if link.failures else []
+        link.failures = 0
+        link.version += 1
+        link.refreshed = self.tick()
+        return "taken"
+
+    def guards(self, link: Link) -> bool:
+        """Return whether a token is being spent that nobody may take over now."""
+        note = self.noted(link)
+        if note is None or note.is_answered:
+            return False
+        return note.until > self.now or link.expires > self.now + TAKE_OVER_WITHIN
+
+    def newest(self, link: Link) -> int:
+        """Return the serial of the newest token that the site has for a link, in its row or in a note."""
+        serial = link.serial
+        while (note := self.notes.get((link.grant, serial))) is not None and note.is_answered:
+            serial += 1
+        return serial
+
+    def save_point(self, link: Link) -> dict[str, Any]:
+        breaker = {"hold": self.hold, "strikes": dict(self.strikes), "believed_until": self.believed_until}
+        return {"link": {**vars(link), "history": list(link.history)}, "breaker": breaker}
+
+    def undo(self, link: Link, saved: dict[str, Any], *, is_all: bool) -> None:
+        """Roll back what happened to a row, and, where the transaction holds the whole database (``is_all``), to the breaker."""
+        vars(link).update(saved["link"])
+        if is_all:
+            vars(self).update(saved["breaker"])
+
+    def refresh(  # noqa: PLR0911
+        self,
+        seen: Seen,
+        *,
+        forced: bool = True,
+        refused: bool = False,
+        is_abandoned: bool = False,
+        is_inside: bool = False,
+        is_tried_outside: bool = False,
+    ) -> Error:
         """Refresh the grant unless somebody did since the account was read. Without ``forced``, refresh even then: the token they got is
-        about to expire.
+        about to expire. ``is_tried_outside``: a connection of its own has tried first, in vain, and maybe used the probe up.
         """
         link = seen.link
         if link.is_gone:
@@ -280,12 +460,23 @@ class Model:
         if not link.is_connected or (forced and seen.version != link.version):
             seen.adopt()
             return None if link.is_connected else ReconnectRequired
+        if is_abandoned and not refused and link.expires > self.now + TAKE_OVER_WITHIN:
+            seen.adopt()
+            return OntraportUnavailable
+        if self.is_misdeployed:
+            return OntraportMisconfigured
         entered = self.enter()
+        if is_tried_outside and isinstance(entered, bool):
+            entered = self.enter()
         if not isinstance(entered, bool):
             return entered
         claim = self.claim(link, is_probe=entered)
+        found = self.recover(link, is_needed=refused)
+        if found:
+            seen.adopt()
+            return None if found == "taken" else OntraportUnavailable
         outcome = self.send(claim)
-        self.settle(claim, deliver=True)
+        self.settle(claim, deliver=True, is_inside=is_inside)
         seen.adopt()
         return ERRORS[outcome]
 
@@ -301,6 +492,8 @@ class Model:
         refused = self.says_no()
         if refused is None:
             return "unavailable" if self.ailment == Ailment.LOSING else ""
+        if refused == Outcome.INVALID:
+            return "code"
         return "misconfigured" if refused == Outcome.REFUSED else "unavailable"
 
     def link(self, attempt: Attempt, grant: str) -> tuple[str, Link | None]:
@@ -318,9 +511,12 @@ class Model:
             self.links.append(link)
         elif link.is_connected:
             self.let_go(link.grant, link, link.number, deliver=True)
+        elif link.is_wronged:
+            self.given_up.add(link.grant)
         link.history.append("reconnected" if link.history else "linked")
         link.grant, link.serial, link.expires = grant, 0, self.now + LIFETIME
-        link.is_connected, link.failures, link.claim = True, 0, None
+        link.is_connected, link.is_wronged, link.failures = True, False, 0
+        link.refreshed = self.tick()
         link.version += 1
         return "", link
 
@@ -343,7 +539,7 @@ class Model:
         if any(each.is_connected and not each.is_gone and each.number == waiting.number for each in self.links):
             self.shared.add(waiting.grant)
             self.waiting.remove(waiting)
-        elif self.ailment in (Ailment.NONE, Ailment.NONSENSE) and self.secret == self.right_secret:
+        elif self.ailment in (Ailment.NONE, Ailment.NONSENSE) and self.config.secret == self.right_secret:
             self.end(waiting.grant)
             self.waiting.remove(waiting)
         elif self.now - waiting.since >= WEEK:
@@ -362,6 +558,6 @@ class Model:
                 waiting = {each.grant for each in self.waiting}
                 assert not grant.is_alive or name in self.given_up | self.shared | waiting, f"nobody ends {name}"
             elif link.is_connected:
-                assert link.serial == grant.serial or grant.is_lost, f"{name}: the current token is lost"
+                assert self.newest(link) == grant.serial or grant.is_lost, f"{name}: the current token is lost"
             else:
-                assert not grant.is_alive, f"{name} lives, and its customer is asked to reconnect"
+                assert not grant.is_alive or link.is_wronged, f"{name} lives, and its customer is asked to reconnect"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import json
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -13,11 +14,13 @@ import requests
 from django.apps import apps
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
+from django.db import transaction
 from django.db.models import DateTimeField, F
 from django.db.models.functions import Now
 from django.test import Client, override_settings
 from django.urls import reverse
 
+from ontraport_connect.database import has_one_writer
 from ontraport_connect.linking import attempts
 from ontraport_connect.models import (
     OntraportAccount,
@@ -25,9 +28,19 @@ from ontraport_connect.models import (
     OntraportEvent,
     OntraportRevocation,
     OntraportService,
+    OntraportSpentToken,
     OntraportUsedState,
 )
-from ontraport_connect.refreshing import circuit_breaker, client_settings, leases, outcomes, spending
+from ontraport_connect.refreshing import (
+    circuit_breaker,
+    client_settings,
+    leases,
+    outcomes,
+    recovery,
+    spending,
+    spent_tokens,
+)
+from ontraport_connect.refreshing.spent_token_stores import sqlite_file
 from tests.support.accounts import user_named
 from tests.support.lifecycle import Ailment, Seen
 from tests.support.strict_provider import StrictProvider
@@ -41,9 +54,11 @@ AILMENTS: dict[Ailment, dict[str, Any]] = {
     Ailment.LOSING: {"cut": True},
     Ailment.BUSY: {"status": 429, "headers": {"Retry-After": "120"}},
     Ailment.REFUSING: {"status": 401, "members": {"error": "invalid_client"}},
+    Ailment.ENDING: {"status": 400, "members": {"error": "invalid_grant"}},
 }
 TABLES: tuple[Any, ...] = (
     *(OntraportEvent, OntraportRevocation, OntraportUsedState, OntraportBudget, OntraportService, OntraportAccount),
+    OntraportSpentToken,
     Session,
 )
 
@@ -72,13 +87,20 @@ class Started:
     callback: dict[str, str] = field(default_factory=dict)
 
 
+class Undone(Exception):
+    """Rolls a transaction back."""
+
+
 class Site:
     def __init__(self, provider: StrictProvider, owners: list[str], key: str) -> None:
         for table in TABLES:
             table._base_manager.all()._raw_delete("default")
+        for uid in spent_tokens.uids():
+            spent_tokens.forget_account(uid)
         self.provider = provider
         self.settings = ExitStack()
-        self.configure(**provider.settings, ONTRAPORT_ENCRYPTION_KEYS=[key])
+        # One call after the other, so that the model knows in which order a batch gets its answers.
+        self.configure(**provider.settings, ONTRAPORT_ENCRYPTION_KEYS=[key], ONTRAPORT_REFRESH_CONCURRENCY=1)
         self.browsers = {name: Client() for name in owners}
         for name, browser in self.browsers.items():
             browser.force_login(user_named(name))
@@ -115,11 +137,25 @@ class Site:
         self.in_memory.append(InMemory(account=OntraportAccount.objects.get(uid=uid), seen=seen))
         return self.in_memory[-1]
 
-    def claim(self, uid: Any) -> UnderWay:
+    def claim(self, uid: Any) -> UnderWay | None:
+        """Return ``None`` where a note says that nothing is to be sent."""
         rows = OntraportAccount.objects.all()
         (lease,) = leases.claim(rows, [rows.get(uid=uid).pk], is_probe=circuit_breaker.enter())
+        if recovery.recover(lease):
+            return None
         self.under_way.append(UnderWay(lease=lease))
         return self.under_way[-1]
+
+    def spend_and_die(self, uid: Any, *, is_sent: bool) -> None:
+        """A process that refreshes inside its transaction, and is killed before, or after, Ontraport has answered."""
+        rows = OntraportAccount.objects.all()
+        with suppress(Undone), transaction.atomic():
+            (lease,) = leases.claim(rows, [rows.get(uid=uid).pk], is_probe=False)
+            spent = outcomes.new_note(lease)
+            assert spent_tokens.begin(spent)
+            if is_sent:
+                spending.call(lease.guarded_by(spent), client_settings.new_transport())
+            raise Undone
 
     def send(self, refresh: UnderWay) -> None:
         with client_settings.new_transport() as transport:
@@ -130,6 +166,14 @@ class Site:
 
     def is_leased(self, uid: Any) -> bool:
         return OntraportAccount.objects.filter(uid=uid, lease_until__gt=Now()).exists()
+
+    def is_abandoned(self, uid: Any) -> bool:
+        return OntraportAccount.objects.filter(uid=uid, lease_until__lte=Now()).exists()
+
+    def is_own(self, refresh: UnderWay) -> bool:
+        """Return whether nobody else has claimed the row since."""
+        lease = refresh.lease
+        return OntraportAccount.objects.filter(pk=lease.account.pk, lease_owner=lease.owner).exists()
 
     def restart(self) -> None:
         """End all processes. New ones start with what they read."""
@@ -144,6 +188,7 @@ class Site:
         for model in apps.get_app_config("ontraport_connect").get_models():
             if names := times_of(model):
                 model._base_manager.update(**{name: F(name) - timedelta(seconds=seconds) for name in names})
+        self.pass_time_in_texts(seconds)
         OntraportBudget.objects.all().delete()  # its times are text; nobody exchanges thirty codes between two such moments
         for held in self.in_memory:
             age(held.account, seconds)
@@ -157,6 +202,18 @@ class Site:
                 attempt["started"] -= seconds
             session.save()
         self.provider.endpoint.clock += seconds
+
+    def pass_time_in_texts(self, seconds: float) -> None:
+        """Do the same for times that are no columns: the strikes of the circuit breaker, and the notes beside a SQLite database."""
+        for row in OntraportService.objects.exclude(strikes=""):
+            strikes = json.loads(row.strikes)
+            for each in strikes.values():
+                for name in {"first", "believed_until"} & each.keys():
+                    each[name] = (datetime.fromisoformat(each[name]) - timedelta(seconds=seconds)).isoformat()
+            OntraportService.objects.filter(pk=row.pk).update(strikes=json.dumps(strikes))
+        if has_one_writer() and sqlite_file().exists():
+            with sqlite_file()._connected() as connection:
+                connection.execute("UPDATE spent SET sent_at = sent_at - ?, until = until - ?", (seconds, seconds))
 
     def close(self) -> None:
         self.settings.close()

@@ -23,7 +23,8 @@ LIFETIME = 3600.0
 class Ontraport(TokenEndpoint):
     """Issues grants ``g1``, ``g2`` …, each for the account of the person who was asked. ``clock`` is in seconds, and the test moves it.
 
-    ``heard`` lists the refresh tokens that were sent here, whether or not they were accepted. ``refusals`` is how often the API refuses a
+    ``heard`` lists the refresh tokens that were sent here, whether or not they were accepted. ``clients``: the client ids
+    that came with them. ``refusals`` is how often the API refuses a
     valid token.
     """
 
@@ -37,6 +38,7 @@ class Ontraport(TokenEndpoint):
         self.good_until: dict[str, float] = {}
         self.clock = 0.0
         self.heard: list[str] = []
+        self.clients: set[str] = set()
         self.refusals = 0
 
     def authorize(self, asked: Mapping[str, str]) -> str:
@@ -118,6 +120,7 @@ class Door(Connection):
         is_refresh = form.get("grant_type") == "refresh_token"
         if is_refresh:
             endpoint.heard.append(form["refresh_token"])
+            endpoint.clients.add(form["client_id"])
         if ailing.hold:
             return
         if ailing.status and (ailing.status, path) != (200, "/revoke"):

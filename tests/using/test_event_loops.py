@@ -66,7 +66,7 @@ def green_site(environ: dict[str, str], tmp_path: Path) -> Iterator[str]:
 def test_under_gevent_calls_work_and_other_pages_are_served_meanwhile(
     sandbox: Sandbox, account: OntraportAccount, green_site: str
 ) -> None:
-    """Of a gevent site: with a loop in the thread of its greenlets, all calls failed, and with them most other pages."""
+    """With an event loop in the greenlets' own thread, all calls and most other pages failed with SynchronousOnlyOperation."""
     sandbox.set(fault="slow", fault_target="mcp", fault_seconds=0.5)
     calls, rows = [f"{green_site}/call/?uid={account.uid}"] * 10, [f"{green_site}/rows/"] * 10
     with ThreadPoolExecutor(20) as threads:
@@ -128,13 +128,13 @@ async def own_process() -> int:
 def test_the_first_calls_may_come_at_once_and_a_loop_that_was_ended_starts_again() -> None:
     loop = event_loop.BackgroundLoop(os.getpid())
 
-    def thread_of(_: int) -> int:
-        return loop.run(thread_of_the_loop)
+    async def running() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
 
     with ThreadPoolExecutor(8) as threads:
-        first = set(threads.map(thread_of, range(8)))
+        first = set(threads.map(lambda _: loop.run(running), range(8)))
     loop.stop()
-    assert (len(first), loop.run(thread_of_the_loop) in first) == (1, False)
+    assert (len(first), loop.run(running) in first) == (1, False)
     loop.stop()
     loop.stop()
 
@@ -166,9 +166,14 @@ def test_a_caller_that_is_interrupted_cancels_its_coroutine(monkeypatch: pytest.
     with pytest.raises(KeyboardInterrupt):
         run_in_background(sleep_long)
     assert cancelled.wait(5)
-    begun.set()
-    with pytest.raises(KeyboardInterrupt):
-        event_loop.BackgroundLoop(os.getpid()).run(sleep_long)
+
+
+def test_a_call_that_is_cancelled_before_it_begins_does_not_begin() -> None:
+    call = event_loop._Call(own_process)
+    call.cancel()
+    call.begin()
+    with pytest.raises(OntraportUnavailable):
+        call.result()
 
 
 def test_a_call_that_the_end_of_the_process_cuts_off_is_told_so() -> None:
@@ -205,7 +210,7 @@ def test_without_a_thread_to_be_had_it_is_said(monkeypatch: pytest.MonkeyPatch) 
 def test_where_the_library_is_patched_a_real_thread_runs_the_loop(
     monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
-    """The process of the tests is not patched, so that coverage sees it: gevent hands out what is there in any case."""
+    """The test process itself is not patched: gevent returns the originals in any case, and coverage can follow."""
     select_of_the_system = select.select
 
     def cooperative_select(*args: Any) -> Any:
@@ -222,8 +227,10 @@ def test_where_the_library_is_patched_a_real_thread_runs_the_loop(
 
 
 def test_a_pipe_that_was_closed_is_not_written_to() -> None:
-    """Its number may be that of another file by now."""
+    """Its file descriptor may belong to another file by now."""
     signal = event_loop._PipeSignal()
+    signal.set()
+    signal.wait()
     signal.close()
     signal.set()
 
@@ -243,7 +250,7 @@ SYNC_CALLS: list[tuple[Callable[[OntraportAccount], object], str]] = [
 def test_a_sync_call_in_a_running_loop_names_its_async_twin(
     account: OntraportAccount, call: Callable[[OntraportAccount], object], twin: str
 ) -> None:
-    """In a cell of a notebook, say."""
+    """For example in a cell of a notebook."""
 
     async def cell() -> object:
         return call(account)
@@ -256,7 +263,7 @@ def test_a_sync_call_in_a_running_loop_names_its_async_twin(
 def test_who_allows_blocking_calls_in_a_loop_has_them(
     account: OntraportAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the variable that Django has for it."""
+    """Django's variable for its own sync calls allows ours as well."""
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
     async def cell() -> object:

@@ -6,6 +6,8 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -195,3 +197,19 @@ def test_an_address_is_not_in_the_reason() -> None:
     with override_settings(ONTRAPORT_REDIS_URL="redis://:secret@a:port/0"), pytest.raises(UnusableRedis) as raised:
         find_redis()
     assert "secret" not in str(raised.value)
+
+
+def test_whatever_the_client_of_redis_says_the_database_counts(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A version of it, say, that is not the one we know."""
+    monkeypatch.setitem(sys.modules, "redis", SimpleNamespace(RedisError=Exception))
+    with override_settings(ONTRAPORT_REDIS_URL="redis://127.0.0.1/0"):
+        assert rate_store.redis_store() is None
+    assert "(ONTRAPORT_REDIS_URL: AttributeError)" in caplog.text
+
+
+@pytest.mark.parametrize("module", ["ontraport_connect.using", "ontraport_connect.protocol"])
+def test_what_is_imported_late_hides_no_wrong_name(module: str) -> None:
+    with pytest.raises(AttributeError, match="HttpAuth"):
+        import_module(module).HttpAuth  # noqa: B018  # a typing error

@@ -96,6 +96,13 @@ def test_coroutines_that_meet_one_401_refresh_once_and_all_have_their_answer(
     assert (counts["token:refresh_token"], counts["reuse_detected"]) == (1, 0)
 
 
+def test_a_token_that_was_replaced_meanwhile_is_not_refreshed(sandbox: Sandbox, account: OntraportAccount) -> None:
+    sent = credentials.snapshot(account)
+    one_account.refresh(account)
+    credentials.renew(account, sent=sent)
+    assert sandbox.state()["counts"]["token:refresh_token"] == 1
+
+
 def test_a_refresh_keeps_what_the_caller_has_changed_and_not_saved(account: OntraportAccount) -> None:
     account.label = "Main"
     assert by_mcp(account)
@@ -109,7 +116,8 @@ def test_an_older_refresh_does_not_undo_a_newer_one(account: OntraportAccount) -
 
     def refresh_after_another(current: OntraportAccount) -> None:
         one_account.refresh(current)
+        one_account.refresh(account)  # takes what came
         one_account.refresh(account)
 
     credentials._update(account, sent, refresh_after_another)
-    assert account.version == OntraportAccount.objects.get().version
+    assert account.version == OntraportAccount.objects.get().version == sent.version + 2

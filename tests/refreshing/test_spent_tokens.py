@@ -1,0 +1,178 @@
+"""Notes on spent tokens: one transaction may spend several, and each note is about one token."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from ontraport_connect import linking
+from ontraport_connect.exceptions import OntraportUnavailable
+from ontraport_connect.models import OntraportAccount, OntraportService
+from ontraport_connect.refreshing import batches, circuit_breaker, one_account, recovery, spent_tokens
+from ontraport_connect.staff import key_rotation
+from tests.refreshing.test_one_account import hold_lease, rolled_back
+from tests.refreshing.test_rollbacks import change
+from tests.refreshing.test_takeover import note_of
+from tests.support.accounts import linked, read, token_of
+from tests.support.strict_server import StrictServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_a_view_that_refreshed_twice_and_failed_leaves_the_last_token(strict: StrictServer) -> None:
+    account = linked("one")
+    with rolled_back():
+        change(account)
+        one_account.refresh(account)
+        one_account.refresh(account)
+    one_account.ensure_fresh(read(account))
+    assert (token_of(account), strict.requests, strict.dead) == ("a.one.2", 2, [])
+    one_account.refresh(read(account))
+    assert (token_of(account), strict.dead) == ("a.one.3", [])
+
+
+def test_a_second_refresh_that_fails_does_not_forget_what_the_first_got(strict: StrictServer) -> None:
+    account = linked("one")
+    with rolled_back():
+        change(account)
+        one_account.refresh(account)
+        strict.behave(status=500)
+        with pytest.raises(OntraportUnavailable):
+            one_account.refresh(account)
+    strict.behave()
+    one_account.ensure_fresh(read(account))
+    assert (token_of(account), strict.dead) == ("a.one.1", [])
+
+
+def test_what_two_savepoints_got_is_found_one_after_the_other(strict: StrictServer) -> None:
+    account = linked("one")
+    with transaction.atomic():
+        with rolled_back():
+            change(account)
+            one_account.refresh(account)
+        one_account.refresh(read(account))
+        with rolled_back():
+            one_account.refresh(read(account))
+    one_account.refresh(read(account))
+    one_account.refresh(read(account))
+    assert strict.dead == []
+    assert token_of(account) == f"a.one.{strict.requests}"
+
+
+def test_a_token_that_was_being_spent_when_the_process_ended_guards_what_came_before(strict: StrictServer) -> None:
+    """The first refresh was answered, the second was not: the first answer is taken, and its token is not sent again at once."""
+    account = linked("one")
+    with rolled_back():
+        change(account)
+        one_account.refresh(account)
+        note_of(account, ends_in=60)
+    assert recovery.recover_all() == 0
+    assert (token_of(account), spent_tokens.uids()) == ("a.one.1", [account.uid])
+    assert batches.refresh_batch([account.pk]) in ({"recovered": 1}, {})
+    assert strict.requests == 1
+    spent_tokens.forget_account(account.uid)
+
+
+def test_disconnected_after_two_refreshes_that_were_undone_the_newest_token_is_revoked(strict: StrictServer) -> None:
+    account = linked("one")
+    with rolled_back():
+        change(account)
+        one_account.refresh(account)
+        one_account.refresh(account)
+    current = read(account)
+    newest = spent_tokens.successor(current) or current.refresh_token
+    assert newest.reveal() == "r.one.2"
+    linking.unlink(current)
+    assert strict.endpoint.grant("one").reuses == 0
+
+
+def test_an_answer_that_was_noted_says_nothing_of_whether_the_site_is_served(strict: StrictServer) -> None:
+    account = linked("one")
+    with rolled_back():
+        change(account)
+        one_account.refresh(account)
+    is_noted = account.uid in spent_tokens.uids() and token_of(account) == "a.one.0"
+    circuit_breaker.hold(OntraportUnavailable("", code=circuit_breaker.RATE_LIMITED, retry_after=60.0))
+    OntraportService.objects.update(held_until=timezone.now())
+    if is_noted:
+        one_account.ensure_fresh(read(account))
+        assert (token_of(account), strict.requests) == ("a.one.1", 1)
+        assert OntraportService.objects.get().hold_code == circuit_breaker.RATE_LIMITED
+
+
+def test_a_note_that_nobody_answered_is_no_reason_to_wait(strict: StrictServer) -> None:
+    account = linked("one", expires_in=1800)
+    note_of(account, ends_in=-1)
+    started = time.monotonic()
+    with pytest.raises(OntraportUnavailable, match="access token still serves") as raised:
+        one_account.refresh(read(account))
+    assert raised.value.retry_after is not None
+    assert raised.value.retry_after > 1000
+    assert (time.monotonic() - started < 5, strict.requests) == (True, 0)
+    spent_tokens.forget_account(account.uid)
+
+
+@pytest.mark.postgresql
+def test_a_probe_inside_a_transaction_keeps_the_breaker_for_everybody(strict: StrictServer) -> None:
+    """A row made in this very transaction is refreshed in it; the right to probe, and what came of it, are committed all the same."""
+    circuit_breaker.hold(OntraportUnavailable("", code=circuit_breaker.RATE_LIMITED, retry_after=60.0))
+    OntraportService.objects.update(held_until=timezone.now())
+    with rolled_back():
+        account = linked("one")
+        one_account.refresh(account)
+    assert OntraportService.objects.get().hold_code == ""
+
+
+def test_keys_are_rotated_in_notes_too(strict: StrictServer, settings: Any) -> None:
+    """What a note holds goes into the row, and is encrypted anew there; afterwards the old key is not needed."""
+    old, new = "an-old-key-that-is-long-enough-for-this", "a-new-key-that-is-long-enough-for-this"
+    settings.ONTRAPORT_ENCRYPTION_KEYS = [old]
+    account = linked("one")
+    with rolled_back():
+        change(account)
+        one_account.refresh(account)
+    settings.ONTRAPORT_ENCRYPTION_KEYS = [new, old]
+    assert key_rotation.rotate_keys(lambda seen: None).changed == 0
+    settings.ONTRAPORT_ENCRYPTION_KEYS = [new]
+    assert (token_of(account), recovery.recover_all(), strict.dead) == ("a.one.1", 0, [])
+
+
+def test_a_note_whose_row_is_held_is_left_to_the_next_run(strict: StrictServer) -> None:
+    account = linked("one")
+    with rolled_back():
+        change(account)
+        one_account.refresh(account)
+    if account.uid not in spent_tokens.uids(answered=True):
+        return  # taken over already
+    hold_lease(account, 60)
+    assert key_rotation.rotate_keys(lambda seen: None).changed == 1
+    hold_lease(account, -1)
+    assert key_rotation.rotate_keys(lambda seen: None).changed == 0
+    assert (token_of(account), strict.dead) == ("a.one.1", [])
+
+
+def test_whoever_looks_for_answers_leaves_a_lease_alone_that_nobody_gave_back(strict: StrictServer) -> None:
+    """The account was linked anew after a rollback, so that its note is about an older token, and then a process was killed."""
+    account = linked("one", expires_in=1800)
+    note_of(account, ends_in=-1)
+    account.access_token, account.refresh_token = "a.two.0", "r.two.0"
+    account.save()
+    hold_lease(account, -1)
+    assert recovery.recover_all() == 0
+    assert read(account).lease_until is not None
+    OntraportAccount.objects.update(lease_until=None)
+    recovery.recover_all()
+    assert (read(account).lease_until, account.uid in spent_tokens.uids()) == (None, False)
+
+
+def test_whoever_looks_for_answers_passes_over_a_row_that_cannot_be_read(strict: StrictServer, settings: Any) -> None:
+    account = linked("one")
+    note_of(account, ends_in=60)
+    settings.ONTRAPORT_ENCRYPTION_KEYS = ["another-key-that-is-long-enough-for-this"]
+    assert recovery.recover_all() == 0
+    assert account.uid in spent_tokens.uids()
+    spent_tokens.forget_account(account.uid)
