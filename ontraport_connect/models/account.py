@@ -104,7 +104,7 @@ class OntraportAccount(SavesChanges, UsesOntraport):
     ontraport_id = models.CharField(_("Ontraport account"), max_length=40, blank=True, default="")
     scope = models.CharField(_("scope"), max_length=500, blank=True, default="")
     client_id = models.CharField(_("client id"), max_length=500, blank=True, default="")
-    issuer = models.CharField(max_length=500, blank=True, default="", editable=False)
+    issuer = models.CharField("issuer", max_length=500, blank=True, default="", editable=False)
     access_token = EncryptedTextField(_("access token"), null=True)
     refresh_token = EncryptedTextField(_("refresh token"), null=True)
     app_id = EncryptedTextField(_("App ID"), null=True)

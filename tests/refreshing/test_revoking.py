@@ -12,7 +12,6 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import override_settings
-from django.test.utils import isolate_apps
 from django.utils import timezone
 
 from ontraport_connect import linking, tasks
@@ -176,22 +175,6 @@ def test_accounts_deleted_in_bulk_are_revoked(account: OntraportAccount, ontrapo
     assert revoking.deliver_revocations(10) == 2
     assert sorted(told(ontraport)) == [TOKEN, "second"]
     assert [event.kind for event in OntraportEvent.objects.all()] == ["disconnected"] * 2
-
-
-@isolate_apps("ontraport_connect")
-def test_an_account_deleted_through_a_proxy_model_is_revoked(
-    account: OntraportAccount, ontraport: HostileServer
-) -> None:
-    class Proxy(OntraportAccount):
-        class Meta:
-            app_label = "ontraport_connect"
-            proxy = True
-
-    revoking.listen_to_proxies(OntraportAccount)  # as when a site's models are loaded first
-    Proxy.objects.all().delete()
-    assert revoking.deliver_revocations(10) == 1
-    assert told(ontraport) == [TOKEN]
-    assert [event.kind for event in OntraportEvent.objects.all()] == ["disconnected"]
 
 
 def test_what_the_row_holds_now_is_revoked_and_not_what_was_read_before(
