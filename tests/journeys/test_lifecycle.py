@@ -21,12 +21,7 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 
 from ontraport_connect.database import has_one_writer
 from ontraport_connect.models import OntraportAccount
-<<<<<<< HEAD
-from ontraport_connect.refreshing import one_account, recovery, spent_tokens
-=======
-from ontraport_connect.refreshing import one_account, strikes
-from tests.support.lifecycle import CLIENT, LEASE, MANY_ENDED, Link, Note, Seen
->>>>>>> h-k
+from ontraport_connect.refreshing import one_account, recovery, spent_tokens, strikes
 from tests.support.lifecycle_machine import Lifecycle, error_of
 from tests.support.lifecycle_site import Undone
 from tests.support.lifecycle_values import CLIENT, LEASE, MANY_ENDED, Link, Note, Seen
