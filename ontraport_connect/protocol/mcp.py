@@ -55,11 +55,6 @@ def require_mcp() -> None:
         import_module(name)
 
 
-def _lazy(module: str) -> Any:
-    """Return a module that ``require_mcp`` has imported."""
-    return import_module(module)
-
-
 @dataclass(kw_only=True, slots=True)
 class Exchange:
     """The last HTTP response. The SDK's errors do not tell its status."""
@@ -98,7 +93,9 @@ def _way(url: str, route: Route) -> dict[str, Any]:
         return {"verify": context}
     proxy = Proxy.read(route.proxy)
     own_context = context if proxy.scheme == "https" else None
-    way = _lazy("httpx2").Proxy(f"{proxy.scheme}://{proxy.netloc}", ssl_context=own_context, headers=proxy.headers())
+    way = import_module("httpx2").Proxy(
+        f"{proxy.scheme}://{proxy.netloc}", ssl_context=own_context, headers=proxy.headers()
+    )
     return {"verify": context, "proxy": way}
 
 
@@ -110,14 +107,14 @@ async def _attempt(
     exchange: Exchange,
 ) -> T | OntraportError:
     """Return the result or the error. The frames below this one hold plain secrets, so nothing is raised from them."""
-    httpx2 = _lazy("httpx2")
+    httpx2 = import_module("httpx2")
 
     def authenticate(request: Any) -> Any:
         request.headers["Authorization"] = reveal(authorization)
         return request
 
     try:
-        with _lazy("anyio").fail_after(sum(deadlines)):
+        with import_module("anyio").fail_after(sum(deadlines)):
             async with (
                 httpx2.AsyncClient(
                     auth=authenticate,
@@ -127,8 +124,8 @@ async def _attempt(
                     follow_redirects=False,
                     trust_env=False,
                 ) as http,
-                _lazy("mcp").Client(
-                    _lazy("mcp.client.streamable_http").streamable_http_client(
+                import_module("mcp").Client(
+                    import_module("mcp.client.streamable_http").streamable_http_client(
                         url, http_client=http, terminate_on_close=False
                     ),
                     mode="legacy",
@@ -143,14 +140,14 @@ def _failure(error: Exception, exchange: Exchange) -> OntraportError:
     known = exchange.failure or _find(error, OntraportError)
     if known is not None:
         return known
-    httpx2 = _lazy("httpx2")
+    httpx2 = import_module("httpx2")
     if isinstance(error, TimeoutError) or _find(error, httpx2.TimeoutException) is not None:
         return unavailable("timeout")
     if exchange.status is None:
         return unavailable("tls" if _is_tls(_find(error, httpx2.ConnectError)) else "connection")
     if exchange.status >= 300:
         return _refusal(exchange.status, httpx2.Headers(exchange.headers))
-    rpc = _find(error, _lazy("mcp").MCPError)
+    rpc = _find(error, import_module("mcp").MCPError)
     if rpc is not None and rpc.error.code not in NO_ANSWER:
         return OntraportRejected(f"Ontraport's MCP server refused the call (code {rpc.error.code}).", code="mcp_error")
     return unavailable("nonsense")
@@ -180,7 +177,7 @@ def _find(error: BaseException, kind: type[T]) -> T | None:
 
 def _bounded_transport(exchange: Exchange) -> Any:
     """Return a transport that refuses compressed and too large responses, and records each response in ``exchange``."""
-    httpx2 = _lazy("httpx2")
+    httpx2 = import_module("httpx2")
 
     class BoundedTransport(httpx2.AsyncHTTPTransport):  # type: ignore[misc, name-defined]  # imported by the first call
         async def handle_async_request(self, request: Any) -> Any:
@@ -215,7 +212,7 @@ def _bounded_transport(exchange: Exchange) -> Any:
 
 async def call_mcp_tool(client: Any, tool: str, arguments: Mapping[str, Any]) -> Any:
     """Call a tool. The SDK's own method would fetch the list of all tools to check the result against a schema."""
-    types = _lazy("mcp.types")
+    types = import_module("mcp.types")
     request = types.CallToolRequest(params=types.CallToolRequestParams(name=tool, arguments=dict(arguments)))
     return await client.session.send_request(request, types.CallToolResult)
 
