@@ -21,10 +21,10 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 
 from ontraport_connect.database import has_one_writer
 from ontraport_connect.models import OntraportAccount
-from ontraport_connect.refreshing import one_account, strikes
-from tests.support.lifecycle import CLIENT, LEASE, MANY_ENDED, Link, Note, Seen
+from ontraport_connect.refreshing import one_account, recovery, spent_tokens, strikes
 from tests.support.lifecycle_machine import Lifecycle, error_of
 from tests.support.lifecycle_site import Undone
+from tests.support.lifecycle_values import CLIENT, LEASE, MANY_ENDED, Link, Note, Seen
 from tests.support.strict_provider import StrictProvider
 from tests.support.strict_server import StrictServer
 
@@ -41,9 +41,14 @@ class WholeLife(Lifecycle):
         changed=st.sampled_from(["", "outer", "inner"]),
         undone=st.sampled_from(["", "inner", "outer"]),
         again=st.booleans(),
+        is_killed=st.booleans(),
     )
-    def a_view_refreshes_in_its_transaction(self, link: Link, changed: str, undone: str, again: bool) -> None:  # noqa: C901
-        """It may have changed the account first, in its transaction or in a savepoint; either is rolled back, or none."""
+    def a_view_refreshes_in_its_transaction(  # noqa: C901
+        self, link: Link, changed: str, undone: str, again: bool, is_killed: bool
+    ) -> None:
+        """It may have changed the account first, in its transaction or in a savepoint; either is rolled back, or none. Then its request
+        ends, and the middleware takes over what was noted, unless the process is killed before.
+        """
         if link.is_gone or self.must_wait(link):
             return
         is_sqlite = has_one_writer()
@@ -67,6 +72,11 @@ class WholeLife(Lifecycle):
                 raise Undone
         if undone == "outer" and (is_sqlite or changed):
             self.model.undo(link, before, is_all=is_sqlite)
+        if is_killed:
+            spent_tokens.forget_left()
+        else:
+            self.answer_is_taken_over(link)
+            recovery.recover_left()
 
     def change(self, link: Link) -> None:
         account = OntraportAccount.objects.get(uid=self.uids[link])

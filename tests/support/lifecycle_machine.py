@@ -13,54 +13,24 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import pytest
 import requests
-from django.urls import reverse
 from django.utils import timezone
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    Bundle,
-    MultipleResults,
-    RuleBasedStateMachine,
     consumes,
-    initialize,
     invariant,
     multiple,
     rule,
 )
 
-from ontraport_connect import linking
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable, ReconnectRequired
 from ontraport_connect.models import OntraportAccount, OntraportEvent, OntraportRevocation
 from ontraport_connect.refreshing import batches, circuit_breaker, one_account, recovery, revoking
-from tests.support.lifecycle import (
-    CLIENT,
-    LEEWAY,
-    TAKE_OVER_WITHIN,
-    Ailment,
-    Attempt,
-    Claim,
-    Error,
-    Link,
-    Model,
-    Outcome,
-    Seen,
-)
-from tests.support.lifecycle_site import InMemory, Site, Started, UnderWay
-from tests.support.strict_provider import StrictProvider
-from tests.support.strict_server import StrictServer
+from tests.support.lifecycle_linking import Linking, key
+from tests.support.lifecycle_site import InMemory, UnderWay
+from tests.support.lifecycle_values import CLIENT, LEEWAY, TAKE_OVER_WITHIN, Ailment, Claim, Error, Link, Outcome, Seen
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-OWNERS = ["ada", "ben"]
-FIRST = [("ada", "101"), ("ada", "102"), ("ben", "101")]
-NUMBERS = st.sampled_from(["101", "102"])
 SPANS = st.sampled_from([30.0, 600.0, 1800.0, 3570.0, 86400.0, 8 * 86400.0])
-MOST_ATTEMPTS = 6
-
-
-def key(number: int) -> str:
-    return f"encryption key number {number:02} of the lifecycle"
 
 
 def error_of(step: Callable[[], object]) -> Error:
@@ -73,119 +43,7 @@ def error_of(step: Callable[[], object]) -> Error:
     return None
 
 
-class Lifecycle(RuleBasedStateMachine):
-    links = Bundle("links")
-    attempts = Bundle("attempts")
-    claims = Bundle("claims")
-
-    def __init__(self, provider: StrictProvider, elsewhere: StrictServer) -> None:
-        super().__init__()
-        provider.reset()
-        self.provider = provider
-        self.elsewhere = elsewhere
-        self.model = Model(secret=provider.endpoint.client_secret, key=key(0))
-        self.site = Site(provider, OWNERS, key(0))
-        self.keys_made = 1
-        self.uids: dict[Link, Any] = {}
-        self.kept: dict[Link, InMemory] = {}
-        self.started: dict[Attempt, Started] = {}
-        self.under_way: dict[Claim, UnderWay] = {}
-
-    # Linking
-
-    def press(self, owner: str, number: str, target: Link | None) -> Attempt:
-        attempt = Attempt(owner=owner, target=target, number=number, started=self.model.now, key=self.model.keys[0])
-        self.started[attempt] = self.site.press(owner, self.uids[target] if target else None)
-        return attempt
-
-    def may_press(self, owner: str) -> bool:
-        """A session keeps this many attempts; one more would drop the oldest. During a wrong deploy nobody links or unlinks here."""
-        room = sum(each.owner == owner and not each.is_used for each in self.started) < MOST_ATTEMPTS
-        return room and not self.model.is_misdeployed
-
-    def come_back(self, attempt: Attempt) -> Link | None:
-        started = self.started[attempt]
-        started.callback = started.callback or self.site.consent(started, attempt.number)
-        expected, link = "unknown", None
-        if not attempt.is_used:
-            expected = self.model.reach_exchange(attempt)
-            if not expected:
-                expected, link = self.model.link(attempt, f"g{len(self.model.grants) + 1}")
-        assert self.site.come_back(attempt.owner, started.callback) == expected
-        if link is not None:
-            row = OntraportAccount.objects.get(user__username=link.owner, ontraport_id=link.number)
-            assert self.uids.setdefault(link, row.uid) == row.uid
-        return link
-
-    @initialize(target=links)
-    def both_have_linked(self) -> MultipleResults[Link]:
-        both = [self.come_back(self.press(owner, number, None)) for owner, number in FIRST]
-        return multiple(*[link for link in both if link is not None])
-
-    @rule(target=links, owner=st.sampled_from(OWNERS), number=NUMBERS)
-    def a_customer_connects(self, owner: str, number: str) -> Link | MultipleResults[Link]:
-        link = self.come_back(self.press(owner, number, None)) if self.may_press(owner) else None
-        return multiple() if link is None else link
-
-    @rule(target=attempts, link=links, number=NUMBERS, is_same=st.booleans(), at_once=st.booleans())
-    def a_customer_reconnects(self, link: Link, number: str, is_same: bool, at_once: bool) -> Any:
-        """Come back at once, or later."""
-        if link.is_gone or not self.may_press(link.owner):
-            return multiple()
-        attempt = self.press(link.owner, link.number if is_same else number, link)
-        if at_once:
-            self.come_back(attempt)
-        return attempt
-
-    @rule(target=attempts, owner=st.sampled_from(OWNERS), number=NUMBERS)
-    def a_customer_begins_to_connect(self, owner: str, number: str) -> Any:
-        return self.press(owner, number, None) if self.may_press(owner) else multiple()
-
-    @rule(target=links, attempt=attempts)
-    def an_answer_comes_back(self, attempt: Attempt) -> Link | MultipleResults[Link]:
-        """Come back for the first time, or once more."""
-        if self.model.is_misdeployed:
-            return multiple()
-        link = self.come_back(attempt)
-        return multiple() if link is None else link
-
-    @rule(attempt=attempts, how=st.sampled_from(["state", "iss", "code", "denied", "browser"]))
-    def a_wrong_answer_comes_back(self, attempt: Attempt, how: str) -> None:
-        if self.model.is_misdeployed:
-            return
-        good = self.site.consent(self.started[attempt], "" if how == "denied" else attempt.number)
-        expected, owner = "unknown", attempt.owner
-        if how == "state":
-            good["state"] = "x" * len(good["state"])
-        elif how == "browser":
-            owner = next(each for each in OWNERS if each != attempt.owner)
-        elif not attempt.is_used:
-            is_late = self.model.reach_exchange(attempt)
-            if how == "iss":
-                good["iss"], expected = "https://attacker.example", "expired" if is_late == "expired" else "issuer"
-            elif how == "denied":
-                expected = "expired" if is_late == "expired" else "denied"
-            else:
-                good["code"], expected = "forged", is_late or "code"
-        assert self.site.come_back(owner, good) == expected
-
-    @rule(link=links, by=st.sampled_from(OWNERS), how=st.sampled_from(["button", "code", "rows"]))
-    def somebody_disconnects(self, link: Link, by: str, how: str) -> None:
-        uid = self.uids[link]
-        if self.model.is_misdeployed:
-            return
-        if how == "button":
-            status = self.site.browsers[by].post(reverse("ontraport_connect:disconnect", args=[uid])).status_code
-            assert status == (302 if by == link.owner else 404)
-            if by != link.owner:
-                return
-        elif how == "code" and not link.is_gone:
-            linking.unlink(OntraportAccount.objects.get(uid=uid))
-        else:
-            OntraportAccount.objects.filter(uid=uid).delete()
-        if not link.is_gone:
-            self.model.disconnect(link, deliver=how != "rows")
-
+class Lifecycle(Linking):
     # Refreshing and use
 
     def memory_of(self, link: Link, is_old: bool) -> InMemory | None:
@@ -202,12 +60,12 @@ class Lifecycle(RuleBasedStateMachine):
         is_being_spent = note is not None and not note.is_answered and note.until > self.model.now
         return is_being_spent or self.site.is_leased(self.uids[link])
 
-    @rule(link=links)
+    @rule(link=Linking.links)
     def somebody_reads_an_account_and_keeps_it(self, link: Link) -> None:
         if not link.is_gone:
             self.kept[link] = self.site.read(Seen.of(link), self.uids[link])
 
-    @rule(link=links, is_old=st.booleans())
+    @rule(link=Linking.links, is_old=st.booleans())
     def a_token_is_refreshed(self, link: Link, is_old: bool) -> None:
         if held := self.memory_of(link, is_old):
             expected = self.model.refresh(held.seen, is_abandoned=self.site.is_abandoned(self.uids[link]))
@@ -236,14 +94,14 @@ class Lifecycle(RuleBasedStateMachine):
         soft = expected in (OntraportUnavailable, OntraportMisconfigured) and seen.expires > model.now
         return None if soft else expected, raised
 
-    @rule(link=links, is_old=st.booleans())
+    @rule(link=Linking.links, is_old=st.booleans())
     def a_token_is_made_fresh(self, link: Link, is_old: bool) -> None:
         if held := self.memory_of(link, is_old):
             expected, raised = self.made_fresh(held, lambda: one_account.ensure_fresh(held.account))
             assert raised == expected
             assert raised or held.seen.expires > self.model.now, "an expired token is no fresh one"
 
-    @rule(link=links, is_old=st.booleans(), is_refused=st.booleans())
+    @rule(link=Linking.links, is_old=st.booleans(), is_refused=st.booleans())
     def an_account_is_used(self, link: Link, is_old: bool, is_refused: bool) -> None:
         """The API refuses a token that is not the current one and, with ``is_refused``, one that is."""
         held = self.memory_of(link, is_old)
@@ -308,12 +166,15 @@ class Lifecycle(RuleBasedStateMachine):
 
     def answers_are_taken_over(self) -> None:
         for link in self.model.links:
-            note = None if link.is_gone else self.model.noted(link)
-            if note and note.is_answered and link.is_connected and not self.site.is_leased(self.uids[link]):
-                assert self.model.recover(link) == "taken"
+            self.answer_is_taken_over(link)
         assert recovery.recover_all() == 0
 
-    @rule(link=links)
+    def answer_is_taken_over(self, link: Link) -> None:
+        note = None if link.is_gone else self.model.noted(link)
+        if note and note.is_answered and link.is_connected and not self.site.is_leased(self.uids[link]):
+            assert self.model.recover(link) == "taken"
+
+    @rule(link=Linking.links)
     def somebody_renames_an_account_read_long_ago(self, link: Link) -> None:
         held = self.kept.get(link)
         if held and not link.is_gone:
@@ -322,7 +183,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     # Processes that stop at any point
 
-    @rule(target=claims, link=links, is_sent=st.booleans())
+    @rule(target=Linking.claims, link=Linking.links, is_sent=st.booleans())
     def a_process_refreshes_and_stops(self, link: Link, is_sent: bool) -> Any:
         """Stop after the claim, or after the response has arrived."""
         uid = self.uids[link]
@@ -355,7 +216,7 @@ class Lifecycle(RuleBasedStateMachine):
             self.site.send(self.under_way[claim])
             assert len(self.provider.endpoint.heard) - asked == (outcome not in (Outcome.LATE, Outcome.OTHER))
 
-    @rule(claim=consumes(claims), is_relinked=st.booleans())
+    @rule(claim=consumes(Linking.claims), is_relinked=st.booleans())
     def it_goes_on_to_its_end(self, claim: Claim, is_relinked: bool) -> None:
         """Go on, possibly after the customer has reconnected."""
         self.send(claim)
@@ -390,12 +251,12 @@ class Lifecycle(RuleBasedStateMachine):
             self.model.deliver(waiting)
         revoking.deliver_revocations(50)
 
-    @rule(link=links)
+    @rule(link=Linking.links)
     def ontraport_ends_a_grant(self, link: Link) -> None:
         self.model.end(link.grant)
         self.provider.run(lambda: self.provider.endpoint.revoke(f"r.{link.grant}.0"))
 
-    @rule(ailment=st.sampled_from([*Ailment, *[Ailment.NONE] * 4]), link=links, is_asked=st.booleans())
+    @rule(ailment=st.sampled_from([*Ailment, *[Ailment.NONE] * 4]), link=Linking.links, is_asked=st.booleans())
     def ontraport_falls_ill_or_gets_well(self, ailment: Ailment, link: Link, is_asked: bool) -> None:
         """Change what is wrong with Ontraport. With ``is_asked`` somebody notices at once."""
         self.ail(ailment)

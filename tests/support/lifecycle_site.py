@@ -42,7 +42,7 @@ from ontraport_connect.refreshing import (
 )
 from ontraport_connect.refreshing.spent_token_stores import sqlite_file
 from tests.support.accounts import user_named
-from tests.support.lifecycle import Ailment, Seen
+from tests.support.lifecycle_values import Ailment, Seen
 from tests.support.strict_provider import StrictProvider
 
 AILMENTS: dict[Ailment, dict[str, Any]] = {
