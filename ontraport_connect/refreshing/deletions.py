@@ -35,6 +35,7 @@ def queue_on_delete(instance: OntraportAccount, using: str, **kwargs: Any) -> No
         except OntraportMisconfigured as error:
             detail = error.code
     OntraportEvent.record(current, EventKind.DISCONNECTED, detail, using=using)
+    transaction.on_commit(lambda: spent_tokens.forget_account(current.uid), using=using, robust=True)
     transaction.on_commit(
         lambda: account_disconnected.send_robust(sender=OntraportAccount, account=current), using=using
     )

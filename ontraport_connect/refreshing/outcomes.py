@@ -61,21 +61,41 @@ def settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> OntraportAcc
 def _keep(lease: Lease, grant: Grant, *, read: bool) -> OntraportAccount | None:
     """Save a grant; where the row cannot be written, note it outside, for whoever claims the row next."""
     columns = columns_for(lease, grant)
-    if lease.spent is not None:
-        persistently(lambda: spent_tokens.keep(_answered(lease, grant, columns)))
+    is_noted = lease.spent is not None and _is_noted(lease, grant, columns)
     try:
         is_saved = _save_first(lease, columns)
     except DatabaseFailure:
-        if lease.spent is not None:
+        if is_noted:
             raise
         spent_tokens.keep(_answered(lease, grant, columns))
+        if lease.spent is not None:
+            raise
         logger.warning(
             "The row of account %s cannot be written now; its new tokens are kept beside it.", lease.account.uid
         )
         return _with(lease.account, columns)
     if not is_saved:
         return _drop(lease, grant, deliver=read)
+    if lease.spent is not None and not is_noted:
+        _is_noted(
+            lease, grant, columns
+        )  # what kept it from being noted may be over, and the transaction may still be rolled back
     return after_save(lease, read=read)
+
+
+def _is_noted(lease: Lease, grant: Grant, columns: Mapping[str, Any]) -> bool:
+    """Note an answer outside of the caller's transaction. Where that fails (the database has no connection left, the process no thread, or
+    the file is locked), the caller's transaction must get the answer all the same.
+    """
+    try:
+        spent_tokens.keep(_answered(lease, grant, columns))
+    except (DatabaseFailure, RuntimeError):
+        logger.warning(
+            "The new tokens of account %s could not be noted beside its row; a rollback would lose them.",
+            lease.account.uid,
+        )
+        return False
+    return True
 
 
 def take_noted(lease: Lease, answers: Sequence[SpentToken]) -> OntraportAccount | None:

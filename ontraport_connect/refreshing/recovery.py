@@ -83,7 +83,7 @@ def _recover(uids: Iterable[UUID]) -> None:
         rows = OntraportAccount.objects.using(alias()).filter(uid=uid)
         account = rows.first()
         if account is None:
-            spent_tokens.forget_account(uid)
+            spent_tokens.forget_abandoned(uid)
             continue
         try:
             spent = spent_tokens.find(account)

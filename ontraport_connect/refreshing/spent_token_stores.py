@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
+from django.conf import settings
 from django.db import IntegrityError, OperationalError, connections, transaction
 
 from ontraport_connect.database import alias
@@ -73,6 +74,9 @@ class Rows:
     def forget_account(self, account_uid: UUID) -> None:
         self._rows().filter(account_uid=account_uid).delete()
 
+    def forget_abandoned(self, account_uid: UUID, before: datetime) -> None:
+        self._rows().filter(account_uid=account_uid, until__lt=before).delete()
+
     def uids(self, *, answered: bool) -> Sequence[UUID]:
         rows = self._rows().exclude(access_token=None) if answered else self._rows()
         return list(rows.order_by().values_list("account_uid", flat=True).distinct())
@@ -132,6 +136,12 @@ class Sqlite:
             with self._connected() as connection:
                 connection.execute("DELETE FROM spent WHERE account_uid = ?", (account_uid.hex,))
 
+    def forget_abandoned(self, account_uid: UUID, before: datetime) -> None:
+        with self._connected() as connection:
+            connection.execute(
+                "DELETE FROM spent WHERE account_uid = ? AND until < ?", (account_uid.hex, before.timestamp())
+            )
+
     def uids(self, *, answered: bool) -> Sequence[UUID]:
         where = " WHERE access_token IS NOT NULL" if answered else ""
         return [UUID(uid) for (uid,) in self._read(f"SELECT DISTINCT account_uid FROM spent{where}")]  # noqa: S608
@@ -164,7 +174,8 @@ class Sqlite:
 
     def _note(self, row: tuple[Any, ...]) -> SpentToken:
         values = dict(zip(SpentToken.__slots__, row, strict=True))
-        values |= {name: datetime.fromtimestamp(values[name], UTC) for name in ("sent_at", "until")}
+        zone = UTC if settings.USE_TZ else None
+        values |= {name: datetime.fromtimestamp(values[name], zone) for name in ("sent_at", "until")}
         return SpentToken(**{**values, "account_uid": UUID(values["account_uid"])})
 
 

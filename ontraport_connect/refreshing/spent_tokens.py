@@ -14,12 +14,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from functools import partial
+from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connections, transaction
 from django.db.models import Exists, OuterRef, Value
+from django.utils import timezone
 
 from ontraport_connect.database import alias, has_one_writer, in_transaction, on_own_connection
 from ontraport_connect.encryption import Sealed, Secret, StoredSecret
@@ -28,6 +29,9 @@ from ontraport_connect.models import OntraportAccount, OntraportSpentToken
 from .spent_token_stores import Rows, SpentToken, Sqlite, sqlite_store
 
 T = TypeVar("T")
+
+ABANDONED_AFTER = timedelta(days=1)
+"""No transaction is open for longer than this."""
 
 _left: ContextVar[frozenset[UUID]] = ContextVar("ontraport_left", default=frozenset())
 """Accounts whose answer was noted in this context, and may have to be taken over once its transaction has ended."""
@@ -105,15 +109,24 @@ def forget_on_commit(digests: Sequence[str]) -> None:
     without ``atomic``), they stay until the row is claimed again.
     """
     for digest in digests:
-        _on_commit(partial(forget, digest))
+        _on_commit(lambda digest=digest: forget(digest))
+
+
+def forget_abandoned(account_uid: UUID) -> None:
+    """Forget the old notes on an account that has no row. It may have one soon: a transaction that is still open may have made it, and
+    have refreshed it.
+    """
+    before = timezone.now() - ABANDONED_AFTER
+    _store(lambda store: store.forget_abandoned(account_uid, before))
 
 
 def forget_account_on_commit(account_uid: UUID) -> None:
     """Forget them once the row that was read is committed: a rollback brings back an older token, which has a note."""
-    _on_commit(partial(forget_account, account_uid))
+    _on_commit(lambda: forget_account(account_uid))
 
 
 def _on_commit(step: Callable[[], None]) -> None:
+    """``step`` must have a name, which Django logs when it fails: a ``partial`` has none."""
     if not in_transaction() or connections[alias()].in_atomic_block:
         transaction.on_commit(step, using=alias(), robust=True)
 
