@@ -33,11 +33,6 @@ class Migration(migrations.Migration):
             field=models.CharField(blank=True, default="", editable=False, max_length=500, verbose_name="issuer"),
         ),
         migrations.AddField(
-            model_name="ontraportaccount",
-            name="last_used_at",
-            field=models.DateTimeField(blank=True, editable=False, null=True, verbose_name="last used"),
-        ),
-        migrations.AddField(
             model_name="ontraportrevocation",
             name="issuer",
             field=models.CharField(blank=True, default="", max_length=500),

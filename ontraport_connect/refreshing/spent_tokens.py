@@ -108,8 +108,12 @@ def forget_on_commit(digests: Sequence[str]) -> None:
     """Forget notes once the transaction that has written what they hold is committed. Where Django cannot tell when that is (a transaction
     without ``atomic``), they stay until the row is claimed again.
     """
-    for digest in digests:
-        _on_commit(lambda digest=digest: forget(digest))
+
+    def forget_all() -> None:
+        for digest in digests:
+            forget(digest)
+
+    _on_commit(forget_all)
 
 
 def forget_abandoned(account_uid: UUID) -> None:
