@@ -30,6 +30,7 @@ from ontraport_connect.models import Method, OntraportAccount, Status
 from . import outcomes, spent_tokens
 from .claiming import Seen, Wish, claim_or_see, is_busy
 from .leases import Lease, longest_call
+from .notes import new_note
 from .spending import spend
 
 LOCK_WAIT = 0.1
@@ -131,7 +132,7 @@ def _refresh_inside(account: OntraportAccount, wish: Wish) -> Seen | None:
         return found
     if isinstance(found, Seen):
         raise is_busy()
-    spent = outcomes.new_note(found)
+    spent = new_note(found)
     try:
         is_first = spent_tokens.begin(spent)
     except DatabaseFailure as error:

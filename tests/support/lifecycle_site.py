@@ -151,7 +151,7 @@ class Site:
         rows = OntraportAccount.objects.all()
         with suppress(Undone), transaction.atomic():
             (lease,) = leases.claim(rows, [rows.get(uid=uid).pk], is_probe=False)
-            spent = outcomes.new_note(lease)
+            spent = notes.new_note(lease)
             assert spent_tokens.begin(spent)
             if is_sent:
                 spending.call(lease.guarded_by(spent), client_settings.new_transport())
