@@ -35,6 +35,7 @@ from ontraport_connect.refreshing import (
     circuit_breaker,
     client_settings,
     leases,
+    notes,
     outcomes,
     recovery,
     spending,
