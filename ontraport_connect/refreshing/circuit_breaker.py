@@ -229,10 +229,8 @@ def release(client_id: str = "") -> None:
 
 def _release(client_id: str) -> None:
     rows = OntraportService.objects.using(alias()).filter(pk=1).exclude(hold_code="")
-    row = rows.first()
-    if row is None:
-        return
-    ended = json.loads(row.strikes or "{}").get(GRANT_ENDED, {})
+    strikes = rows.values_list("strikes", flat=True).first() or "{}"
+    ended = json.loads(strikes).get(GRANT_ENDED, {})
     belief = json.dumps({GRANT_ENDED: ended}) if "believed_until" in ended else ""
     if rows.filter(hold_code=RATE_LIMITED).update(**CLOSED, strikes=belief):
         return
@@ -246,7 +244,7 @@ def _release(client_id: str) -> None:
 def believe_ended_grants() -> None:
     """Close the breaker that many ended grants have opened, and believe for an hour that they ended."""
     site_standing()
-    rows = OntraportService.objects.using(alias()).filter(pk=1)
-    row: Any = rows.annotate(now=Now()).get()
-    rows.update(strikes=json.dumps({GRANT_ENDED: {"believed_until": (row.now + BELIEVED_FOR).isoformat()}}))
+    rows: Any = OntraportService.objects.using(alias()).filter(pk=1)
+    until = rows.annotate(now=Now()).get().now + BELIEVED_FOR
+    rows.update(strikes=json.dumps({GRANT_ENDED: {"believed_until": until.isoformat()}}))
     rows.filter(hold_code=MANY_ENDED).update(**CLOSED)
