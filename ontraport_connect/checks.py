@@ -1,4 +1,7 @@
-"""System checks: report a missing or wrong setting at start, with a hint, before a customer meets it."""
+"""System checks: report a missing or wrong setting at start, with a hint, before a customer meets it.
+
+The value of each setting by itself is checked in ``setting_checks``; here, whether the parts of the site fit together.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,9 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.urls import NoReverseMatch, reverse
-from django.utils.module_loading import import_string
 
-from . import pages, protocol, refreshing
+from . import pages, protocol, setting_checks
 from .conf import conf
-from .encryption import MINIMUM_KEY_LENGTH
-from .exceptions import OntraportMisconfigured
-from .protocol import require_secure
 
 MIDDLEWARE = "ontraport_connect.middleware.OntraportMiddleware"
 AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
@@ -49,161 +48,6 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             )
         )
     return messages
-
-
-def _endpoints() -> Iterator[CheckMessage]:
-    try:
-        found = refreshing.endpoints()
-    except OntraportMisconfigured as error:
-        yield Error(
-            str(error), hint="Leave ONTRAPORT_ENDPOINTS out to use the published ones.", id="ontraport_connect.E001"
-        )
-        return
-    for name in ("issuer", "authorization_endpoint", "token_endpoint", "revocation_endpoint", "registration_endpoint"):
-        yield from _url(f"ONTRAPORT_ENDPOINTS[{name!r}]", getattr(found, name))
-
-
-def _addresses() -> Iterator[CheckMessage]:
-    yield from _url("ONTRAPORT_REST_URL", conf.ONTRAPORT_REST_URL)
-    yield from _url("ONTRAPORT_MCP_URL", conf.ONTRAPORT_MCP_URL)
-    yield from _url("ONTRAPORT_RESOURCE", conf.ONTRAPORT_RESOURCE)
-    yield from _url("ONTRAPORT_REDIRECT_URI", conf.ONTRAPORT_REDIRECT_URI)
-
-
-def _url(name: str, value: object) -> Iterator[CheckMessage]:
-    if value is None:
-        return
-    try:
-        require_secure(value if isinstance(value, str) else "")
-    except (OntraportMisconfigured, ValueError):
-        yield Error(
-            f"{name} is not an https URL.",
-            hint="Use https; plain http is accepted for loopback hosts such as 127.0.0.1 and localhost only.",
-            id="ontraport_connect.E002",
-        )
-
-
-def _route() -> Iterator[CheckMessage]:
-    try:
-        if conf.ONTRAPORT_CA_BUNDLE is not None:
-            protocol.tls_context(conf.ONTRAPORT_CA_BUNDLE)
-    except OntraportMisconfigured as error:
-        yield Error(
-            str(error),
-            hint="Give the path of a file that holds the certificates of the CAs to trust, in PEM format, one or many; every process that"
-            " calls Ontraport must be able to read it. Leave ONTRAPORT_CA_BUNDLE out to trust the public CAs.",
-            id="ontraport_connect.E020",
-        )
-    try:
-        if conf.ONTRAPORT_PROXY is not None:
-            protocol.Proxy.read(conf.ONTRAPORT_PROXY)
-    except OntraportMisconfigured as error:
-        yield Error(
-            str(error),
-            hint="Write it like http://proxy.example.com:3128 or http://user:password@proxy.example.com:3128, with special characters of"
-            " the password percent-encoded. SOCKS is not known.",
-            id="ontraport_connect.E021",
-        )
-
-
-def _client() -> Iterator[CheckMessage]:
-    for name in ("ONTRAPORT_CLIENT_ID", "ONTRAPORT_CLIENT_SECRET"):
-        if not isinstance(getattr(conf, name), (str, type(None))):
-            yield Error(f"{name} is not a text.", hint="Copy it from Ontraport as it is.", id="ontraport_connect.E003")
-    if conf.ONTRAPORT_CLIENT_SECRET and not conf.ONTRAPORT_CLIENT_ID:
-        yield Error(
-            "ONTRAPORT_CLIENT_SECRET is set without ONTRAPORT_CLIENT_ID.",
-            hint="Set both, or neither: without an id this site presents itself by its client metadata document and needs no secret.",
-            id="ontraport_connect.E003",
-        )
-    if conf.ONTRAPORT_ENDPOINTS == "guide" and not conf.ONTRAPORT_CLIENT_ID:
-        yield Error(
-            "The endpoints of the guide need ONTRAPORT_CLIENT_ID.",
-            hint="They know no client metadata documents; ask Ontraport for an id, or use the default endpoints.",
-            id="ontraport_connect.E003",
-        )
-
-
-def _encryption_keys() -> Iterator[CheckMessage]:
-    keys = _raw("ONTRAPORT_ENCRYPTION_KEYS")
-    is_list = isinstance(keys, Sequence) and not isinstance(keys, (str, bytes))
-    if not is_list or any(not isinstance(key, str) or len(key) < MINIMUM_KEY_LENGTH for key in keys):
-        yield Error(
-            f"ONTRAPORT_ENCRYPTION_KEYS is not a list of texts of {MINIMUM_KEY_LENGTH} characters or more.",
-            hint='Make a key with: python -c "import secrets; print(secrets.token_urlsafe(48))".'
-            " Newest first; keep the old ones behind it.",
-            id="ontraport_connect.E004",
-        )
-
-
-def _tenant() -> Iterator[CheckMessage]:
-    if conf.ONTRAPORT_TENANT is None:
-        return
-    try:
-        is_callable = callable(import_string(conf.ONTRAPORT_TENANT))
-    except (ImportError, AttributeError, TypeError):
-        is_callable = False
-    if not is_callable:
-        yield Error(
-            "ONTRAPORT_TENANT does not name a function that can be imported.",
-            hint='Give the dotted path of a function f(request) -> str, such as "shop.tenants.tenant_of".',
-            id="ontraport_connect.E005",
-        )
-
-
-def _numbers() -> Iterator[CheckMessage]:
-    if not _is_pair(_raw("ONTRAPORT_TIMEOUT")):
-        yield Error(
-            "ONTRAPORT_TIMEOUT is not a pair of positive numbers.",
-            hint="Give (seconds to connect, seconds to the end of the answer), such as (3.05, 10).",
-            id="ontraport_connect.E006",
-        )
-    rate_limit = _raw("ONTRAPORT_RATE_LIMIT")
-    if not _is_pair(rate_limit) or not isinstance(rate_limit[0], int):
-        yield Error(
-            "ONTRAPORT_RATE_LIMIT is not a whole and a positive number.",
-            hint="Give (calls, seconds), such as (180, 60).",
-            id="ontraport_connect.E006",
-        )
-    for name in (
-        "ONTRAPORT_RATE_WAIT",
-        "ONTRAPORT_REFRESH_MARGIN",
-        "ONTRAPORT_LEEWAY",
-        "ONTRAPORT_REFRESH_RATE",
-        "ONTRAPORT_REFRESH_CONCURRENCY",
-    ):
-        if not _is_positive(getattr(conf, name)):
-            yield Error(
-                f"{name} is not a positive number.",
-                hint="See docs/settings.md for its unit.",
-                id="ontraport_connect.E006",
-            )
-
-
-def _raw(name: str) -> Any:
-    """Return a setting untyped, since its value has not been checked yet."""
-    return getattr(conf, name)
-
-
-def _is_pair(value: object) -> bool:
-    return isinstance(value, (tuple, list)) and len(value) == 2 and all(_is_positive(each) for each in value)
-
-
-def _is_positive(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
-
-
-def _lists() -> Iterator[CheckMessage]:
-    for name in ("ONTRAPORT_SCOPES", "ONTRAPORT_MCP_TOOLS"):
-        value = getattr(conf, name)
-        if name == "ONTRAPORT_MCP_TOOLS" and value is None:
-            continue
-        if (
-            isinstance(value, str)
-            or not isinstance(value, Sequence)
-            or not all(isinstance(each, str) for each in value)
-        ):
-            yield Error(f"{name} is not a list of texts.", hint=f'Write {name} = ["…"].', id="ontraport_connect.E007")
 
 
 def _middleware() -> Iterator[CheckMessage]:
@@ -253,16 +97,9 @@ def _notices() -> Iterator[CheckMessage]:
 
 
 CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
-    _endpoints,
-    _addresses,
+    *setting_checks.CHECKS,
     pages.check_redirect_uri,
     pages.check_form_action,
-    _route,
-    _client,
-    _encryption_keys,
-    _tenant,
-    _numbers,
-    _lists,
     _middleware,
     _urls,
     _extras,

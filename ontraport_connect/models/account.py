@@ -25,6 +25,10 @@ from .changed_fields import SavesChanges
 SECRET_FIELDS = ("access_token", "refresh_token", "app_id")
 
 
+LONGEST_UNUSED = 7 * 86_400.0
+"""Seconds after which a refresh token is used, however long its access token lives: nobody knows when an unused one ends."""
+
+
 class Method(models.TextChoices):
     OAUTH = "oauth", _("OAuth")
     API_KEY = "api_key", _("API key")
@@ -37,9 +41,9 @@ class Status(models.TextChoices):
 
 def refresh_delay(lifetime: float) -> float:
     """Return how many seconds after its issue a token is refreshed: ``ONTRAPORT_REFRESH_MARGIN`` before its end, or at half of its lifetime
-    where the margin is longer than that.
+    where the margin is longer than that, and after a week at the latest.
     """
-    return lifetime - min(conf.ONTRAPORT_REFRESH_MARGIN, lifetime / 2)
+    return min(lifetime - min(conf.ONTRAPORT_REFRESH_MARGIN, lifetime / 2), LONGEST_UNUSED)
 
 
 def forget_user(
@@ -100,7 +104,7 @@ class OntraportAccount(SavesChanges, UsesOntraport):
     ontraport_id = models.CharField(_("Ontraport account"), max_length=40, blank=True, default="")
     scope = models.CharField(_("scope"), max_length=500, blank=True, default="")
     client_id = models.CharField(_("client id"), max_length=500, blank=True, default="")
-    issuer = models.CharField(_("issuer"), max_length=500, blank=True, default="", editable=False)
+    issuer = models.CharField("issuer", max_length=500, blank=True, default="", editable=False)
     access_token = EncryptedTextField(_("access token"), null=True)
     refresh_token = EncryptedTextField(_("refresh token"), null=True)
     app_id = EncryptedTextField(_("App ID"), null=True)

@@ -15,12 +15,11 @@ from .http import Transport, reveal, shared_transport
 from .mcp import (
     REQUESTS_PER_CALL,
     call_mcp_tool,
-    is_mcp_installed,
     list_mcp_tools,
-    require_mcp,
     run_mcp,
     tool_value,
 )
+from .mcp_sdk import is_mcp_installed, require_mcp
 from .oauth import PRESETS, Client, Endpoints, challenge_of, new_verifier
 from .oauth_responses import OPERATOR_ERRORS, Grant
 from .retry_after import LONGEST_PAUSE, pause_of

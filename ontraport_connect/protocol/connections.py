@@ -87,7 +87,7 @@ class Connections:
         """Return the connection that was used last, or ``None``. Connections that cannot be used are closed."""
         idle = self._idle.get(address, deque())
         while (connection := _last(idle)) is not None:
-            if self._clock() - connection.idle_since <= longest_idle and connection.is_connected:
+            if self._clock() - connection.idle_since <= longest_idle and connection.is_quiet:
                 return connection
             connection.close()
         return None

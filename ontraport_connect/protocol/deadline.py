@@ -70,6 +70,11 @@ class BoundedConnection(HTTPConnection):
     address: Address
     idle_since: float = 0.0
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it is open and nothing has come unasked, which would be taken for the next answer, not even in a record of TLS."""
+        return self.is_connected and not getattr(self.sock, "pending", int)()
+
     def connect(self) -> None:
         """Connect, through TLS and the proxy if there are any. Nothing of a request has been sent when it raises."""
         started = time.monotonic()

@@ -1,7 +1,4 @@
-"""Ontraport's MCP server, called with the official SDK (extra ``mcp``): one session per call, bounded in time and size.
-
-The SDK and its HTTP client are imported by the first call: together they take half a second, which a starting site does not wait for.
-"""
+"""Ontraport's MCP server, called with the official SDK (extra ``mcp``): one session per call, bounded in time and size."""
 
 from __future__ import annotations
 
@@ -9,15 +6,14 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from ontraport_connect.encryption import Secret
-from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportRejected, OntraportUnavailable
+from ontraport_connect.exceptions import OntraportError, OntraportRejected, OntraportUnavailable
 
 from .failures import unavailable
 from .http import USER_AGENT, reveal
+from .mcp_sdk import require_mcp, sdk
 from .retry_after import pause_of
 from .route import DIRECT, Proxy, Route
 from .secure_urls import require_secure
@@ -35,29 +31,6 @@ NO_ANSWER = {-32700, -32603, -32600, -32000}
 
 MOST_PAGES = 20
 """The most pages of the list of tools that are read."""
-
-
-def is_mcp_installed() -> bool:
-    return find_spec("httpx2") is not None and find_spec("mcp") is not None
-
-
-def require_mcp() -> None:
-    """Import the SDK. Raises ``OntraportMisconfigured`` when it is not installed.
-
-    To be called in the caller's thread: the locks of imports are patched by gevent, and do not belong in the thread of the event loop.
-    """
-    if not is_mcp_installed():
-        raise OntraportMisconfigured(
-            "Calling Ontraport's MCP server needs the MCP SDK: pip install 'django-ontraport-connect[mcp]'.",
-            code="no_mcp",
-        )
-    for name in ("anyio", "httpx2", "mcp", "mcp.client.streamable_http", "mcp.types"):
-        import_module(name)
-
-
-def _lazy(module: str) -> Any:
-    """Return a module that ``require_mcp`` has imported."""
-    return import_module(module)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -98,7 +71,7 @@ def _way(url: str, route: Route) -> dict[str, Any]:
         return {"verify": context}
     proxy = Proxy.read(route.proxy)
     own_context = context if proxy.scheme == "https" else None
-    way = _lazy("httpx2").Proxy(f"{proxy.scheme}://{proxy.netloc}", ssl_context=own_context, headers=proxy.headers())
+    way = sdk("httpx2").Proxy(f"{proxy.scheme}://{proxy.netloc}", ssl_context=own_context, headers=proxy.headers())
     return {"verify": context, "proxy": way}
 
 
@@ -110,14 +83,14 @@ async def _attempt(
     exchange: Exchange,
 ) -> T | OntraportError:
     """Return the result or the error. The frames below this one hold plain secrets, so nothing is raised from them."""
-    httpx2 = _lazy("httpx2")
+    httpx2 = sdk("httpx2")
 
     def authenticate(request: Any) -> Any:
         request.headers["Authorization"] = reveal(authorization)
         return request
 
     try:
-        with _lazy("anyio").fail_after(sum(deadlines)):
+        with sdk("anyio").fail_after(sum(deadlines)):
             async with (
                 httpx2.AsyncClient(
                     auth=authenticate,
@@ -127,8 +100,8 @@ async def _attempt(
                     follow_redirects=False,
                     trust_env=False,
                 ) as http,
-                _lazy("mcp").Client(
-                    _lazy("mcp.client.streamable_http").streamable_http_client(
+                sdk("mcp").Client(
+                    sdk("mcp.client.streamable_http").streamable_http_client(
                         url, http_client=http, terminate_on_close=False
                     ),
                     mode="legacy",
@@ -143,14 +116,14 @@ def _failure(error: Exception, exchange: Exchange) -> OntraportError:
     known = exchange.failure or _find(error, OntraportError)
     if known is not None:
         return known
-    httpx2 = _lazy("httpx2")
+    httpx2 = sdk("httpx2")
     if isinstance(error, TimeoutError) or _find(error, httpx2.TimeoutException) is not None:
         return unavailable("timeout")
     if exchange.status is None:
         return unavailable("tls" if _is_tls(_find(error, httpx2.ConnectError)) else "connection")
     if exchange.status >= 300:
         return _refusal(exchange.status, httpx2.Headers(exchange.headers))
-    rpc = _find(error, _lazy("mcp").MCPError)
+    rpc = _find(error, sdk("mcp").MCPError)
     if rpc is not None and rpc.error.code not in NO_ANSWER:
         return OntraportRejected(f"Ontraport's MCP server refused the call (code {rpc.error.code}).", code="mcp_error")
     return unavailable("nonsense")
@@ -180,7 +153,7 @@ def _find(error: BaseException, kind: type[T]) -> T | None:
 
 def _bounded_transport(exchange: Exchange) -> Any:
     """Return a transport that refuses compressed and too large responses, and records each response in ``exchange``."""
-    httpx2 = _lazy("httpx2")
+    httpx2 = sdk("httpx2")
 
     class BoundedTransport(httpx2.AsyncHTTPTransport):  # type: ignore[misc, name-defined]  # imported by the first call
         async def handle_async_request(self, request: Any) -> Any:
@@ -215,7 +188,7 @@ def _bounded_transport(exchange: Exchange) -> Any:
 
 async def call_mcp_tool(client: Any, tool: str, arguments: Mapping[str, Any]) -> Any:
     """Call a tool. The SDK's own method would fetch the list of all tools to check the result against a schema."""
-    types = _lazy("mcp.types")
+    types = sdk("mcp.types")
     request = types.CallToolRequest(params=types.CallToolRequestParams(name=tool, arguments=dict(arguments)))
     return await client.session.send_request(request, types.CallToolResult)
 

@@ -4,8 +4,9 @@ Also the site's standing with Ontraport (may it call the token endpoint now?) an
 """
 
 from .batches import BATCH_SIZE, due_batches, refresh_batch
-from .circuit_breaker import RATE_LIMITED, is_site_refused, may_refresh, site_standing
+from .circuit_breaker import is_site_refused, may_refresh, site_standing
 from .client_settings import endpoints, issuer, new_transport, oauth_client, route
+from .deletions import queue_on_delete
 from .grants import from_now, grant_columns
 from .heartbeat import Pulse, pulses, record_beat, record_worker
 from .installation import COPIED, Adopted, adopt_database, is_own_database, marks_of, require_own_database, stored_mark
@@ -21,6 +22,7 @@ from .revoking import (
     queue_revocation,
     revoke_grant,
 )
+from .strikes import RATE_LIMITED
 
 __all__ = [
     "BATCH_SIZE",
@@ -49,6 +51,7 @@ __all__ = [
     "oauth_client",
     "owner_key",
     "pulses",
+    "queue_on_delete",
     "queue_revocation",
     "reconsider",
     "record_beat",

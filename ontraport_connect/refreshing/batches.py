@@ -19,7 +19,7 @@ from ontraport_connect.exceptions import OntraportError, OntraportUnavailable
 from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.protocol import Grant, Transport
 
-from . import circuit_breaker, client_settings, group_saves, leases, one_account, outcomes
+from . import circuit_breaker, client_settings, group_saves, leases, one_account, outcomes, strikes
 from .leases import Lease
 from .outcomes import Outcome
 from .recovery import recover, recover_all
@@ -219,4 +219,4 @@ def _result(future: Future[Outcome | None]) -> Outcome | None:
 
 
 def _may_stop_all(outcome: Outcome) -> bool:
-    return isinstance(outcome, OntraportError) and outcome.code in circuit_breaker.THRESHOLDS
+    return isinstance(outcome, OntraportError) and outcome.code in strikes.THRESHOLDS

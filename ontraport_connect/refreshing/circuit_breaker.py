@@ -12,10 +12,9 @@ finds out whether Ontraport serves this site again (half-open); a changed config
 
 from __future__ import annotations
 
-import json
 import logging
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -30,32 +29,22 @@ from ontraport_connect.exceptions import (
     OntraportUnavailable,
     SecretUnreadable,
 )
-from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportService, Status
+from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportService
 from ontraport_connect.protocol import LONGEST_PAUSE, OPERATOR_ERRORS
 
-from . import client_settings, installation
+from . import client_settings, installation, strikes
 from .client_settings import fingerprint
+from .strikes import GRANT_ENDED, RATE_LIMITED, THRESHOLDS
 
 logger = logging.getLogger("ontraport_connect")
 
 PROBE_AFTER = 60.0
 """Seconds between two probes."""
 
-RATE_LIMITED = "rate_limited"
-GRANT_ENDED = "invalid_grant"
-MANY_ENDED = "many_grants_ended"
-"""The code of the breaker that many ended grants have opened."""
-
-THRESHOLDS = {RATE_LIMITED: 3, GRANT_ENDED: 5, **dict.fromkeys(OPERATOR_ERRORS, 3)}
-"""As many accounts must get this answer, one after the other, before it is taken to be meant for the site."""
-
 CLOSED: dict[str, Any] = {"hold_code": "", "hold_client": "", "held_until": None}
 
-WITHIN = timedelta(minutes=10)
-"""Answers further apart than this are not counted together."""
-
-BELIEVED_FOR = timedelta(hours=1)
-"""As long after an operator has asked to reconsider, ended grants are believed."""
+MANY_ENDED = "many_grants_ended"
+"""The code of the breaker that many ended grants have opened."""
 
 ACCOUNTS_OWN = {client_settings.NO_CLIENT, client_settings.OTHER_CLIENT, client_settings.OTHER_ISSUER}
 """Codes of configuration errors that concern only the accounts of another client or issuer."""
@@ -168,36 +157,10 @@ def _aside(step: Any) -> Any:
 def _count(error: OntraportError, account: OntraportAccount) -> bool:
     """Count an account that got this answer, and open the breaker when there are enough."""
     site_standing()
-    with transaction.atomic(using=alias()):
-        rows = OntraportService.objects.using(alias()).select_for_update().filter(pk=1).annotate(now=Now())
-        row: Any = rows.get()
-        strikes = json.loads(row.strikes or "{}")
-        mine = strikes.get(error.code, {})
-        if mine.get("believed_until", "") > row.now.isoformat():
-            return False
-        first = datetime.fromisoformat(mine["first"]) if "first" in mine else row.now
-        accounts = {*mine.get("accounts", ()), account.pk}
-        if row.now - first > WITHIN or (len(accounts) >= _enough(error.code) and _any_refreshed_since(first)):
-            first, accounts = row.now, {account.pk}
-        strikes[error.code] = {"first": first.isoformat(), "accounts": sorted(accounts)[-100:]}
-        rows.update(strikes=json.dumps(strikes))
-    if len(accounts) < _enough(error.code):
+    if not strikes.count(error.code, account):
         return False
     hold(error)
     return True
-
-
-def _enough(code: str) -> int:
-    """Return how many accounts it takes; a site with fewer links than that needs them all."""
-    if code == GRANT_ENDED:
-        return THRESHOLDS[code]
-    links = OntraportAccount.objects.using(alias()).filter(method=Method.OAUTH, status=Status.CONNECTED)
-    return max(1, min(THRESHOLDS[code], links[: THRESHOLDS[code]].count()))
-
-
-def _any_refreshed_since(moment: datetime) -> bool:
-    rows = OntraportAccount.objects.using(alias()).filter(refreshed_at__gte=moment)
-    return bool(rows.order_by().exists())
 
 
 def hold(error: OntraportError) -> None:
@@ -229,14 +192,15 @@ def release(client_id: str = "") -> None:
 
 def _release(client_id: str) -> None:
     rows = OntraportService.objects.using(alias()).filter(pk=1).exclude(hold_code="")
-    strikes = rows.values_list("strikes", flat=True).first() or "{}"
-    ended = json.loads(strikes).get(GRANT_ENDED, {})
-    belief = json.dumps({GRANT_ENDED: ended}) if "believed_until" in ended else ""
-    if rows.filter(hold_code=RATE_LIMITED).update(**CLOSED, strikes=belief):
+    row = rows.first()
+    if row is None:
+        return
+    closed = {**CLOSED, "strikes": strikes.after_success(row.strikes)}
+    if rows.filter(hold_code=RATE_LIMITED).update(**closed):
         return
     if client_id and client_id != conf.ONTRAPORT_CLIENT_ID:
         rows = rows.exclude(hold_code__in=OPERATOR_ERRORS, hold_client=fingerprint())
-    if rows.update(**CLOSED, strikes=belief):
+    if rows.update(**closed):
         logger.warning("Ontraport accepts this site as a client again; refreshing goes on.")
         OntraportEvent.objects.using(alias()).create(kind=EventKind.MENDED)
 
@@ -244,7 +208,5 @@ def _release(client_id: str) -> None:
 def believe_ended_grants() -> None:
     """Close the breaker that many ended grants have opened, and believe for an hour that they ended."""
     site_standing()
-    rows: Any = OntraportService.objects.using(alias()).filter(pk=1)
-    until = rows.annotate(now=Now()).get().now + BELIEVED_FOR
-    rows.update(strikes=json.dumps({GRANT_ENDED: {"believed_until": until.isoformat()}}))
-    rows.filter(hold_code=MANY_ENDED).update(**CLOSED)
+    strikes.believe(GRANT_ENDED)
+    OntraportService.objects.using(alias()).filter(pk=1, hold_code=MANY_ENDED).update(**CLOSED)

@@ -50,34 +50,48 @@ def issuer() -> str:
     """Return what names the authorization server that is configured: its issuer, or the origin of its token endpoint where it has none.
     Raises ``OntraportMisconfigured``.
     """
-    configured = endpoints()
-    parts = urlsplit(configured.token_endpoint)
-    return configured.issuer or f"{parts.scheme}://{parts.netloc}"
+    return endpoints().issuer or _origin()
 
 
-def oauth_client(client_id: str = "", issued_by: str = "") -> Client:
-    """Return this site as OAuth client for a grant that was made for ``client_id`` at ``issued_by`` (empty: not recorded).
+def _origin() -> str:
+    parts = urlsplit(endpoints().token_endpoint)
+    return f"{parts.scheme}://{parts.netloc}"
 
-    A grant stays with its client (RFC 6749, 6), and a token goes to its own issuer only. A client that is the URL of a client metadata
-    document is a public one, which goes on after the site has been registered. Raises ``OntraportMisconfigured`` with code
-    ``client_id`` where nothing names a client, and ``other_client`` or ``other_issuer`` where the settings name another one.
-    """
-    if issued_by and issued_by != issuer():
+
+def issuers() -> list[str]:
+    """Return the names under which accounts may have recorded the configured server, which may have got its issuer later."""
+    return [issuer(), _origin()]
+
+
+def require_issuer(issued_by: str) -> None:
+    """Raise ``OntraportMisconfigured`` (code ``other_issuer``) unless ``issued_by`` (empty: not recorded) is the configured server."""
+    if issued_by and issued_by not in issuers():
         raise OntraportMisconfigured(
             f"This account was linked at {issued_by}, and ONTRAPORT_ENDPOINTS names {issuer()}. Nothing was sent. Put the endpoints"
             " back, or let the customer connect again.",
             code=OTHER_ISSUER,
         )
+
+
+def oauth_client(client_id: str = "", issued_by: str = "", *, may_differ: bool = False) -> Client:
+    """Return this site as OAuth client for a grant that was made for ``client_id`` at ``issued_by`` (empty: not recorded).
+
+    A grant stays with its client (RFC 6749, 6), and a token goes to its own issuer only. A client that is the URL of a client metadata
+    document is a public one, which goes on after the site has been registered. The client secret is that of ``ONTRAPORT_CLIENT_ID`` alone.
+    Raises ``OntraportMisconfigured`` with code ``client_id`` where nothing names a client, ``other_issuer``, and ``other_client`` where the
+    settings name another client, unless it ``may_differ``.
+    """
+    require_issuer(issued_by)
     chosen = client_id or conf.ONTRAPORT_CLIENT_ID
     if not chosen:
         raise OntraportMisconfigured("ONTRAPORT_CLIENT_ID is not set, and the account names no client.", code=NO_CLIENT)
-    if chosen != conf.ONTRAPORT_CLIENT_ID and not is_document(chosen):
+    is_configured = chosen == conf.ONTRAPORT_CLIENT_ID
+    if not (is_configured or may_differ or is_document(chosen)):
         raise OntraportMisconfigured(
             "This account was linked with another client id than ONTRAPORT_CLIENT_ID. Nothing was sent. Put the client id back, or let"
             " the customer connect again.",
             code=OTHER_CLIENT,
         )
-    is_configured = chosen == conf.ONTRAPORT_CLIENT_ID
     return Client(
         client_id=chosen,
         client_secret=Secret(conf.ONTRAPORT_CLIENT_SECRET) if is_configured and conf.ONTRAPORT_CLIENT_SECRET else None,
@@ -98,7 +112,7 @@ def of_this_client() -> Q:
     """
     own = Q(client_id__in=["", conf.ONTRAPORT_CLIENT_ID or ""])
     documents = Q(client_id__startswith="https://") | Q(client_id__startswith="http://")
-    return (own | documents) & Q(issuer__in=["", issuer()])
+    return (own | documents) & Q(issuer__in=["", *issuers()])
 
 
 def new_transport(*, timeout: tuple[float, float] | None = None) -> Transport:

@@ -21,7 +21,7 @@ from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent
 from ontraport_connect.protocol import Grant
 from ontraport_connect.signals import account_needs_reconnect, account_recovered, account_refreshed
 
-from . import circuit_breaker, client_settings, revoking, spent_tokens
+from . import circuit_breaker, client_settings, revoking, spent_tokens, strikes
 from .grants import from_now, grant_columns, token_columns
 from .leases import Lease, duration
 from .spent_token_stores import SpentToken
@@ -47,7 +47,7 @@ def settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> OntraportAcc
     if lease.spent is not None:
         spent_tokens.forget(lease.spent.digest)
     is_for_all = persistently(lambda: circuit_breaker.report(outcome, lease.account))
-    if outcome.code == circuit_breaker.RATE_LIMITED:
+    if outcome.code == strikes.RATE_LIMITED:
         _back_off(lease, outcome)
     elif is_for_all or outcome.code in NOBODYS_FAILURES:
         let_go(lease)

@@ -10,27 +10,21 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Iterable
 from datetime import timedelta
 from enum import Enum
 from typing import Any
 
-from django.apps import apps
-from django.db import transaction
-from django.db.models import F, Model, Q, Value
+from django.db.models import F, Q, Value
 from django.db.models.functions import Now
-from django.db.models.signals import class_prepared, pre_delete
-from django.dispatch import receiver
 from django.utils import timezone
 
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured
-from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportRevocation, Status
-from ontraport_connect.signals import account_disconnected
+from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, Status
 
-from . import client_settings, installation, spent_tokens
+from . import client_settings, installation
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -61,6 +55,15 @@ def _issuer() -> str:
         return client_settings.issuer()
     except OntraportMisconfigured:
         return ""
+
+
+def _names_of(issuer: str) -> list[str]:
+    """Return the names under which accounts may have recorded the server that ``issuer`` names."""
+    try:
+        names = client_settings.issuers()
+    except OntraportMisconfigured:
+        names = []
+    return names if issuer in names else [issuer]
 
 
 def can_revoke() -> bool:
@@ -110,7 +113,7 @@ def _sharing(revocation: OntraportRevocation) -> Any:
     if revocation.client_id:
         rows = rows.filter(client_id__in=["", revocation.client_id])
     if revocation.issuer:
-        rows = rows.filter(issuer__in=["", revocation.issuer])
+        rows = rows.filter(issuer__in=["", *_names_of(revocation.issuer)])
     owned = _owned_by(revocation.owner)
     if not revocation.ontraport_id:
         return rows.filter(owned)
@@ -152,15 +155,15 @@ def _revoke_unless_shared(revocation: OntraportRevocation, refresh_token: Secret
     if _sharing(revocation).exists():
         logger.info("A grant of account %s is not revoked: a connected account may share it.", revocation.account_uid)
         return _Result.DROPPED
-    client = client_settings.oauth_client(revocation.client_id, revocation.issuer)
-    if client.endpoints.revocation_endpoint is None:
+    client_settings.require_issuer(revocation.issuer)
+    if client_settings.endpoints().revocation_endpoint is None:
         logger.warning(
             "A grant of account %s is not revoked: ONTRAPORT_ENDPOINTS has no revocation endpoint.",
             revocation.account_uid,
         )
         return _Result.DROPPED
     with client_settings.new_transport() as transport:
-        client.revoke(transport, refresh_token)
+        client_settings.oauth_client(revocation.client_id, may_differ=True).revoke(transport, refresh_token)
     return _Result.REVOKED
 
 
@@ -199,45 +202,3 @@ def deliver_revocations(limit: int, seconds: float = MAX_RUN_TIME) -> int:
         for revocation in due.filter(pk=pk):  # unless it was delivered or held meanwhile
             revoked += _deliver(revocation) is _Result.REVOKED
     return revoked
-
-
-@receiver(pre_delete, sender=OntraportAccount, dispatch_uid="ontraport_connect.refreshing.revoking")
-def queue_on_delete(instance: OntraportAccount, using: str, **kwargs: Any) -> None:
-    """Queue the grant of a deleted account for revocation and record the event, also when a user or a queryset is deleted."""
-    current = OntraportAccount.objects.using(using).select_for_update().filter(pk=instance.pk).first()
-    if current is None:
-        return
-    detail = ""
-    if current.method == Method.OAUTH:
-        try:
-            installation.require_own_database(using)  # a copy's grants are the original's, and not to be revoked here
-            grant = spent_tokens.successor(current) or current.refresh_token or current.access_token
-            if grant is not None:
-                queue_revocation(current, grant, using)
-        except OntraportMisconfigured as error:
-            detail = error.code
-    OntraportEvent.record(current, EventKind.DISCONNECTED, detail, using=using)
-    transaction.on_commit(
-        lambda: account_disconnected.send_robust(sender=OntraportAccount, account=current), using=using
-    )
-
-
-PROXY_UID = "ontraport_connect.refreshing.revoking.proxy"
-
-
-def watch_proxies(models: Iterable[type[Model]]) -> None:
-    """Connect ``queue_on_delete`` to the proxy models of accounts: Django sends their deletion under their own name.
-
-    A receiver for every sender would do, too, but cost all models of the site their fast deletes.
-    """
-    for model in models:
-        if model._meta.proxy and model._meta.concrete_model is OntraportAccount:
-            pre_delete.connect(queue_on_delete, sender=model, dispatch_uid=PROXY_UID)
-
-
-@receiver(class_prepared, dispatch_uid="ontraport_connect.refreshing.revoking.class_prepared")
-def watch_new_model(sender: type[Model], **kwargs: Any) -> None:
-    watch_proxies([sender])
-
-
-watch_proxies(apps.get_models())

@@ -20,7 +20,7 @@ from ontraport_connect.encryption.secret import Secret
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.linking import Owner, key_pairs
 from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, OntraportService, Status
-from ontraport_connect.refreshing import circuit_breaker, heartbeat
+from ontraport_connect.refreshing import RATE_LIMITED, circuit_breaker, heartbeat
 from tests.support import ontraport
 from tests.support.command import Run
 from tests.support.linked import linked_account, person
@@ -186,7 +186,7 @@ def test_check_counts_the_rows_that_need_an_old_key(maya: Any) -> None:
 
 
 def test_check_tells_of_a_hold() -> None:
-    circuit_breaker.hold(OntraportUnavailable("slow down", code=circuit_breaker.RATE_LIMITED, retry_after=60))
+    circuit_breaker.hold(OntraportUnavailable("slow down", code=RATE_LIMITED, retry_after=60))
     ((level, text),) = findings(Run("check", "--offline", "--json"), "hold")
     assert (level, text.split(";")[0]) == ("warning", "paused: Ontraport asked this site to slow down")
     circuit_breaker.hold(OntraportMisconfigured("refused", code="invalid_client"))

@@ -15,7 +15,7 @@ from django.utils import timezone
 from ontraport_connect import tasks
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.models import OntraportRevocation
-from ontraport_connect.refreshing import circuit_breaker, heartbeat
+from ontraport_connect.refreshing import RATE_LIMITED, circuit_breaker, heartbeat
 from ontraport_connect.schedule import BEAT_SCHEDULE
 from tests.refreshing.test_batches import many
 from tests.refreshing.test_circuit_breaker import let_time_pass
@@ -81,7 +81,7 @@ def test_at_least_one_account_is_enqueued_however_low_the_rate(strict: StrictSer
 
 def test_beat_enqueues_nothing_while_ontraport_asks_to_slow_down(strict: StrictServer, app: Celery) -> None:
     many(2)
-    circuit_breaker.hold(OntraportUnavailable("slow down", code=circuit_breaker.RATE_LIMITED, retry_after=60.0))
+    circuit_breaker.hold(OntraportUnavailable("slow down", code=RATE_LIMITED, retry_after=60.0))
     assert tasks.refresh_expiring_tokens() == 0
     assert batches_of(app) == []
 
@@ -155,7 +155,7 @@ def test_task_gives_a_sign_of_life_only_after_its_work(
 
 
 def test_beat_that_may_not_refresh_is_alive(strict: StrictServer, app: Celery) -> None:
-    circuit_breaker.hold(OntraportUnavailable("slow down", code=circuit_breaker.RATE_LIMITED, retry_after=60.0))
+    circuit_breaker.hold(OntraportUnavailable("slow down", code=RATE_LIMITED, retry_after=60.0))
     tasks.refresh_expiring_tokens()
     assert heartbeat.pulses()["beat"].is_alive
 

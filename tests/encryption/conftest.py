@@ -1,4 +1,4 @@
-"""One account with known secrets, under one key."""
+"""An account with known secrets, encrypted under a known key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in a row, beneath the model."""
+"""Reads and writes the encrypted columns beneath the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in the column: encrypted, bound to its row and column, readable with the right key only, and refused otherwise."""
+"""Stored secrets are encrypted, bound to their row and column, and readable with the right key only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every way to write a secret: ciphertext comes into the column, or an error."""
+"""Every way to write a secret stores ciphertext or raises."""
 
 from __future__ import annotations
 
@@ -131,14 +131,14 @@ def test_update_writes_no_plain_text(account: OntraportAccount, value: object) -
     ids=str,
 )
 def test_update_writes_no_expression_that_is_no_ciphertext(account: OntraportAccount, expression: Any) -> None:
-    """An expression passes by what a field does with values: on SQLite plain text came into the column, and broke every list."""
+    """Expressions bypass the field's conversion of values. On SQLite they stored plain text, which broke every list."""
     with pytest.raises(TypeError, match="is encrypted for its row"), transaction.atomic():
         OntraportAccount.objects.filter(pk=account.pk).update(access_token=expression)
     assert reread(account).access_token.reveal() == CANARY
 
 
 def test_update_takes_expressions_of_ciphertexts(account: OntraportAccount) -> None:
-    """Many rows in one statement, each with what was sealed for it."""
+    """One statement may write many rows, each with the ciphertext that was made for it."""
     field: Any = OntraportAccount._meta.get_field("access_token")
     other = OntraportAccount.objects.create(user=account.user, access_token="other")
     third = OntraportAccount.objects.create(user=account.user, access_token="third")
@@ -173,7 +173,7 @@ def test_django_6_1_asks_for_the_placeholder_in_another_way(is_sealed: bool) -> 
 def test_what_somebody_wrote_into_the_column_by_hand_is_unreadable_and_breaks_no_list(
     account: OntraportAccount, written: str
 ) -> None:
-    """SQLite keeps any type in any column."""
+    """SQLite stores any type in any column."""
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE ontraport_connect_ontraportaccount SET access_token = {written}")  # noqa: S608
     (found,) = OntraportAccount.objects.all()

@@ -21,7 +21,7 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 
 from ontraport_connect.database import has_one_writer
 from ontraport_connect.models import OntraportAccount
-from ontraport_connect.refreshing import circuit_breaker, leases, one_account, recovery, spent_tokens
+from ontraport_connect.refreshing import leases, one_account, recovery, spent_tokens, strikes
 from tests.support.lifecycle_machine import Lifecycle, error_of
 from tests.support.lifecycle_site import Undone
 from tests.support.lifecycle_values import CLIENT, MANY_ENDED, Link, Note, Seen
@@ -132,7 +132,7 @@ def provider() -> Iterator[StrictProvider]:
 def test_whatever_happens_a_link_lives_or_its_customer_is_asked(
     provider: StrictProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(circuit_breaker.THRESHOLDS, circuit_breaker.GRANT_ENDED, MANY_ENDED)
+    monkeypatch.setitem(strikes.THRESHOLDS, strikes.GRANT_ENDED, MANY_ENDED)
     with StrictServer() as elsewhere:
         run_state_machine_as_test(
             cast("type[Lifecycle]", lambda: WholeLife(provider, elsewhere)),

@@ -48,7 +48,8 @@ def tenant_from_header(request: HttpRequest) -> str | None:
 
 
 @pytest.mark.parametrize(
-    ("lifetime", "delay"), [(86400, 85800), (3600, 3000), (1200, 600), (900, 450), (601, 300.5), (60, 30)]
+    ("lifetime", "delay"),
+    [(30 * 86400, 7 * 86400), (86400, 85800), (3600, 3000), (1200, 600), (900, 450), (601, 300.5), (60, 30)],
 )
 def test_a_token_is_refreshed_a_margin_before_its_end_or_at_half_of_its_life(lifetime: float, delay: float) -> None:
     assert refresh_delay(lifetime) == delay

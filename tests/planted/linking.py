@@ -125,8 +125,8 @@ BUGS = [
     Bug(
         "a copy of the database starts to link",
         "linking/oauth_links",
-        "    refreshing.require_own_database()\n    if account",
-        "    if account",
+        "    refreshing.require_own_database()\n    if account is None",
+        "    if account is None",
         "journeys/test_copied_site.py::test_nobody_links_anything",
     ),
     Bug(

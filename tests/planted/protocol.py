@@ -174,7 +174,7 @@ BUGS = [
     Bug(
         "a request goes over a connection that is closed",
         "protocol/connections",
-        " and connection.is_connected",
+        " and connection.is_quiet",
         "",
         "protocol/test_connections.py::test_a_connection_that_the_server_has_closed_is_replaced_before_anything_is_sent",
     ),

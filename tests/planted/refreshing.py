@@ -5,7 +5,7 @@ from .bug import Bug
 BUGS = [
     Bug(
         "a deleted account's grant lives on",
-        "refreshing/revoking",
+        "refreshing/deletions",
         "            queue_revocation(current, grant, using)",
         "            pass",
         "refreshing/test_revoking.py::test_accounts_deleted_in_bulk_are_revoked",
@@ -19,7 +19,7 @@ BUGS = [
     ),
     Bug(
         "a disconnect is announced before it happened",
-        "refreshing/revoking",
+        "refreshing/deletions",
         "    transaction.on_commit(\n        lambda: account_disconnected",
         "    (lambda step, using: step())(\n        lambda: account_disconnected",
         "refreshing/test_revoking.py::test_a_disconnect_that_is_rolled_back_never_happened",
@@ -33,8 +33,8 @@ BUGS = [
     ),
     Bug(
         "a grant is sent to a server that did not issue it",
-        "refreshing/revoking",
-        "    if revocation.issuer and revocation.issuer not in _issuers_of(endpoints):",
+        "refreshing/client_settings",
+        "    if issued_by and issued_by not in issuers():",
         "    if False:",
         "refreshing/test_shared_grants.py::test_a_grant_is_sent_to_the_server_that_issued_it_only",
     ),
@@ -54,7 +54,7 @@ BUGS = [
     ),
     Bug(
         "a copy of the database queues revocations",
-        "refreshing/revoking",
+        "refreshing/deletions",
         "            installation.require_own_database(using)",
         "            pass",
         "journeys/test_copied_database.py::test_deleting_people_in_a_copy_revokes_nothing",
@@ -79,5 +79,40 @@ BUGS = [
         "        if delete_links or not keep_revocations:\n",
         "        if False:\n",
         "doors/test_adopt_database.py::test_a_copy_from_before_marks_is_adopted_without_a_word_either",
+    ),
+    Bug(
+        "a lease that nobody gave back is taken over while the token serves",
+        "refreshing/leases",
+        "    if not is_needed:\n",
+        "    if False:\n",
+        "refreshing/test_takeover.py::test_a_lease_that_nobody_gave_back_waits_for_the_end_of_the_access_token",
+    ),
+    Bug(
+        "a token is spent again after a rollback",
+        "refreshing/claiming",
+        "    if not recover(leases[0], is_needed=wish.refused):\n",
+        "    if True:\n",
+        "refreshing/test_rollbacks.py::test_rolled_back_again_and_again_it_is_one_refresh",
+    ),
+    Bug(
+        "a refresh token is sent as another client",
+        "refreshing/client_settings",
+        "    if not (is_configured or may_differ or is_document(chosen)):",
+        "    if False:",
+        "refreshing/test_client_settings.py::test_with_another_client_id_or_other_endpoints_nothing_is_sent_and_no_row_is_touched",
+    ),
+    Bug(
+        "what one account is told stops the site",
+        "refreshing/strikes",
+        "    return len(accounts) >= _enough(code)\n",
+        "    return True\n",
+        "refreshing/test_circuit_breaker.py::test_one_account_alone_is_put_off_and_a_site_with_more_links_goes_on",
+    ),
+    Bug(
+        "accounts that are refreshed in between do not count",
+        "refreshing/strikes",
+        " and _any_refreshed_since(first)",
+        " and False",
+        "refreshing/test_circuit_breaker.py::test_who_ended_five_links_on_a_site_that_is_well_stops_nobody",
     ),
 ]

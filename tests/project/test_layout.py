@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from pkgutil import resolve_name
@@ -14,11 +15,15 @@ from tests.support.servers import PROJECT
 
 NAME = PACKAGE.name
 WINGS = wings()
-LOOKED_UP = Path("models/calls.py")
-"""The module that looks a wing up by its name, so that models can offer calls."""
+LOOKED_UP = {
+    Path("models/calls.py"): f"import_module('{NAME}.using')",
+    Path("protocol/__init__.py"): "import_module(f'{__name__}.httpx_base')",
+    Path("using/__init__.py"): "import_module(f'{__name__}.httpx_auth')",
+}
+"""Where a module of ours is looked up by its name: models offer calls, and what imports an HTTP client waits until it is first used."""
 
-OF_AN_EXTRA = Path("protocol/mcp.py")
-"""The module that looks up packages of others, which need not be installed."""
+OF_OTHERS = {Path("protocol/httpx_base.py"), Path("protocol/mcp_sdk.py"), Path("using/rate_store.py")}
+"""Modules that look up packages of others, which need not be installed or take long to import."""
 
 AT_START = (Path("apps.py"), "ready")
 """The function that imports: Django's models do not exist before it is called."""
@@ -114,20 +119,33 @@ def test_a_wing_itself_is_not_its_inside() -> None:
     assert [name for name, _ in imported(Path("urls.py"), ast.parse(source)) if inside_of(name)] == []
 
 
-def test_modules_of_ours_are_looked_up_by_name_in_one_place() -> None:
-    """``import_string`` is for what a site names in its settings."""
-    looked_up = [
-        (file, ast.unparse(node))
-        for file in MODULES
-        for node in ast.walk(ast.parse((PACKAGE / file).read_text()))
-        if isinstance(node, ast.Call)
-        and (
-            ast.unparse(node.func).endswith(("import_module", "__import__"))
-            or f"import_string('{NAME}" in ast.unparse(node)
-        )
-        and file != OF_AN_EXTRA
+def looked_up(tree: ast.AST) -> list[str]:
+    """Return the calls that look a module up by its name, or an attribute of one of ours."""
+    calls = [(node, ast.unparse(node)) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [
+        call
+        for node, call in calls
+        if ast.unparse(node.func).endswith(("import_module", "__import__")) or f"import_string('{NAME}" in call
     ]
-    assert looked_up == [(LOOKED_UP, f"import_module('{NAME}.using')")]
+
+
+def test_modules_of_ours_are_looked_up_by_name_in_three_places() -> None:
+    """``import_string`` is for what a site names in its settings."""
+    calls = {file: looked_up(ast.parse((PACKAGE / file).read_text())) for file in MODULES if file not in OF_OTHERS}
+    assert {file: found for file, found in calls.items() if found} == {file: [call] for file, call in LOOKED_UP.items()}
+
+
+def test_who_looks_up_packages_of_others_names_none_of_ours() -> None:
+    for file in OF_OTHERS:
+        tree = ast.parse((PACKAGE / file).read_text())
+        assert looked_up(tree)
+        assert not [
+            node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in {"__name__", "__package__"}
+        ]
+        texts = [
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        assert [text for text in texts if re.fullmatch(rf"(\.|{NAME}\.)[\w.]*", text)] == []
 
 
 def test_no_function_imports_anything() -> None:

@@ -1,4 +1,4 @@
-"""This site as OAuth client of a server that answers as it is told."""
+"""This site as an OAuth client of a scripted authorization server."""
 
 from __future__ import annotations
 
@@ -49,5 +49,5 @@ def without(name: str) -> dict[str, Any]:
 
 
 def raw_member(name: str, text: str) -> str:
-    """The good answer with one member written just so."""
+    """Return the good token response with one member replaced by this JSON text."""
     return json.dumps({**GOOD, name: "@"}).replace('"@"', text)

@@ -1,4 +1,4 @@
-"""A server that does what it is told, and a transport to it, once a module."""
+"""A scripted server and a transport, once per module."""
 
 from __future__ import annotations
 

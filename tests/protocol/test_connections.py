@@ -1,4 +1,4 @@
-"""Connections are kept between calls, and used again only where that is safe."""
+"""Connections are kept between calls and reused only where that is safe."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from django.core.signals import request_finished
 
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
@@ -35,13 +36,13 @@ WELL = KeepAlive(answer('{"a": 1}'))
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> str:
-    """The path of a CA of the test's own, once `secured` has it made."""
+    """The path of the CA bundle that `secured` writes."""
     return str(tmp_path / f"{HOST}.pem")
 
 
 @pytest.fixture
 def secured(tmp_path: Path) -> Iterator[HostileServer]:
-    """A server over https whose certificate only those trust who have the bundle."""
+    """An https server whose certificate is trusted with `bundle` only."""
     with hostile_server(WELL, context=certificate(tmp_path)) as server:
         yield server
 
@@ -147,7 +148,7 @@ def test_threads_that_start_at_once_load_the_ca_bundle_once_and_have_a_connectio
 def test_what_must_not_be_repeated_goes_over_a_connection_that_was_used_just_now(
     plain: HostileServer, method: str, idle_for: float, connections: int
 ) -> None:
-    """A server may close an idle connection in the moment of a request, and nobody knows then what became of it."""
+    """If the server closes an idle connection just as a request is sent, nobody knows whether the request was processed."""
     clock = Clock()
     kept = Connections(clock=clock)
     transport = Transport(timeout=TIMEOUT, connections=kept)
@@ -171,12 +172,11 @@ def test_idle_connections_are_closed_by_the_next_call_of_any_server(
         kept.close()
 
 
+@pytest.mark.django_db
 def test_idle_connections_are_closed_at_the_end_of_whatever_request_of_the_site(
-    client: object, plain: HostileServer, monkeypatch: pytest.MonkeyPatch
+    plain: HostileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that calls Ontraport once a day keeps no connection for a day."""
-    from django.core.signals import request_finished  # noqa: PLC0415
-
+    """A process that calls Ontraport once a day does not keep a connection open all day."""
     call(plain.url)
     connections = shared_connections(Route())
     request_finished.send(sender=None)
@@ -224,6 +224,17 @@ def test_a_connection_on_which_the_server_speaks_unasked_is_not_used_again(
     plain.behaviour = WELL
     assert transport.send("GET", plain.url).json() == {"a": 1}
     assert plain.connections == 2
+
+
+def test_what_a_server_sends_beyond_its_answer_is_not_taken_for_the_next_one(
+    secured: HostileServer, bundle: str
+) -> None:
+    """Here it comes in the TLS record of the answer: it is decrypted already, and the socket has nothing to read."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n"
+    secured.behaviour = KeepAlive(lambda server, line: line.sendall(head + b'{"a": 1}' + b"X" * 12_000))
+    for expected in (1, 2, 3):
+        call(secured.url, bundle)
+        assert secured.connections == expected
 
 
 @pytest.mark.parametrize(
@@ -294,7 +305,7 @@ def test_a_ca_bundle_that_was_replaced_is_noticed(
 
 
 def revocation_list() -> bytes:
-    """A PEM file that is well-formed and holds no certificate."""
+    """Return a well-formed PEM file without a certificate."""
     now = dt.datetime.now(dt.UTC)
     builder = x509.CertificateRevocationListBuilder().issuer_name(x509.Name([])).last_update(now).next_update(now)
     return builder.sign(ec.generate_private_key(ec.SECP256R1()), SHA256()).public_bytes(Encoding.PEM)
@@ -389,7 +400,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 def test_greenlets_share_connections_and_other_system_threads_under_gevent_do_not(
     secured: HostileServer, bundle: str
 ) -> None:
-    """A socket of gevent belongs to the event loop of the thread that made it; what another thread makes is not kept."""
+    """A gevent socket belongs to the event loop of its thread. Connections of other threads are not kept."""
     pytest.importorskip("gevent")
     script = """
 from gevent import monkey

@@ -1,4 +1,4 @@
-"""The corpus that the peers are measured with (`python -m tests.benchmarks.peers`), against this app: refused, every time."""
+"""Runs the corpus of `python -m tests.benchmarks.peers` against this app: every hostile answer is refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST = 8 * 2**20
 
 
 def outcome_of(server: HostileServer, hostile: HostileAnswer, timeout: tuple[float, float]) -> str | OntraportError:
-    """Return the token or the error that an answer becomes; any other error, and time or memory without bound, fails the test."""
+    """Return the token, or the typed error. Other errors, and too much time or memory, fail the test."""
     server.behaviour = hostile.behaviour
     server.requests.clear()
     tracemalloc.start()

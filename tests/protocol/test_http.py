@@ -1,4 +1,4 @@
-"""Whatever a server does, a call ends in one typed error, in time, in little memory, and nothing goes where it was not sent."""
+"""Whatever a server does, a call ends in time, in little memory and in one typed error, and secrets go to no other host."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ HOSTILE = {
 def test_a_hostile_server_ends_in_one_typed_error_in_time_and_in_little_memory(
     server: HostileServer, behaviour: object, code: str
 ) -> None:
-    """Measured of peers: a gzip bomb costs them 2 to 3 GB, and a byte a second holds them as long as it likes."""
+    """Other clients use 2 to 3 GB for the gzip bomb, and wait forever for a server that sends a byte a second."""
     server.behaviour = behaviour  # type: ignore[assignment]
     tracemalloc.start()
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""The requests of an OAuth client, and the one error that each failure becomes."""
+"""The requests of the OAuth client, and the error that each failed response becomes."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_verifiers_are_long_and_never_the_same() -> None:
 
 @pytest.mark.parametrize(("status", "body"), [("200 OK", ""), ("400 X", '{"error": "invalid_grant"}')])
 def test_a_revocation_was_heard(server: HostileServer, transport: Transport, status: str, body: str) -> None:
-    """A grant that is gone already is what was wanted."""
+    """A grant that has ended already counts as revoked."""
     server.behaviour = KeepAlive(answer(body, status=status))
     client_of(server).revoke(transport, Secret("old"))
 

@@ -1,4 +1,4 @@
-"""How long a 429 or a 503 puts this site off."""
+"""How long this site waits after a 429 or a 503."""
 
 from __future__ import annotations
 

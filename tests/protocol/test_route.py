@@ -1,4 +1,4 @@
-"""Whom this site trusts, and the proxy that it goes through."""
+"""The trusted CAs and the proxy of all calls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.connect_proxy import ConnectProxy, connect_proxy
 from tests.support.hostile_server import HostileServer, KeepAlive, answer, certificate, hostile_server
 from tests.support.servers import HOST, free_port
 
-TIMEOUT = (2, 2)
+TIMEOUT = (5, 5)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Token responses: what is taken, and what is refused."""
+"""Which token responses are accepted, and which are refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .authorization_server import GOOD, raw_member, refresh, without
 
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "200"))
 DEADLINE = 3.0
-"""Seconds in which every response is judged: those to connect and those to read."""
+"""Seconds within which every call ends: the connect timeout plus the read timeout."""
 
 REFUSED: dict[str, object] = {
     "nothing": "",
@@ -108,7 +108,7 @@ def test_there_are_enough_hostile_answers() -> None:
 def test_a_hostile_token_response_is_refused_with_one_typed_error_that_shows_nothing_of_it(
     server: HostileServer, transport: Transport, body: object
 ) -> None:
-    """Of 76 hostile answers Django's and Python's usual clients take a third to two thirds as they come."""
+    """The usual Python clients accept a third to two thirds of such responses (see docs/security.md)."""
     with pytest.raises(OntraportUnavailable) as caught:
         refresh(server, transport, body)
     assert caught.value.code == "nonsense"
@@ -137,7 +137,7 @@ def test_a_token_response_is_read(server: HostileServer, transport: Transport, b
 
 @pytest.mark.parametrize("body", [without("refresh_token"), {**GOOD, "refresh_token": None}], ids=["absent", "null"])
 def test_no_new_refresh_token_is_no_error(server: HostileServer, transport: Transport, body: dict[str, Any]) -> None:
-    """The old one stays (RFC 6749, 6)."""
+    """The old refresh token stays valid (RFC 6749, 6)."""
     assert refresh(server, transport, body).refresh_token is None
 
 
@@ -234,7 +234,7 @@ def test_no_body_and_no_status_is_more_than_a_grant_or_a_typed_error(
 
 
 def is_granted(server: HostileServer, transport: Transport, body: bytes | str, status: int) -> bool:
-    """Tell whether a body makes a grant, and then a sane one; what is no typed error is let through."""
+    """Return whether a body becomes a grant, which must be sane. Errors that are not typed are raised."""
     try:
         grant = refresh(server, transport, body, status=f"{status} X")
     except OntraportError:
@@ -246,7 +246,7 @@ def is_granted(server: HostileServer, transport: Transport, body: bytes | str, s
 
 
 def mutated(chance: random.Random) -> bytes:
-    """The good answer with a few bytes changed, doubled, lost or moved, or one member made something else."""
+    """Return the good response with a few bytes changed, doubled, lost or moved, or with one member replaced."""
     members: dict[str, object] = dict(GOOD)
     if chance.random() < 0.5:
         values: tuple[object, ...] = (
@@ -274,7 +274,7 @@ def mutated(chance: random.Random) -> bytes:
 
 
 def test_thousands_of_mutated_bodies_cost_neither_time_nor_memory(server: HostileServer, transport: Transport) -> None:
-    """``HYPOTHESIS_EXAMPLES`` of them; Hypothesis itself, which remembers what it has tried, is left out of the measurement."""
+    """Runs ``HYPOTHESIS_EXAMPLES`` bodies without Hypothesis, whose own memory grows with each example."""
     chance = random.Random(7)
     granted, slowest = 0, 0.0
 

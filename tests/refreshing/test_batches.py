@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, Status
-from ontraport_connect.refreshing import batches, circuit_breaker
+from ontraport_connect.refreshing import RATE_LIMITED, batches, circuit_breaker
 from tests.refreshing.test_circuit_breaker import let_time_pass
 from tests.refreshing.test_one_account import in_thread
 from tests.support.accounts import linked, read, token_of, user_named
@@ -304,7 +304,7 @@ def test_an_answer_that_cannot_be_saved_does_not_keep_the_others_from_it(
 
 
 def test_while_the_site_is_held_a_batch_sends_nothing_and_says_why(strict: StrictServer) -> None:
-    circuit_breaker.hold(OntraportUnavailable("slow down", code=circuit_breaker.RATE_LIMITED, retry_after=60.0))
+    circuit_breaker.hold(OntraportUnavailable("slow down", code=RATE_LIMITED, retry_after=60.0))
     pks = many(2)
     assert batches.refresh_batch(pks) == {"rate_limited": 2}
     assert (strict.requests, OntraportEvent.objects.count(), token_of(read(OntraportAccount(pk=pks[0])))) == (

@@ -15,7 +15,7 @@ from django.utils import timezone
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable, ReconnectRequired
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportService
 from ontraport_connect.protocol import PRESETS
-from ontraport_connect.refreshing import batches, circuit_breaker, client_settings, one_account
+from ontraport_connect.refreshing import RATE_LIMITED, batches, circuit_breaker, client_settings, one_account
 from tests.support.accounts import linked, read, token_of
 from tests.support.strict_server import StrictServer
 
@@ -25,7 +25,7 @@ REFUSED = OntraportMisconfigured("Ontraport refuses this site as a client.", cod
 
 
 def slow_down(seconds: float | None) -> OntraportUnavailable:
-    return OntraportUnavailable("Ontraport asks to slow down.", code=circuit_breaker.RATE_LIMITED, retry_after=seconds)
+    return OntraportUnavailable("Ontraport asks to slow down.", code=RATE_LIMITED, retry_after=seconds)
 
 
 def let_time_pass() -> None:
@@ -66,7 +66,7 @@ def test_a_shorter_pause_does_not_cut_a_longer_one_short(strict: StrictServer) -
 
 
 def test_a_pause_without_an_end_is_probed(strict: StrictServer) -> None:
-    OntraportService.objects.create(pk=1, hold_code=circuit_breaker.RATE_LIMITED)
+    OntraportService.objects.create(pk=1, hold_code=RATE_LIMITED)
     assert circuit_breaker.enter() is True
 
 

@@ -47,7 +47,7 @@ def test_a_refresh_records_client_and_issuer_where_none_is_recorded(strict: Stri
 def test_with_another_client_id_or_other_endpoints_nothing_is_sent_and_no_row_is_touched(
     strict: StrictServer, changed: str
 ) -> None:
-    elsewhere = {**strict.settings["ONTRAPORT_ENDPOINTS"], "issuer": "https://other.example"}
+    elsewhere = {**strict.settings["ONTRAPORT_ENDPOINTS"], "token_endpoint": "https://other.example/token"}
     deployed = {"ONTRAPORT_CLIENT_ID": "another"} if changed == "client id" else {"ONTRAPORT_ENDPOINTS": elsewhere}
     with override_settings(ONTRAPORT_CLIENT_ID="client"):
         accounts = many(200)
@@ -58,10 +58,10 @@ def test_with_another_client_id_or_other_endpoints_nothing_is_sent_and_no_row_is
         with pytest.raises(OntraportMisconfigured) as raised:
             one_account.refresh(read(accounts[0]))
         assert raised.value.code == {"client id": "other_client", "endpoints": "other_issuer"}[changed]
-        new = linked("new")
-        assert batches.refresh_batch([*pks, new.pk]) == {"refreshed": 1}
+        if changed == "client id":
+            assert batches.refresh_batch([*pks, linked("new").pk]) == {"refreshed": 1}
         assert circuit_breaker.may_refresh()
-    assert (strict.requests, state_of(accounts)) == (1, {(Status.CONNECTED, 0, "", None)})
+    assert (strict.requests, state_of(accounts)) == (int(changed == "client id"), {(Status.CONNECTED, 0, "", None)})
     with override_settings(ONTRAPORT_CLIENT_ID="client"):
         assert batches.refresh_batch(pks) == {"refreshed": 200}
     assert strict.dead == []
@@ -87,7 +87,8 @@ def test_links_that_were_marked_by_a_wrong_deploy_are_brought_back(strict: Stric
     accounts = [linked(f"g{number}") for number in range(8)]
     really_ended = accounts[0]
     strict.behave(status=400, members={"error": "invalid_grant"})
-    batches.refresh_batch([account.pk for account in accounts])
+    with override_settings(ONTRAPORT_REFRESH_CONCURRENCY=1):
+        batches.refresh_batch([account.pk for account in accounts])
     assert OntraportAccount.objects.filter(status=Status.NEEDS_RECONNECT).count() == 4
     strict.behave()
     strict.behave("g0", status=400, members={"error": "invalid_grant"})
@@ -105,3 +106,10 @@ def test_reconsidering_leaves_alone_what_has_no_token_or_another_reason(strict: 
     linked("keyless", **marked, last_error="invalid_grant", refresh_token=None)
     linked("other", **marked, last_error="no_refresh_token")
     assert recovery.reconsider() == []
+
+
+def test_a_server_that_gets_its_issuer_later_is_still_the_same(strict: StrictServer) -> None:
+    [account] = many(1)
+    named = {**strict.settings["ONTRAPORT_ENDPOINTS"], "issuer": "https://other.example"}
+    with override_settings(ONTRAPORT_CLIENT_ID="client", ONTRAPORT_ENDPOINTS=named):
+        assert batches.refresh_batch([account.pk]) == {"refreshed": 1}

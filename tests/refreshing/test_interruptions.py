@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
-from django.db import OperationalError, connection
+from django.db import connection
 from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils import timezone
@@ -22,10 +22,10 @@ from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.linking import limits
 from ontraport_connect.models import OntraportAccount
 from ontraport_connect.protocol import deadline
-from ontraport_connect.refreshing import batches, circuit_breaker, client_settings, one_account
+from ontraport_connect.refreshing import batches, circuit_breaker, client_settings, leases, one_account, spending
 from tests.refreshing.test_batches import many, tokens
 from tests.refreshing.test_circuit_breaker import REFUSED, let_time_pass
-from tests.refreshing.test_one_account import in_thread, rolled_back
+from tests.refreshing.test_one_account import in_thread
 from tests.support.accounts import linked, read, token_of
 from tests.support.answering import Answering, Reply
 from tests.support.linked import person
@@ -58,8 +58,9 @@ def test_a_token_is_not_sent_when_the_lookup_of_the_name_outlasts_its_lease(
             time.sleep(2)
         return look_up(*args, **kwargs)
 
-    monkeypatch.setattr(one_account, "SEND_WITHIN", 0.3)
-    monkeypatch.setattr(one_account, "SAVE_WITHIN", 0.3)
+    monkeypatch.setattr(spending, "SEND_WITHIN", 0.3)
+    monkeypatch.setattr(leases, "SEND_WITHIN", 0.3)
+    monkeypatch.setattr(leases, "SAVE_WITHIN", 0.3)
     monkeypatch.setattr(deadline, "LONGEST_LOOKUP", 0.2)
     monkeypatch.setattr(socket, "getaddrinfo", slowly_at_first)
     with (
@@ -84,14 +85,6 @@ def test_who_is_interrupted_while_saving_saves_first(
             batches.refresh_batch([account.pk])
         else:
             one_account.refresh(account)
-    assert token_of(account) == "a.one.1"
-
-
-@pytest.mark.sqlite
-def test_after_a_rollback_a_save_outwaits_another_writer(strict: StrictServer) -> None:
-    account = linked("one")
-    with connection.execute_wrapper(fails(OperationalError, number=2)), rolled_back():
-        one_account.refresh(account)
     assert token_of(account) == "a.one.1"
 
 

@@ -26,7 +26,14 @@ from ontraport_connect.exceptions import (
     SecretUnreadable,
 )
 from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, OntraportService, Status
-from ontraport_connect.refreshing import circuit_breaker, client_settings, leases, one_account, outcomes, spending
+from ontraport_connect.refreshing import (
+    RATE_LIMITED,
+    client_settings,
+    leases,
+    one_account,
+    outcomes,
+    spending,
+)
 from tests.support.accounts import linked, read, token_of, user_named
 from tests.support.strict_server import StrictServer
 
@@ -356,9 +363,7 @@ def test_no_transaction_is_open_while_ontraport_is_asked(strict: StrictServer) -
 
 
 def test_while_ontraport_asks_to_slow_down_nothing_is_sent(strict: StrictServer) -> None:
-    OntraportService.objects.create(
-        pk=1, hold_code=circuit_breaker.RATE_LIMITED, held_until=timezone.now() + timedelta(seconds=50)
-    )
+    OntraportService.objects.create(pk=1, hold_code=RATE_LIMITED, held_until=timezone.now() + timedelta(seconds=50))
     with pytest.raises(OntraportUnavailable) as raised:
         one_account.refresh(linked("one"))
     assert 45 < (raised.value.retry_after or 0) <= 50

@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.db.models.signals import pre_delete
 
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportRevocation
-from ontraport_connect.refreshing import revoking
+from ontraport_connect.refreshing import deletions
 from tests.support.accounts import linked
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,8 +44,8 @@ def test_grant_is_revoked_once_and_the_end_recorded(model: Any, way: str) -> Non
 
 
 def test_proxies_that_were_there_first_are_watched_too() -> None:
-    pre_delete.disconnect(revoking.queue_on_delete, sender=ShopAccount, dispatch_uid=revoking.PROXY_UID)
-    revoking.watch_proxies([ShopAccount, get_user_model()])
+    pre_delete.disconnect(deletions.queue_on_delete, sender=ShopAccount, dispatch_uid=deletions.PROXY_UID)
+    deletions.watch_proxies([ShopAccount, get_user_model()])
     linked("one")
     ShopAccount.objects.get().delete()
     assert OntraportRevocation.objects.count() == 1

@@ -177,7 +177,7 @@ def test_a_grant_is_sent_to_the_server_that_issued_it_only(ontraport: HostileSer
 def test_an_issuer_that_is_named_later_is_still_the_same_server(ontraport: HostileServer, maya: User) -> None:
     with override_settings(ONTRAPORT_ENDPOINTS=endpoints_of(ontraport, issuer=None)):
         queue(maya)
-    assert OntraportRevocation.objects.get().issuer == f"{ontraport.url}/token"
+    assert OntraportRevocation.objects.get().issuer == ontraport.url
     assert revoking.deliver_revocations(10) == 1
 
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from ontraport_connect import linking
 from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.models import OntraportAccount, OntraportService
-from ontraport_connect.refreshing import batches, circuit_breaker, one_account, recovery, spent_tokens
+from ontraport_connect.refreshing import RATE_LIMITED, batches, circuit_breaker, one_account, recovery, spent_tokens
 from ontraport_connect.staff import key_rotation
 from tests.refreshing.test_one_account import hold_lease, rolled_back
 from tests.refreshing.test_rollbacks import change
@@ -96,12 +96,12 @@ def test_an_answer_that_was_noted_says_nothing_of_whether_the_site_is_served(str
         change(account)
         one_account.refresh(account)
     is_noted = account.uid in spent_tokens.uids() and token_of(account) == "a.one.0"
-    circuit_breaker.hold(OntraportUnavailable("", code=circuit_breaker.RATE_LIMITED, retry_after=60.0))
+    circuit_breaker.hold(OntraportUnavailable("", code=RATE_LIMITED, retry_after=60.0))
     OntraportService.objects.update(held_until=timezone.now())
     if is_noted:
         one_account.ensure_fresh(read(account))
         assert (token_of(account), strict.requests) == ("a.one.1", 1)
-        assert OntraportService.objects.get().hold_code == circuit_breaker.RATE_LIMITED
+        assert OntraportService.objects.get().hold_code == RATE_LIMITED
 
 
 def test_a_note_that_nobody_answered_is_no_reason_to_wait(strict: StrictServer) -> None:
@@ -119,7 +119,7 @@ def test_a_note_that_nobody_answered_is_no_reason_to_wait(strict: StrictServer) 
 @pytest.mark.postgresql
 def test_a_probe_inside_a_transaction_keeps_the_breaker_for_everybody(strict: StrictServer) -> None:
     """A row made in this very transaction is refreshed in it; the right to probe, and what came of it, are committed all the same."""
-    circuit_breaker.hold(OntraportUnavailable("", code=circuit_breaker.RATE_LIMITED, retry_after=60.0))
+    circuit_breaker.hold(OntraportUnavailable("", code=RATE_LIMITED, retry_after=60.0))
     OntraportService.objects.update(held_until=timezone.now())
     with rolled_back():
         account = linked("one")

@@ -28,7 +28,7 @@ from ontraport_connect.models import (
     OntraportService,
     Status,
 )
-from ontraport_connect.refreshing import circuit_breaker, heartbeat
+from ontraport_connect.refreshing import RATE_LIMITED, circuit_breaker, heartbeat
 from ontraport_connect.refreshing.heartbeat import Pulse
 from ontraport_connect.staff import dashboard, notices
 
@@ -129,7 +129,7 @@ def test_age_of_a_heartbeat_is_pluralised() -> None:
 
 
 def test_hold_is_shown(support: Client) -> None:
-    circuit_breaker.hold(OntraportUnavailable("slow down", code=circuit_breaker.RATE_LIMITED, retry_after=600))
+    circuit_breaker.hold(OntraportUnavailable("slow down", code=RATE_LIMITED, retry_after=600))
     assert "Ontraport asked this site to slow down. Refreshing goes on at" in text_of(support)
     OntraportService.objects.update(held_until=timezone.now() - timedelta(seconds=1))
     assert "slow down" not in text_of(support)

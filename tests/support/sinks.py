@@ -43,7 +43,7 @@ WITNESS = "this-is-watched"
 
 LOGGERS = {
     "ontraport_connect": WITNESS,
-    "urllib3": "Starting new HTTP connection",
+    "urllib3": WITNESS,
     "requests": WITNESS,
     "oauthlib": WITNESS,
     "celery": "succeeded",
@@ -70,7 +70,7 @@ SINKS: Mapping[str, str] = {
     "notes of errors": WITNESS,
     "pickled errors": "ontraport_connect.exceptions",
     "tracebacks with local variables": "one_account.py",
-    "stacks of threads": "http.py",
+    "stacks of threads": "protocol/http.py",
     "returned values": WITNESS,
     "repr of accounts": "OntraportAccount",
     "str and format of accounts": "Ontraport",

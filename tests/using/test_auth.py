@@ -1,4 +1,4 @@
-"""An account in the hands of requests, httpx and the official MCP client: credentials that stay fresh, and go nowhere else."""
+"""Auth objects for requests, httpx and the official MCP client: they keep credentials fresh and send them to Ontraport only."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def session() -> Iterator[requests.Session]:
 
 
 def rotate(account: OntraportAccount) -> None:
-    """Somebody else refreshes the account: the token in the caller's hands is dead at Ontraport."""
+    """Refresh the account elsewhere, so that Ontraport no longer accepts the access token that the caller holds."""
     one_account.refresh(OntraportAccount.objects.get(pk=account.pk))
 
 

@@ -20,6 +20,7 @@ import gevent.monkey
 import httpx
 import pytest
 import requests
+from django.db import connection
 from django.test import override_settings
 
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
@@ -66,7 +67,7 @@ def green_site(environ: dict[str, str], tmp_path: Path) -> Iterator[str]:
 def test_under_gevent_calls_work_and_other_pages_are_served_meanwhile(
     sandbox: Sandbox, account: OntraportAccount, green_site: str
 ) -> None:
-    """Of a gevent site: with a loop in the thread of its greenlets, all calls failed, and with them most other pages."""
+    """With an event loop in the greenlets' own thread, all calls and most other pages failed with SynchronousOnlyOperation."""
     sandbox.set(fault="slow", fault_target="mcp", fault_seconds=0.5)
     calls, rows = [f"{green_site}/call/?uid={account.uid}"] * 10, [f"{green_site}/rows/"] * 10
     with ThreadPoolExecutor(20) as threads:
@@ -210,7 +211,7 @@ def test_without_a_thread_to_be_had_it_is_said(monkeypatch: pytest.MonkeyPatch) 
 def test_where_the_library_is_patched_a_real_thread_runs_the_loop(
     monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
-    """The process of the tests is not patched, so that coverage sees it: gevent hands out what is there in any case."""
+    """The test process itself is not patched: gevent returns the originals in any case, and coverage can follow."""
     select_of_the_system = select.select
 
     def cooperative_select(*args: Any) -> Any:
@@ -227,7 +228,7 @@ def test_where_the_library_is_patched_a_real_thread_runs_the_loop(
 
 
 def test_a_pipe_that_was_closed_is_not_written_to() -> None:
-    """Its number may be that of another file by now."""
+    """Its file descriptor may belong to another file by now."""
     signal = event_loop._PipeSignal()
     signal.set()
     signal.wait()
@@ -250,7 +251,7 @@ SYNC_CALLS: list[tuple[Callable[[OntraportAccount], object], str]] = [
 def test_a_sync_call_in_a_running_loop_names_its_async_twin(
     account: OntraportAccount, call: Callable[[OntraportAccount], object], twin: str
 ) -> None:
-    """In a cell of a notebook, say."""
+    """For example in a cell of a notebook."""
 
     async def cell() -> object:
         return call(account)
@@ -263,10 +264,13 @@ def test_a_sync_call_in_a_running_loop_names_its_async_twin(
 def test_who_allows_blocking_calls_in_a_loop_has_them(
     account: OntraportAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the variable that Django has for it."""
+    """Django's variable for its own sync calls allows ours as well."""
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
     async def cell() -> object:
-        return account.mcp("count_objects", objectID="0")
+        try:
+            return account.mcp("count_objects", objectID="0")
+        finally:
+            connection.close()  # Django keeps one of its own for each loop
 
     assert asyncio.run(cell()) == {"count": 21}

@@ -1,4 +1,4 @@
-"""The tools of Ontraport's MCP server, on the official SDK."""
+"""Calling the tools of Ontraport's MCP server."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def message(asked: Asked) -> dict[str, Any]:
 
 
 def mcp_server(answer: Callable[[dict[str, Any]], Reply | None]) -> Answering:
-    """A server that opens sessions; what comes then is answered by ``answer``."""
+    """Return a server that opens sessions, and answers later requests with ``answer``."""
 
     def reply(asked: Asked) -> Reply | None:
         sent = message(asked)
@@ -236,7 +236,7 @@ def test_a_tool_that_was_not_called_has_not_run(account: OntraportAccount) -> No
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_no_redirect_is_followed(account: OntraportAccount, status: int) -> None:
-    """Not even to where no credentials would go: what is asked of Ontraport is the customer's too."""
+    """Not even without credentials: the arguments of a call are data of the customer's."""
     with mcp_server(lambda sent: text_of(sent, "stolen")) as thief:
         away = Reply(status=status, headers={"Location": f"{thief.url}/"})
         with (
@@ -265,7 +265,7 @@ def test_a_server_that_hangs(sandbox: Sandbox, account: OntraportAccount) -> Non
 
 
 def test_a_server_that_drips_is_left_at_the_deadline(sandbox: Sandbox, account: OntraportAccount) -> None:
-    """Each answer comes in time, all of them together do not."""
+    """Each single answer comes in time, but together they exceed the deadline of the call."""
     sandbox.set(fault="slow", fault_target="mcp", fault_seconds=0.3)
     with override_settings(ONTRAPORT_TIMEOUT=(0.1, 0.5)), pytest.raises(OntraportUnavailable) as raised:
         account.mcp("get_objects")
@@ -354,7 +354,7 @@ except OntraportMisconfigured as error:
 def test_without_the_extra_rest_works_and_mcp_says_what_to_install(
     sandbox: Sandbox, account: OntraportAccount, child_environ: Any
 ) -> None:
-    """In a Python that has no MCP SDK: a fresh process that hides it."""
+    """Runs a fresh process from which the MCP SDK is hidden."""
     environ = child_environ(**ontraport.settings_for(sandbox.url))
     done = subprocess.run([sys.executable, "-c", WITHOUT_SDK], env=environ, capture_output=True, text=True, check=False)
     assert (done.stdout.splitlines(), done.stderr) == (

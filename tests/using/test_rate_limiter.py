@@ -1,4 +1,4 @@
-"""No Ontraport account is called more often than it allows, whoever calls and from wherever."""
+"""All processes of a site together stay within the rate limit of each Ontraport account."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(params=["database", "redis"])
 def store(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Both places where calls are counted."""
+    """Run a test with each store: the database and Redis."""
     if request.param == "database":
         yield "database"
         return
@@ -67,7 +67,7 @@ def test_an_account_of_unknown_number_is_counted_by_itself() -> None:
 
 
 @override_settings(ONTRAPORT_RATE_LIMIT=(3, 60))
-def test_who_cannot_wait_is_told_when_to_come_back_and_takes_no_turn(store: str) -> None:
+def test_a_caller_that_cannot_wait_is_told_when_to_come_back_and_takes_no_turn(store: str) -> None:
     waits(account_of(), 3)
     for _ in range(5):
         with pytest.raises(OntraportUnavailable) as raised:
@@ -96,7 +96,7 @@ def test_a_turn_is_waited_for_and_what_lies_back_is_forgotten() -> None:
 
 @override_settings(ONTRAPORT_RATE_LIMIT=(1, 0.2))
 def test_a_call_that_took_long_counts_from_its_end(store: str) -> None:
-    """Ontraport may have counted it at any moment until it answered."""
+    """Ontraport may count a request at any time until it has answered."""
     account = account_of()
     with rate_limiter.turn(account, patience=1):
         deadline = threading.Event()
@@ -105,7 +105,7 @@ def test_a_call_that_took_long_counts_from_its_end(store: str) -> None:
 
 
 @override_settings(ONTRAPORT_RATE_LIMIT=(1, 0.2))
-def test_who_stood_in_line_behind_a_late_call_waits_for_as_much_longer(store: str) -> None:
+def test_a_caller_in_the_queue_behind_a_late_call_waits_as_much_longer(store: str) -> None:
     late = rate_limiter.reserve(account_of(), patience=1)
     behind = rate_limiter.reserve(account_of(), patience=1)
     threading.Event().wait(behind.wait)
@@ -115,7 +115,7 @@ def test_who_stood_in_line_behind_a_late_call_waits_for_as_much_longer(store: st
 
 @override_settings(ONTRAPORT_RATE_LIMIT=(1, 60))
 def test_a_turn_that_is_put_off_for_too_long_is_given_back(store: str) -> None:
-    """Somebody was told to stop for a quarter of an hour: nobody sleeps through it."""
+    """After a 429 with a long pause, callers in the queue get an error instead of sleeping that long."""
     rate_limiter.reserve(account_of(), patience=0)
     turn = rate_limiter.reserve(account_of(), patience=100)
     rate_limiter.hold(account_of(), 900)
@@ -141,7 +141,7 @@ def test_nobody_calls_before_ontraport_said_so(store: str) -> None:
 
 
 @override_settings(ONTRAPORT_RATE_LIMIT=(50, 60))
-def test_two_who_come_at_once_do_not_take_the_same_turn(store: str) -> None:
+def test_concurrent_callers_do_not_take_the_same_turn(store: str) -> None:
     def take(_: int) -> float:
         try:
             return rate_limiter.reserve(account_of(), patience=1000).wait
@@ -165,7 +165,7 @@ def test_a_page_that_rolls_back_has_called_all_the_same(rolls_back: bool) -> Non
 
 @override_settings(ONTRAPORT_RATE_LIMIT=(1, 60))
 def test_the_database_counts_while_redis_is_away(valkey: Valkey, caplog: pytest.LogCaptureFixture) -> None:
-    """Which is said once, and again only after Redis has answered."""
+    """The warning is logged once, and again only after Redis has answered."""
     with override_settings(ONTRAPORT_REDIS_URL=valkey.url):
         store = rate_store.redis_store()
         assert store is not None
@@ -193,7 +193,7 @@ MINUTES = 60_000
 @override_settings(ONTRAPORT_RATE_LIMIT=(1, 60))
 @pytest.mark.parametrize("held", [False, True])
 def test_a_clock_that_is_put_back_holds_nobody_for_longer(held: bool) -> None:
-    """The store's clock is ten minutes ahead, and then it is not."""
+    """The store's clock was ten minutes ahead, and has been corrected."""
     if held:
         rate_limiter.hold(account_of(), 30)
     else:
@@ -252,7 +252,7 @@ print(*[contact["id"] for contact in itertools.islice(pages, 500)])
 def test_four_processes_fetch_two_thousand_contacts_within_the_limit(
     store: str, sandbox: Sandbox, child_environ: Any, request: pytest.FixtureRequest
 ) -> None:
-    """On a fast clock: twenty requests in two seconds instead of 180 a minute."""
+    """Scaled down: twenty requests in two seconds instead of 180 in a minute."""
     sandbox.set(contacts=2000, rate_limit=20, rate_window=2)
     key_account(person("maya"))
     redis = {"ONTRAPORT_REDIS_URL": request.getfixturevalue("valkey").url} if store == "redis" else {}
@@ -273,7 +273,7 @@ def test_four_processes_fetch_two_thousand_contacts_within_the_limit(
     assert time.monotonic() - started > 2
 
 
-def test_who_finds_the_window_just_filled_waits_for_the_next() -> None:
-    """As the settings come: a job that calls without pause goes on by itself."""
+def test_a_caller_that_finds_the_window_full_waits_for_the_next() -> None:
+    """With the default settings, a job that calls without pause waits for the next window and goes on."""
     rate_limiter.reserve(account_of(), patience=0, requests=180)
     assert 60 < rate_limiter.reserve(account_of(), patience=conf.ONTRAPORT_RATE_WAIT).wait <= 61

@@ -1,4 +1,4 @@
-"""Ontraport's REST API with a key pair: one call, and lists of any length."""
+"""Calling Ontraport's REST API with a key pair."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ WITHOUT_DATA = [("DELETE", "object"), ("POST", "task/complete"), ("PUT", "transa
 
 @pytest.mark.parametrize(("method", "path"), WITHOUT_DATA)
 def test_a_success_without_data_is_a_success(account: OntraportAccount, method: str, path: str) -> None:
-    """Who was told to try later would do it twice."""
+    """A caller that is told to try later would repeat the action."""
     with Answering(lambda asked: as_json({"code": 0, "account_id": 50})) as server, served_by(server):
         assert account.rest(method, path, params={"id": 1}) == {"code": 0, "account_id": 50}
     assert [asked.method for asked in server.asked] == [method]
@@ -321,7 +321,7 @@ SAID: list[tuple[bytes, str]] = [
 def test_what_ontraport_said_of_a_refusal_is_kept_beside_the_message(
     account: OntraportAccount, body: bytes, said: str
 ) -> None:
-    """Unless it repeats the credentials."""
+    """Nothing is kept of an answer that repeats the credentials."""
     with (
         Answering(lambda asked: Reply(status=400, body=body)) as server,
         served_by(server),

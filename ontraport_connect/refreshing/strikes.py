@@ -1,0 +1,74 @@
+"""Which accounts got the same answer, one after the other: the strikes that open the circuit breaker.
+
+They are kept in the row of the circuit breaker, which must exist.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from ontraport_connect.database import alias
+from ontraport_connect.models import Method, OntraportAccount, OntraportService, Status
+from ontraport_connect.protocol import OPERATOR_ERRORS
+
+RATE_LIMITED = "rate_limited"
+GRANT_ENDED = "invalid_grant"
+
+THRESHOLDS = {RATE_LIMITED: 3, GRANT_ENDED: 5, **dict.fromkeys(OPERATOR_ERRORS, 3)}
+"""As many accounts must get this answer, one after the other, before it is taken to be meant for the site."""
+
+WITHIN = timedelta(minutes=10)
+"""Answers further apart than this are not counted together."""
+
+BELIEVED_FOR = timedelta(hours=1)
+"""As long after an operator has asked to reconsider, ended grants are believed."""
+
+
+def count(code: str, account: OntraportAccount) -> bool:
+    """Count an account that got the answer ``code``. Returns whether there are enough now to blame the site."""
+    with transaction.atomic(using=alias()):
+        rows = OntraportService.objects.using(alias()).select_for_update().filter(pk=1).annotate(now=Now())
+        row: Any = rows.get()
+        strikes = json.loads(row.strikes or "{}")
+        mine = strikes.get(code, {})
+        if mine.get("believed_until", "") > row.now.isoformat():
+            return False
+        first = datetime.fromisoformat(mine["first"]) if "first" in mine else row.now
+        accounts = {*mine.get("accounts", ()), account.pk}
+        if row.now - first > WITHIN or (len(accounts) >= _enough(code) and _any_refreshed_since(first)):
+            first, accounts = row.now, {account.pk}
+        strikes[code] = {"first": first.isoformat(), "accounts": sorted(accounts)[-100:]}
+        rows.update(strikes=json.dumps(strikes))
+    return len(accounts) >= _enough(code)
+
+
+def _enough(code: str) -> int:
+    """Return how many accounts it takes; a site with fewer links than that needs them all."""
+    if code == GRANT_ENDED:
+        return THRESHOLDS[code]
+    links = OntraportAccount.objects.using(alias()).filter(method=Method.OAUTH, status=Status.CONNECTED)
+    return max(1, min(THRESHOLDS[code], links[: THRESHOLDS[code]].count()))
+
+
+def _any_refreshed_since(moment: datetime) -> bool:
+    rows = OntraportAccount.objects.using(alias()).filter(refreshed_at__gte=moment)
+    return bool(rows.order_by().exists())
+
+
+def believe(code: str) -> None:
+    """Count nobody who gets the answer ``code`` for an hour, and forget who got any."""
+    with transaction.atomic(using=alias()):
+        rows = OntraportService.objects.using(alias()).select_for_update().filter(pk=1).annotate(now=Now())
+        row: Any = rows.get()
+        rows.update(strikes=json.dumps({code: {"believed_until": (row.now + BELIEVED_FOR).isoformat()}}))
+
+
+def after_success(text: str) -> str:
+    """Return what is remembered once an account was refreshed: nobody's strikes, but that the operator is believed."""
+    ended = json.loads(text or "{}").get(GRANT_ENDED, {})
+    return json.dumps({GRANT_ENDED: ended}) if "believed_until" in ended else ""
