@@ -21,10 +21,10 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 
 from ontraport_connect.database import has_one_writer
 from ontraport_connect.models import OntraportAccount
-from ontraport_connect.refreshing import one_account, recovery, spent_tokens, strikes
+from ontraport_connect.refreshing import leases, one_account, recovery, spent_tokens, strikes
 from tests.support.lifecycle_machine import Lifecycle, error_of
 from tests.support.lifecycle_site import Undone
-from tests.support.lifecycle_values import CLIENT, LEASE, MANY_ENDED, Link, Note, Seen
+from tests.support.lifecycle_values import CLIENT, MANY_ENDED, Link, Note, Seen
 from tests.support.strict_provider import StrictProvider
 from tests.support.strict_server import StrictServer
 
@@ -113,7 +113,7 @@ class WholeLife(Lifecycle):
         claim = model.claim(link, is_probe=False)
         if is_sent:
             model.answer(claim)
-        model.notes[link.grant, link.serial] = Note(at=model.now, until=model.now + LEASE)
+        model.notes[link.grant, link.serial] = Note(at=model.now, until=model.now + leases.duration())
 
     # Wrong deploys
 

@@ -316,6 +316,7 @@ def main() -> int:
         django.setup()
         watch = Watch(site)
         done, results = soak(site, watch, minutes)
+        site.stop()
         report = site.report()
         wrong = unusable(report)
     causes = [explain(site, name, report) for name in report["ends"]]

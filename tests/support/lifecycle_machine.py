@@ -32,6 +32,7 @@ from tests.support.lifecycle_linking import Linking, key
 from tests.support.lifecycle_site import InMemory, UnderWay
 from tests.support.lifecycle_values import (
     CLIENT,
+    LEASE,
     LEEWAY,
     TAKE_OVER_WITHIN,
     Ailment,
@@ -335,7 +336,7 @@ class Lifecycle(Linking):
         assert Counter(waiting) == Counter(each.grant for each in model.waiting)
         now = timezone.now()
         for row in rows.values():
-            assert row.lease_until is None or (row.lease_until - now).total_seconds() < 60
+            assert row.lease_until is None or (row.lease_until - now).total_seconds() <= LEASE
             assert (row.refresh_at is not None) == row.is_connected
             assert row.refresh_at is None or (row.refresh_at - now).total_seconds() <= 3000
 

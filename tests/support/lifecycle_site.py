@@ -43,7 +43,7 @@ from ontraport_connect.refreshing import (
 )
 from ontraport_connect.refreshing.spent_token_stores import sqlite_store
 from tests.support.accounts import user_named
-from tests.support.lifecycle_values import Ailment, Seen
+from tests.support.lifecycle_values import TIMEOUT, Ailment, Seen
 from tests.support.strict_provider import StrictProvider
 
 AILMENTS: dict[Ailment, dict[str, Any]] = {
@@ -101,7 +101,12 @@ class Site:
         self.provider = provider
         self.settings = ExitStack()
         # One call after the other, so that the model knows in which order a batch gets its answers.
-        self.configure(**provider.settings, ONTRAPORT_ENCRYPTION_KEYS=[key], ONTRAPORT_REFRESH_CONCURRENCY=1)
+        self.configure(
+            **provider.settings,
+            ONTRAPORT_ENCRYPTION_KEYS=[key],
+            ONTRAPORT_REFRESH_CONCURRENCY=1,
+            ONTRAPORT_TIMEOUT=TIMEOUT,
+        )
         self.browsers = {name: Client() for name in owners}
         for name, browser in self.browsers.items():
             browser.force_login(user_named(name))
@@ -114,7 +119,7 @@ class Site:
     def ail(self, ailment: Ailment) -> None:
         """Only a server that never answers gets a short timeout. For any other a pause on a slow machine would count as a timeout."""
         self.provider.behave(**AILMENTS[ailment])
-        self.configure(ONTRAPORT_TIMEOUT=(0.05, 0.1) if ailment == Ailment.SILENT else (5, 10))
+        self.configure(ONTRAPORT_TIMEOUT=(0.05, 0.1) if ailment == Ailment.SILENT else TIMEOUT)
 
     def press(self, owner: str, uid: Any) -> Started:
         address = reverse("ontraport_connect:reconnect", args=[uid]) if uid else reverse("ontraport_connect:connect")

@@ -13,7 +13,9 @@ from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured,
 
 LIFETIME = 3600.0
 TAKE_OVER_WITHIN = 120.0
-LEASE = 60.0
+TIMEOUT = (30.0, 60.0)
+"""Seconds that a well server has to connect and to answer: enough on a machine that is busy."""
+LEASE = 135.0
 LEEWAY = 60.0
 SEND_WITHIN = 15.0
 ATTEMPT = 600.0
