@@ -47,12 +47,12 @@ class WholeLife(Lifecycle):
         self, link: Link, changed: str, undone: str, again: bool, is_killed: bool
     ) -> None:
         """It may have changed the account first, in its transaction or in a savepoint; either is rolled back, or none. Then its request
-        ends, and the middleware takes over what was noted, unless the process is killed before.
+        ends, and the middleware takes over what this request noted, unless the process is killed before.
         """
         if link.is_gone or self.must_wait(link):
             return
         is_sqlite = has_one_writer()
-        before = self.model.save_point(link)
+        before, noted = self.model.save_point(link), dict(self.model.notes)
         with suppress(Undone), transaction.atomic():
             if changed == "outer":
                 self.change(link)
@@ -74,9 +74,9 @@ class WholeLife(Lifecycle):
             self.model.undo(link, before, is_all=is_sqlite)
         if is_killed:
             spent_tokens.forget_left()
-        else:
+        elif any(note.is_answered and noted.get(which) != note for which, note in self.model.notes.items()):
             self.answer_is_taken_over(link)
-            recovery.recover_left()
+        recovery.recover_left()
 
     def change(self, link: Link) -> None:
         account = OntraportAccount.objects.get(uid=self.uids[link])
