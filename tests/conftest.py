@@ -15,6 +15,8 @@ from tests.support.databases import WANTED, test_database
 from tests.support.servers import PostgreSQL, Sandbox, Unavailable, Valkey
 from tests.support.strict_server import StrictServer
 
+pytest.register_assert_rewrite("tests.support.lifecycle_machine", "tests.support.lifecycle_linking")
+
 IN_CI = bool(os.environ.get("CI"))
 
 
