@@ -123,9 +123,10 @@ def forget_abandoned(account_uid: UUID) -> None:
 
 
 def forget_account_on_commit(account_uid: UUID) -> None:
-    """Do so once the row that was read is committed: a rollback brings back an older token, which has a note."""
-    if not in_transaction() or connections[alias()].in_atomic_block:
-        transaction.on_commit(lambda: forget_account(account_uid), using=alias(), robust=True)
+    """Forget the notes that there are now on an account, once the row that was read is committed: a rollback brings back an older token,
+    which has a note. Notes that come later stay: the part of the transaction that makes them may be rolled back while the rest commits.
+    """
+    forget_on_commit(_store(lambda store: store.digests(account_uid)))
 
 
 def uids(*, answered: bool = False) -> Sequence[UUID]:
