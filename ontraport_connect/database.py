@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from typing import TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
@@ -106,22 +106,33 @@ def _run_and_close(step: Callable[[], T]) -> T:
         connections.close_all()
 
 
+_are_waits_short: ContextVar[bool] = ContextVar("ontraport_short_lock_waits", default=False)
+
+
+def _limit_lock_waits() -> None:
+    connection = connections[alias()]
+    with suppress(DatabaseError, InterfaceError):
+        _execute(connection, LOCK_TIMEOUTS[connection.vendor][0].format(LOCK_TIMEOUT))
+
+
 @contextmanager
 def short_lock_waits() -> Iterator[None]:
     """Within this block, no statement waits longer than ``LOCK_TIMEOUT`` for a lock: it fails (see ``is_lock_timeout``).
 
-    SQLite has no such limit but that of its connection. A database that is away is left for the block to notice.
+    SQLite has no such limit but that of its connection. A database that is away is left for the block to notice; ``persistently`` limits
+    the connection that it makes in place of a lost one.
     """
     connection = connections[alias()]
     limit = LOCK_TIMEOUTS.get(connection.vendor)
     if limit is None:
         yield
         return
-    with suppress(DatabaseError, InterfaceError):
-        _execute(connection, limit[0].format(LOCK_TIMEOUT))
+    _limit_lock_waits()
+    outer = _are_waits_short.set(True)
     try:
         yield
     finally:
+        _are_waits_short.reset(outer)
         if connection.connection is not None:
             with suppress(DatabaseError, InterfaceError):  # a pool hands the connection to others
                 _execute(connection, limit[1])
@@ -135,7 +146,8 @@ def _execute(connection: BaseDatabaseWrapper, statement: str) -> None:
 def is_lock_timeout(error: BaseException) -> bool:
     """Tell whether the database is there and somebody else holds the row, or the table, that was to be written."""
     cause = error.__cause__
-    return getattr(cause, "sqlstate", None) == "55P03" or getattr(cause, "args", (None,))[:1] == (1205,)
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # psycopg, and psycopg2
+    return state == "55P03" or getattr(cause, "args", (None,))[:1] == (1205,)
 
 
 def persistently(step: Callable[[], T]) -> T:
@@ -149,6 +161,8 @@ def persistently(step: Callable[[], T]) -> T:
                 raise
             connections[alias()].close()
         time.sleep(random.uniform(0.02, 0.1))  # noqa: S311  # jitter
+        if _are_waits_short.get():
+            _limit_lock_waits()
 
 
 def _whatever_runs_here(step: Callable[[], T]) -> T:

@@ -77,6 +77,9 @@ class Rows:
     def forget_abandoned(self, account_uid: UUID, before: datetime) -> None:
         self._rows().filter(account_uid=account_uid, until__lt=before).delete()
 
+    def digests(self, account_uid: UUID) -> Sequence[str]:
+        return list(self._rows().filter(account_uid=account_uid).values_list("pk", flat=True))
+
     def uids(self, *, answered: bool) -> Sequence[UUID]:
         rows = self._rows().exclude(access_token=None) if answered else self._rows()
         return list(rows.order_by().values_list("account_uid", flat=True).distinct())
@@ -141,6 +144,9 @@ class Sqlite:
             connection.execute(
                 "DELETE FROM spent WHERE account_uid = ? AND until < ?", (account_uid.hex, before.timestamp())
             )
+
+    def digests(self, account_uid: UUID) -> Sequence[str]:
+        return [digest for (digest,) in self._read("SELECT digest FROM spent WHERE account_uid = ?", account_uid.hex)]
 
     def uids(self, *, answered: bool) -> Sequence[UUID]:
         where = " WHERE access_token IS NOT NULL" if answered else ""

@@ -113,7 +113,8 @@ def forget_on_commit(digests: Sequence[str]) -> None:
         for digest in digests:
             forget(digest)
 
-    _on_commit(forget_all)
+    if not in_transaction() or connections[alias()].in_atomic_block:
+        transaction.on_commit(forget_all, using=alias(), robust=True)
 
 
 def forget_abandoned(account_uid: UUID) -> None:
@@ -125,14 +126,10 @@ def forget_abandoned(account_uid: UUID) -> None:
 
 
 def forget_account_on_commit(account_uid: UUID) -> None:
-    """Forget them once the row that was read is committed: a rollback brings back an older token, which has a note."""
-    _on_commit(lambda: forget_account(account_uid))
-
-
-def _on_commit(step: Callable[[], None]) -> None:
-    """``step`` must have a name, which Django logs when it fails: a ``partial`` has none."""
-    if not in_transaction() or connections[alias()].in_atomic_block:
-        transaction.on_commit(step, using=alias(), robust=True)
+    """Forget the notes that there are now on an account, once the row that was read is committed: a rollback brings back an older token,
+    which has a note. Notes that come later stay: the part of the transaction that makes them may be rolled back while the rest commits.
+    """
+    forget_on_commit(_store(lambda store: store.digests(account_uid)))
 
 
 def left() -> frozenset[UUID]:

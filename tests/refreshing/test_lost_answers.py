@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.test import override_settings
 
 from ontraport_connect.refreshing import batches, one_account, recovery, spent_tokens
-from tests.refreshing.test_one_account import in_thread, rolled_back
+from tests.refreshing.test_one_account import hold_lease, in_thread, rolled_back
 from tests.refreshing.test_rollbacks import change, no_note_can_be_made
 from tests.refreshing.test_takeover import ROW, locked
 from tests.support.accounts import linked, read, token_of
@@ -105,6 +105,21 @@ def test_beat_keeps_the_note_on_an_account_that_it_cannot_see_yet(strict: Strict
     assert (strict.dead, strict.requests) == ([], 1)
 
 
+def test_notes_that_are_forgotten_at_the_commit_are_those_of_before(strict: StrictServer) -> None:
+    """The second refresh finds the note of the first, which is of no use any more; the third is rolled back, and its note is needed."""
+    account = linked("one")
+    with transaction.atomic():
+        change(account)
+        one_account.refresh(read(account))
+        one_account.refresh(read(account))
+        with rolled_back():
+            one_account.refresh(read(account))
+    assert token_of(account) == "a.one.2"
+    one_account.ensure_fresh(read(account))
+    one_account.refresh(read(account))
+    assert (strict.dead, account.uid in spent_tokens.uids()) == ([], False)
+
+
 def test_notes_on_an_account_that_never_came_are_forgotten_in_the_end(
     strict: StrictServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,5 +159,6 @@ def test_a_lock_holds_up_no_save_after_the_connection_was_lost(strict: StrictSer
             strict.release()
             assert batch.result(15) == {"refreshed": 3}
     assert [token_of(account) for account in accounts] == ["a.g0.0", "a.g1.1", "a.g2.1"]
+    hold_lease(accounts[0], -1)
     recovery.recover_all()
     assert token_of(accounts[0]) == "a.g0.1"
