@@ -385,7 +385,7 @@ class Model:
 
     def deliver(self, waiting: Waiting) -> None:
         """Revoke a grant that no connected link may share, with retries for a week. Ontraport's answer has no content, which could be
-        nonsense (RFC 7009, 2.2).
+        nonsense (RFC 7009, 2.2); ``invalid_grant`` is believed, so that a grant which has not ended lives on.
         """
         if any(each.is_connected and not each.is_gone and each.number == waiting.number for each in self.links):
             self.shared.add(waiting.grant)
@@ -393,7 +393,7 @@ class Model:
         elif self.ailment in (Ailment.NONE, Ailment.NONSENSE) and self.config.secret == self.right_secret:
             self.end(waiting.grant)
             self.waiting.remove(waiting)
-        elif self.now - waiting.since >= WEEK:
+        elif self.ailment == Ailment.ENDING or self.now - waiting.since >= WEEK:
             self.waiting.remove(waiting)
             self.given_up.add(waiting.grant)
 
