@@ -15,7 +15,7 @@ from django.db.models import F
 
 from ontraport_connect.database import alias, persistently
 from ontraport_connect.encryption import Sealed
-from ontraport_connect.exceptions import OntraportError, ReconnectRequired
+from ontraport_connect.exceptions import OntraportError, ReconnectRequired, SecretUnreadable
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status
 from ontraport_connect.protocol import Grant
 from ontraport_connect.signals import account_needs_reconnect, account_recovered, account_refreshed
@@ -75,11 +75,31 @@ def _keep(lease: Lease, grant: Grant, *, read: bool) -> OntraportAccount | None:
         )
         return _with(lease.account, columns)
     if not is_saved:
-        return _drop(lease, grant, deliver=read)
+        current = _holding_the_spent_token(lease)
+        if current is None or not _save_first(current, {**columns, "version": current.account.version + 1}):
+            return _drop(lease, grant, deliver=read)
+        lease = current
     if lease.spent is not None and not is_noted:
         # What kept it from being noted may be over, and the transaction may still be rolled back.
         is_noted_beside(lease, grant, columns)
     return after_save(lease, read=read)
+
+
+def _holding_the_spent_token(lease: Lease) -> Lease | None:
+    """Return the lease for the row as it is now, if other code changed another secret of it meanwhile: its refresh token is spent all the
+    same, and what came for it is the only way on.
+    """
+    current = _current(lease)
+    if current is None or current.status != Status.CONNECTED:
+        return None
+    try:
+        is_same = spent_tokens.digest_of(current) == spent_tokens.digest_of(lease.account)
+    except SecretUnreadable:
+        return None
+    if not is_same:
+        return None
+    vars(current)["now"] = lease.claimed_when()
+    return replace(lease, account=current)
 
 
 def take_noted(lease: Lease, answers: Sequence[SpentToken]) -> OntraportAccount | None:

@@ -12,6 +12,7 @@ import pytest
 from django.db import connection, transaction
 from django.test import override_settings
 
+from ontraport_connect.models import OntraportAccount
 from ontraport_connect.refreshing import batches, one_account, recovery, spent_tokens
 from tests.refreshing.test_one_account import hold_lease, in_thread, rolled_back
 from tests.refreshing.test_rollbacks import change, no_note_can_be_made
@@ -118,6 +119,37 @@ def test_notes_that_are_forgotten_at_the_commit_are_those_of_before(strict: Stri
     one_account.ensure_fresh(read(account))
     one_account.refresh(read(account))
     assert (strict.dead, account.uid in spent_tokens.uids()) == ([], False)
+
+
+@pytest.mark.parametrize("value", ["another", None])
+def test_other_code_that_saves_a_secret_meanwhile_does_not_lose_the_answer(
+    strict: StrictServer, value: str | None
+) -> None:
+    account = linked("one", app_id="an id")
+    strict.behave(hold="after")
+    with in_thread(lambda: one_account.refresh(read(account))) as refreshed:
+        strict.wait_for_held(1)
+        other = read(account)
+        other.app_id = value
+        other.save()
+        strict.release()
+        refreshed.result(20)
+    assert (token_of(account), read(account).app_id is None) == ("a.one.1", value is None)
+    one_account.refresh(read(account))
+    assert (token_of(account), strict.dead) == ("a.one.2", [])
+
+
+def test_an_answer_for_a_row_that_nobody_can_read_any_more_is_dropped(strict: StrictServer) -> None:
+    account = linked("one")
+    strict.behave(hold="after")
+    with in_thread(lambda: one_account.refresh(read(account))) as refreshed:
+        strict.wait_for_held(1)
+        table = OntraportAccount._meta.db_table
+        with connection.cursor() as cursor:
+            cursor.execute(f"UPDATE {table} SET refresh_token = access_token, version = version + 1")  # noqa: S608
+        strict.release()
+        refreshed.result(20)
+    assert token_of(account) == "a.one.0"
 
 
 def test_notes_on_an_account_that_never_came_are_forgotten_in_the_end(
