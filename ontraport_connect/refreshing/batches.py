@@ -15,7 +15,7 @@ from django.db.models import Q
 
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias, in_transaction, short_lock_waits
-from ontraport_connect.exceptions import OntraportError, OntraportUnavailable
+from ontraport_connect.exceptions import OntraportError, OntraportUnavailable, ReconnectRequired
 from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.protocol import Grant, Transport
 
@@ -199,7 +199,7 @@ class _Batch:
                 outcomes.let_go(lease)
             elif not is_saved:
                 outcomes.settle(lease, outcome, read=False)
-                self.is_stopped |= _may_stop_all(outcome) and not circuit_breaker.may_refresh()
+                self.is_stopped |= self.stops_all(outcome)
         except Exception:
             logger.exception("The outcome of refreshing account %s could not be saved.", lease.account.uid)
         del self.started[future]
@@ -209,6 +209,14 @@ class _Batch:
             self.room = self.most
         elif isinstance(outcome, OntraportUnavailable) and outcome.code != outcomes.LATE:
             self.is_stopped = True  # the probe was sent, and does not tell whether this site is accepted
+
+    def stops_all(self, outcome: Outcome) -> bool:
+        """Tell whether the breaker is open now. A probe of a grant that has ended stops nobody: the next account may tell more."""
+        if not _may_stop_all(outcome):
+            return False
+        if self.is_probe and isinstance(outcome, ReconnectRequired):
+            return circuit_breaker.site_standing().hold_code == circuit_breaker.MANY_ENDED
+        return not circuit_breaker.may_refresh()
 
 
 def _result(future: Future[Outcome | None]) -> Outcome | None:

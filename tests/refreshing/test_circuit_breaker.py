@@ -303,3 +303,22 @@ def test_an_operator_is_believed_also_after_a_probe_has_closed_the_breaker(stric
             one_account.refresh(account)
         assert read(account).status == "needs_reconnect"
     assert circuit_breaker.may_refresh()
+
+
+def test_a_probe_of_a_grant_that_has_ended_leaves_the_next_account_to_tell(strict: StrictServer) -> None:
+    accounts = [linked(f"g{number}") for number in range(4)]
+    circuit_breaker.hold(REFUSED)
+    let_time_pass()
+    for number in range(3):
+        strict.behave(f"g{number}", status=400, members={"error": "invalid_grant"})
+    batches.refresh_batch([account.pk for account in accounts])
+    assert (token_of(accounts[3]), circuit_breaker.enter()) == ("a.g3.1", False)
+
+
+def test_probes_of_many_grants_that_have_ended_stop_at_the_brake(strict: StrictServer) -> None:
+    accounts = [linked(f"g{number}") for number in range(8)]
+    circuit_breaker.hold(REFUSED)
+    let_time_pass()
+    strict.behave(status=400, members={"error": "invalid_grant"})
+    batches.refresh_batch([account.pk for account in accounts])
+    assert (strict.requests, circuit_breaker.site_standing().hold_code) == (5, circuit_breaker.MANY_ENDED)
