@@ -14,7 +14,7 @@ from django.db import DatabaseError, transaction
 from django.db import Error as DatabaseFailure
 from django.db.models import F
 
-from ontraport_connect.database import alias, persistently
+from ontraport_connect.database import alias, has_one_writer, persistently
 from ontraport_connect.encryption import Sealed
 from ontraport_connect.exceptions import OntraportError, ReconnectRequired
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status
@@ -62,7 +62,7 @@ def _keep(lease: Lease, grant: Grant, *, read: bool) -> OntraportAccount | None:
     """Save a grant; where the row cannot be written, note it outside, for whoever claims the row next."""
     columns = columns_for(lease, grant)
     if lease.spent is not None:
-        persistently(lambda: spent_tokens.keep(_answered(lease, grant, columns)))
+        persistently(lambda: spent_tokens.keep(_answered(lease, grant, columns)), is_aside=not has_one_writer())
     try:
         is_saved = _save_first(lease, columns)
     except DatabaseFailure:
