@@ -150,16 +150,21 @@ def is_lock_timeout(error: BaseException) -> bool:
     return state == "55P03" or getattr(cause, "args", (None,))[:1] == (1205,)
 
 
-def persistently(step: Callable[[], T]) -> T:
-    """Run a step, again and again while the database is away, for ``PATIENCE`` seconds at most."""
+def persistently(step: Callable[[], T], *, is_aside: bool = False) -> T:
+    """Run a step, again and again while the database is away, for ``PATIENCE`` seconds at most.
+
+    In the caller's transaction, which ends with its connection, that would be in vain, unless the step has a connection of its own
+    (``is_aside``).
+    """
     give_up = time.monotonic() + PATIENCE
     while True:
         try:
             return _whatever_runs_here(step)
         except DATABASE_IS_AWAY as error:
-            if in_transaction() or is_lock_timeout(error) or time.monotonic() > give_up:
+            if (in_transaction() and not is_aside) or is_lock_timeout(error) or time.monotonic() > give_up:
                 raise
-            connections[alias()].close()
+            if not is_aside:
+                connections[alias()].close()
         time.sleep(random.uniform(0.02, 0.1))  # noqa: S311  # jitter
         if _are_waits_short.get():
             _limit_lock_waits()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.utils import timezone
 
 from ontraport_connect import linking
@@ -14,10 +15,11 @@ from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.models import OntraportAccount, OntraportService
 from ontraport_connect.refreshing import RATE_LIMITED, batches, circuit_breaker, one_account, recovery, spent_tokens
 from ontraport_connect.staff import key_rotation
-from tests.refreshing.test_one_account import hold_lease, rolled_back
+from tests.refreshing.test_one_account import hold_lease, in_thread, rolled_back
 from tests.refreshing.test_rollbacks import change
 from tests.refreshing.test_takeover import note_of
 from tests.support.accounts import linked, read, token_of
+from tests.support.servers import PostgreSQL
 from tests.support.strict_server import StrictServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -189,3 +191,27 @@ def test_an_answer_that_came_long_ago_and_has_expired_is_followed_by_a_refresh(s
     account = read(account)
     way(account)
     assert (account.access_token.reveal(), strict.requests, strict.dead) == ("a.one.2", 2, [])
+
+
+@pytest.mark.postgresql
+def test_an_answer_that_comes_while_postgresql_restarts_is_noted_all_the_same(
+    strict: StrictServer, postgresql: PostgreSQL
+) -> None:
+    """The view holds its row, and its transaction ends with the server; the note is made once the server is back."""
+    account = linked("one")
+    strict.behave(hold="after")
+
+    def view() -> None:
+        with suppress(DatabaseError, InterfaceError, OntraportUnavailable), transaction.atomic():
+            change(account)
+            one_account.refresh(account)
+
+    with in_thread(view) as viewed:
+        strict.wait_for_held()
+        postgresql.stop()
+        strict.release()
+        postgresql.start()
+        viewed.result(30)
+    connection.close()
+    one_account.ensure_fresh(read(account))
+    assert (token_of(account), strict.requests, strict.dead) == ("a.one.1", 1, [])

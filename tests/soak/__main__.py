@@ -39,7 +39,7 @@ STOPPED_FOR = 20.0
 """Seconds of a SIGSTOP; a lease lasts 13 (see ``site``)."""
 CALM = 5.0
 """Seconds between two faults."""
-SAVED_WITHIN = 20.0
+SAVED_WITHIN = 6.0
 """Seconds in which a process that is not killed has saved an answer."""
 WAYS = ["call"] * 5 + ["refresh", "fail", "fail", "twice", "savepoint"]
 
