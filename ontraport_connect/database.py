@@ -37,6 +37,9 @@ LOCK_TIMEOUT = 1
 PATIENCE = 120.0
 """Seconds that a write is tried again while the database is away."""
 
+PATIENCE_ASIDE = 15.0
+"""The same for a write outside of the caller's transaction, which is open meanwhile and may be able to save what this write cannot."""
+
 LOCK_TIMEOUTS = {
     "postgresql": ("SET lock_timeout = '{}s'", "RESET lock_timeout"),
     "mysql": (
@@ -154,9 +157,9 @@ def persistently(step: Callable[[], T], *, is_aside: bool = False) -> T:
     """Run a step, again and again while the database is away, for ``PATIENCE`` seconds at most.
 
     In the caller's transaction, which ends with its connection, that would be in vain, unless the step has a connection of its own
-    (``is_aside``).
+    (``is_aside``, for ``PATIENCE_ASIDE`` seconds).
     """
-    give_up = time.monotonic() + PATIENCE
+    give_up = time.monotonic() + (PATIENCE_ASIDE if is_aside else PATIENCE)
     while True:
         try:
             return _whatever_runs_here(step)
@@ -166,7 +169,7 @@ def persistently(step: Callable[[], T], *, is_aside: bool = False) -> T:
             if not is_aside:
                 connections[alias()].close()
         time.sleep(random.uniform(0.02, 0.1))  # noqa: S311  # jitter
-        if _are_waits_short.get():
+        if _are_waits_short.get() and not is_aside:
             _limit_lock_waits()
 
 
