@@ -27,7 +27,7 @@ from ontraport_connect.exceptions import (
 )
 from ontraport_connect.models import Method, OntraportAccount, Status
 
-from . import outcomes, spent_tokens
+from . import answer_notes, outcomes, spent_tokens
 from .claiming import Seen, Wish, claim_or_see, is_busy
 from .leases import Lease, longest_call
 from .spending import spend
@@ -131,7 +131,7 @@ def _refresh_inside(account: OntraportAccount, wish: Wish) -> Seen | None:
         return found
     if isinstance(found, Seen):
         raise is_busy()
-    spent = outcomes.new_note(found)
+    spent = answer_notes.new_note(found)
     try:
         is_first = spent_tokens.begin(spent)
     except DatabaseFailure as error:

@@ -7,7 +7,6 @@ import random
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -21,9 +20,9 @@ from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent
 from ontraport_connect.protocol import Grant
 from ontraport_connect.signals import account_needs_reconnect, account_recovered, account_refreshed
 
-from . import circuit_breaker, client_settings, revoking, spent_tokens, strikes
+from . import answer_notes, circuit_breaker, client_settings, revoking, spent_tokens, strikes
 from .grants import from_now, grant_columns, token_columns
-from .leases import Lease, duration
+from .leases import Lease
 from .spent_token_stores import SpentToken
 
 logger = logging.getLogger("ontraport_connect")
@@ -61,13 +60,13 @@ def settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> OntraportAcc
 def _keep(lease: Lease, grant: Grant, *, read: bool) -> OntraportAccount | None:
     """Save a grant; where the row cannot be written, note it outside, for whoever claims the row next."""
     columns = columns_for(lease, grant)
-    is_noted = lease.spent is not None and _is_noted(lease, grant, columns)
+    is_noted = lease.spent is not None and answer_notes.is_noted(lease, grant, columns)
     try:
         is_saved = _save_first(lease, columns)
     except DatabaseFailure:
         if is_noted:
             raise
-        spent_tokens.keep(_answered(lease, grant, columns))
+        answer_notes.keep(lease, grant, columns)
         if lease.spent is not None:
             raise
         logger.warning(
@@ -80,9 +79,8 @@ def _keep(lease: Lease, grant: Grant, *, read: bool) -> OntraportAccount | None:
             return _drop(lease, grant, deliver=read)
         lease = current
     if lease.spent is not None and not is_noted:
-        _is_noted(
-            lease, grant, columns
-        )  # what kept it from being noted may be over, and the transaction may still be rolled back
+        # What kept it from being noted may be over, and the transaction may still be rolled back.
+        answer_notes.is_noted(lease, grant, columns)
     return after_save(lease, read=read)
 
 
@@ -101,21 +99,6 @@ def _holding_the_spent_token(lease: Lease) -> Lease | None:
         return None
     vars(current)["now"] = lease.claimed_when()
     return replace(lease, account=current)
-
-
-def _is_noted(lease: Lease, grant: Grant, columns: Mapping[str, Any]) -> bool:
-    """Note an answer outside of the caller's transaction. Where that fails (the database has no connection left, the process no thread, or
-    the file is locked), the caller's transaction must get the answer all the same.
-    """
-    try:
-        spent_tokens.keep(_answered(lease, grant, columns))
-    except (DatabaseFailure, RuntimeError):
-        logger.warning(
-            "The new tokens of account %s could not be noted beside its row; a rollback would lose them.",
-            lease.account.uid,
-        )
-        return False
-    return True
 
 
 def take_noted(lease: Lease, answers: Sequence[SpentToken]) -> OntraportAccount | None:
@@ -142,26 +125,6 @@ def columns_for(lease: Lease, grant: Grant) -> dict[str, Any]:
 def _in_plain_values(lease: Lease, columns: Mapping[str, Any]) -> dict[str, Any]:
     """To compile expressions costs more than to encrypt."""
     return {**columns, "refreshed_at": lease.now(), "version": lease.account.version + 1}
-
-
-def _answered(lease: Lease, grant: Grant, columns: Mapping[str, Any]) -> SpentToken:
-    return (lease.spent or new_note(lease)).answered(
-        access_token=columns["access_token"],
-        refresh_token=columns.get("refresh_token"),
-        lifetime=grant.lifetime,
-        scope=columns["scope"],
-    )
-
-
-def new_note(lease: Lease) -> SpentToken:
-    """Return the note that says: the refresh token of this row is being spent."""
-    return SpentToken(
-        digest=spent_tokens.digest_of(lease.account),
-        account_uid=lease.account.uid,
-        owner=lease.owner,
-        sent_at=lease.claimed_when(),
-        until=lease.claimed_when() + timedelta(seconds=duration()),
-    )
 
 
 def _with(account: OntraportAccount, columns: Mapping[str, Any]) -> OntraportAccount:

@@ -32,6 +32,7 @@ from ontraport_connect.models import (
     OntraportUsedState,
 )
 from ontraport_connect.refreshing import (
+    answer_notes,
     circuit_breaker,
     client_settings,
     leases,
@@ -151,7 +152,7 @@ class Site:
         rows = OntraportAccount.objects.all()
         with suppress(Undone), transaction.atomic():
             (lease,) = leases.claim(rows, [rows.get(uid=uid).pk], is_probe=False)
-            spent = outcomes.new_note(lease)
+            spent = answer_notes.new_note(lease)
             assert spent_tokens.begin(spent)
             if is_sent:
                 spending.call(lease.guarded_by(spent), client_settings.new_transport())
