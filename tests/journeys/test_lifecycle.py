@@ -1,8 +1,8 @@
 """Any sequence of what customers, workers, operators, Ontraport and the clock may do, compared with a model after each step.
 
-``lifecycle_machine`` has the steps of linking, using and refreshing, and of processes that stop; here are transactions that are rolled
-back, and wrong deploys. A batch makes one call after the other here, so that the model knows their order. ``HYPOTHESIS_EXAMPLES`` is the
-number of sequences to try.
+``lifecycle_linking`` has the steps of linking; ``lifecycle_machine`` those of refreshing and using, and of processes that stop; here are
+transactions that are rolled back, and wrong deploys. A batch makes one call after the other here, so that the model knows their order.
+``HYPOTHESIS_EXAMPLES`` is the number of sequences to try.
 """
 
 from __future__ import annotations
