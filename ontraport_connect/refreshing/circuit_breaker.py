@@ -62,11 +62,13 @@ def site_standing() -> OntraportService:
     return row
 
 
-def enter() -> bool:
+def enter(account: OntraportAccount | None = None) -> bool:
     """Return when the token endpoint may be called; raise what says until when it may not.
 
-    True means: the breaker is half open, and this call finds out whether it closes. Raises ``OntraportUnavailable`` (rate limited) or
-    ``OntraportMisconfigured`` (the client is refused, many grants ended, or the database is a copy).
+    True means: the breaker is half open, and this call finds out whether it closes. Where many grants ended, an ``account`` whose own grant
+    is among them does not probe: it could take the probe from the others each minute. (Beat probes with any account.) Raises
+    ``OntraportUnavailable`` (rate limited) or ``OntraportMisconfigured`` (the client is refused, many grants ended, or the database is a
+    copy).
     """
     row, remaining = _hold()
     if row is None:
@@ -76,9 +78,13 @@ def enter() -> bool:
             return True
         pause = min(max(remaining, 1.0), LONGEST_PAUSE)
         raise OntraportUnavailable("Ontraport asked this site to slow down.", code=RATE_LIMITED, retry_after=pause)
-    if row.hold_client == fingerprint() and not _is_probe():
+    if row.hold_client == fingerprint() and (_has_ended(account, row) or not _is_probe()):
         raise OntraportMisconfigured(_reason(row.hold_code), code=row.hold_code)
     return True
+
+
+def _has_ended(account: OntraportAccount | None, row: OntraportService) -> bool:
+    return account is not None and row.hold_code == MANY_ENDED and account.pk in strikes.accounts(GRANT_ENDED, row)
 
 
 def _reason(code: str) -> str:
@@ -156,8 +162,9 @@ def _aside(step: Any) -> Any:
 
 def _count(error: OntraportError, account: OntraportAccount) -> bool:
     """Count an account that got this answer, and open the breaker when there are enough."""
-    site_standing()
-    if not strikes.count(error.code, account):
+    row = site_standing()
+    is_held = error.code == GRANT_ENDED and (row.hold_code, row.hold_client) == (MANY_ENDED, fingerprint())
+    if not strikes.count(error.code, account, goes_on=is_held):
         return False
     hold(error)
     return True

@@ -68,7 +68,10 @@ def _look(current: Any, account: OntraportAccount, wish: Wish) -> Seen | None:
 def _claim(rows: Any, current: Any, wish: Wish) -> Lease | Seen | None:
     client_settings.oauth_client(current.client_id, current.issuer)
     leases = claim(
-        rows.filter(version=current.version), [current.pk], is_probe=circuit_breaker.enter(), is_needed=wish.refused
+        rows.filter(version=current.version),
+        [current.pk],
+        is_probe=circuit_breaker.enter(current),
+        is_needed=wish.refused,
     )
     if not leases:
         return Seen(account=current, busy=True, locked=True)

@@ -29,8 +29,16 @@ BELIEVED_FOR = timedelta(hours=1)
 """As long after an operator has asked to reconsider, ended grants are believed."""
 
 
-def count(code: str, account: OntraportAccount) -> bool:
-    """Count an account that got the answer ``code``. Returns whether there are enough now to blame the site."""
+def accounts(code: str, row: OntraportService) -> set[int]:
+    """Return the primary keys of the accounts that got the answer ``code``."""
+    return set(json.loads(row.strikes or "{}").get(code, {}).get("accounts", ()))
+
+
+def count(code: str, account: OntraportAccount, *, goes_on: bool = False) -> bool:
+    """Count an account that got the answer ``code``. Returns whether there are enough now to blame the site.
+
+    ``goes_on``: the site is blamed already, and probes are too rare to be counted together otherwise.
+    """
     with transaction.atomic(using=alias()):
         rows = OntraportService.objects.using(alias()).select_for_update().filter(pk=1).annotate(now=Now())
         row: Any = rows.get()
@@ -39,12 +47,12 @@ def count(code: str, account: OntraportAccount) -> bool:
         if mine.get("believed_until", "") > row.now.isoformat():
             return False
         first = datetime.fromisoformat(mine["first"]) if "first" in mine else row.now
-        accounts = {*mine.get("accounts", ()), account.pk}
-        if row.now - first > WITHIN or (len(accounts) >= _enough(code) and _any_refreshed_since(first)):
-            first, accounts = row.now, {account.pk}
-        strikes[code] = {"first": first.isoformat(), "accounts": sorted(accounts)[-100:]}
+        struck = {*mine.get("accounts", ()), account.pk}
+        if (row.now - first > WITHIN and not goes_on) or (len(struck) >= _enough(code) and _any_refreshed_since(first)):
+            first, struck = row.now, {account.pk}
+        strikes[code] = {"first": first.isoformat(), "accounts": sorted(struck)[-100:]}
         rows.update(strikes=json.dumps(strikes))
-    return len(accounts) >= _enough(code)
+    return len(struck) >= _enough(code)
 
 
 def _enough(code: str) -> int:

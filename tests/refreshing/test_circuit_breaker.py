@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -322,3 +322,36 @@ def test_probes_of_many_grants_that_have_ended_stop_at_the_brake(strict: StrictS
     strict.behave(status=400, members={"error": "invalid_grant"})
     batches.refresh_batch([account.pk for account in accounts])
     assert (strict.requests, circuit_breaker.site_standing().hold_code) == (5, circuit_breaker.MANY_ENDED)
+
+
+def ten_minutes_pass() -> None:
+    row = OntraportService.objects.get()
+    strikes = json.loads(row.strikes)
+    for each in strikes.values():
+        each["first"] = (datetime.fromisoformat(each["first"]) - timedelta(minutes=11)).isoformat()
+    OntraportService.objects.update(strikes=json.dumps(strikes))
+
+
+def test_a_wrong_deploy_that_lasts_for_an_hour_ends_no_more_links(strict: StrictServer) -> None:
+    accounts = [linked(f"g{number}") for number in range(12)]
+    strict.behave(status=400, members={"error": "invalid_grant"})
+    batches.refresh_batch([account.pk for account in accounts])
+    for _ in range(12):
+        let_time_pass()
+        ten_minutes_pass()
+        batches.refresh_batch([account.pk for account in accounts])
+    assert OntraportAccount.objects.filter(status="needs_reconnect").count() == 4
+
+
+def test_a_customer_whose_grants_have_ended_does_not_take_the_probe_from_others(strict: StrictServer) -> None:
+    healthy, *ended = [linked(f"g{number}") for number in range(6)]
+    for number in range(1, 6):
+        strict.behave(f"g{number}", status=400, members={"error": "invalid_grant"})
+    for account in ended:
+        with pytest.raises((ReconnectRequired, OntraportMisconfigured)):
+            one_account.refresh(account)
+    let_time_pass()
+    with pytest.raises(OntraportMisconfigured):
+        one_account.refresh(read(ended[-1]))
+    one_account.refresh(read(healthy))
+    assert (token_of(healthy), circuit_breaker.site_standing().hold_code) == ("a.g0.1", "")

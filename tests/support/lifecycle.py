@@ -113,13 +113,15 @@ class Model:
 
     # Refreshing
 
-    def enter(self) -> Error | bool:
+    def enter(self, link: Link | None = None) -> Error | bool:
         """Return the error that stops every account, or whether the refresh that may go ahead is a probe. Uses the probe up."""
         hold = self.hold
         if hold is None:
             return False
         if hold.outcome != Outcome.BUSY and hold.config != self.config:
             return True
+        if hold.outcome == Outcome.INVALID and link in self.strikes[hold.outcome].links:
+            return OntraportMisconfigured
         if hold.until > self.now:
             return OntraportUnavailable if hold.outcome == Outcome.BUSY else OntraportMisconfigured
         self.hold = replace(hold, until=self.now + PROBE_AFTER)
@@ -201,13 +203,17 @@ class Model:
         mine = self.strikes.get(outcome) or Strikes(at=self.now, tick=self.tick(), links=frozenset())
         mine = replace(mine, links=mine.links | {link})
         is_refreshed = any(each.refreshed >= mine.tick for each in held)
-        if self.now - mine.at >= COUNTED_WITHIN or (len(mine.links) >= enough and is_refreshed):
+        goes_on = outcome == Outcome.INVALID and self.is_held_for_ended_grants()
+        if (self.now - mine.at >= COUNTED_WITHIN and not goes_on) or (len(mine.links) >= enough and is_refreshed):
             mine = Strikes(at=self.now, tick=self.tick(), links=frozenset([link]))
         self.strikes[outcome] = mine
         if len(mine.links) < enough:
             return False
         self.open(outcome)
         return True
+
+    def is_held_for_ended_grants(self) -> bool:
+        return self.hold is not None and (self.hold.outcome, self.hold.config) == (Outcome.INVALID, self.config)
 
     def open(self, outcome: Outcome) -> None:
         hold = self.hold
@@ -311,9 +317,9 @@ class Model:
             return OntraportUnavailable
         if self.is_misdeployed:
             return OntraportMisconfigured
-        entered = self.enter()
+        entered = self.enter(link)
         if is_tried_outside and isinstance(entered, bool):
-            entered = self.enter()
+            entered = self.enter(link)
         if not isinstance(entered, bool):
             return entered
         error = self.spend(link, is_probe=entered, refused=refused, is_inside=is_inside)
