@@ -28,7 +28,18 @@ from ontraport_connect.models import OntraportAccount, OntraportEvent, Ontraport
 from ontraport_connect.refreshing import batches, circuit_breaker, one_account, recovery, revoking
 from tests.support.lifecycle_linking import Linking, key
 from tests.support.lifecycle_site import InMemory, UnderWay
-from tests.support.lifecycle_values import CLIENT, LEEWAY, TAKE_OVER_WITHIN, Ailment, Claim, Error, Link, Outcome, Seen
+from tests.support.lifecycle_values import (
+    CLIENT,
+    LEEWAY,
+    PROBE_AFTER,
+    TAKE_OVER_WITHIN,
+    Ailment,
+    Claim,
+    Error,
+    Link,
+    Outcome,
+    Seen,
+)
 
 SPANS = st.sampled_from([30.0, 600.0, 1800.0, 3570.0, 86400.0, 8 * 86400.0])
 
@@ -333,6 +344,12 @@ class Lifecycle(Linking):
             self.an_hour_later_revocations_are_delivered()
             self.an_operator_reconsiders()
             self.a_batch_is_refreshed()
+            for _ in self.model.links:
+                if (
+                    self.model.hold is not None
+                ):  # an ended grant does not close the breaker, and there is one probe a minute
+                    self.time_passes(PROBE_AFTER)
+                    self.a_batch_is_refreshed()
             self.what_is_stored_is_what_the_model_says()
             assert not self.model.waiting
             for link in [each for each in self.model.links if not each.is_gone]:
