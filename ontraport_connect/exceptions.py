@@ -70,8 +70,8 @@ class SecretUnreadable(OntraportMisconfigured):
 class OntraportRejected(OntraportError):
     """Ontraport, or this app on its behalf, refuses this request. ``status`` is the HTTP status, if there was a response.
 
-    ``said`` is what Ontraport said of the reason: the text of a REST answer, or of an MCP tool that failed. It has at most 200 characters,
-    is meant for developers, may contain data of the customer's, and stands in no message.
+    ``said`` is what Ontraport said of the reason: the text of a REST answer, of an MCP tool that failed, or of a JSON-RPC error. It has at
+    most 200 characters, is meant for developers, may contain data of the customer's, and stands in no message.
     """
 
     default_code = "rejected"

@@ -24,7 +24,7 @@ AWAY = Problem(
 OURS = Problem(
     status=500,
     heading="This site cannot talk to Ontraport",
-    explanation="That is ours to mend, not yours. Your account stays connected; please come back later.",
+    explanation="We need to fix that, not you. Your account stays connected; please come back later.",
 )
 REFUSED = Problem(
     status=502,

@@ -140,7 +140,7 @@ def _exchange_failed(error: OntraportError) -> LinkingFailed:
             _("Ontraport did not accept its own answer; it may have been used before, or took too long."), code="code"
         )
     if isinstance(error, OntraportMisconfigured):
-        _log_without_request(logger.critical, "Linking failed for a reason that only the operator can mend: %s", error)
+        _log_without_request(logger.critical, "Linking failed for a reason that only the operator can fix: %s", error)
         return LinkingFailed(
             _("This site is not set up correctly for Ontraport. Its operator has been told."), code="misconfigured"
         )

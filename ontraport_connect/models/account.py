@@ -1,4 +1,4 @@
-"""The row of one link between an owner and an Ontraport account."""
+"""The row of one link between an owner and an Ontraport account, and which rows a request may see."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ LEAVES_NO_TRACE = frozenset({"unknown", "other_owner"})
 LONGEST_NEXT = 200
 """Characters. A longer ``next`` is dropped: the session may be a cookie, which also holds the attempts."""
 
-YOURS, THEIRS, OURS = _("It is your turn"), _("It is Ontraport's turn"), _("It is our turn")
+YOURS, THEIRS, OURS = _("You need to act"), _("Ontraport needs to act"), _("We need to act")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,7 +122,7 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     ),
     "misconfigured": Explanation(
         title=_("This site cannot connect to Ontraport at the moment"),
-        text=_("The people who run this site have been told, and have to mend it first. Please try again later."),
+        text=_("Only the people who run this site can fix this. Please try again later."),
         turn=OURS,
         way_on="accounts",
     ),

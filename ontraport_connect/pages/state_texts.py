@@ -34,7 +34,7 @@ WAITING = State(
 UNREADABLE = State(
     name="waiting",
     title=_("Connected, renewal delayed"),
-    text=_("This site cannot read what it has stored for this connection. It is our turn to mend that, not yours."),
+    text=_("This site cannot read what it has stored for this connection. We need to fix that, not you."),
 )
 ENDED = State(
     name="ended",

@@ -169,7 +169,7 @@ def connect_key(request: HttpRequest) -> HttpResponse:
     uid = addresses.uuid_or_none(request.GET.get("account", ""))
     own = OntraportAccount.objects.for_request(request).filter(method=Method.API_KEY)
     account = get_object_or_404(own, uid=uid) if uid else None
-    form = KeyForm(request.POST or None)
+    form = KeyForm(request.POST if request.method == "POST" else None)
     back = addresses.local_path(request.POST.get("next", "") or request.GET.get("next", ""))
     if form.is_valid():
         try:

@@ -10,7 +10,7 @@ from .answer import Answer
 from .authorization_response import AuthorizationResponse
 from .connections import close_connections, close_idle_connections
 from .event_loop import run_in_background
-from .failures import FAILURES
+from .failures import FAILURES, excerpt
 from .http import Transport, reveal, shared_transport
 from .mcp import (
     REQUESTS_PER_CALL,
@@ -46,6 +46,7 @@ __all__ = [
     "challenge_of",
     "close_connections",
     "close_idle_connections",
+    "excerpt",
     "is_loopback",
     "is_mcp_installed",
     "list_mcp_tools",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import urllib3
 
@@ -18,6 +18,9 @@ FAILURES = {
     "too_large": "Ontraport's answer is larger than any that this app expects.",
     "nonsense": "Ontraport's answer could not be understood.",
 }
+
+EXCERPT_LENGTH = 200
+"""The most characters of a refusal that ``OntraportRejected.said`` holds."""
 
 
 class NotConnected(Exception):
@@ -42,6 +45,13 @@ KINDS: Sequence[tuple[str, tuple[type[BaseException], ...]]] = (
 def unavailable(code: str) -> OntraportUnavailable:
     """Return the error for one of ``FAILURES``."""
     return OntraportUnavailable(FAILURES[code], code=code)
+
+
+def excerpt(text: str, credentials: Iterable[str] = ()) -> str:
+    """Return the beginning of a text of Ontraport's on one line, without control characters; nothing when it repeats credentials."""
+    if any(each in text for each in credentials):
+        return ""
+    return "".join(each for each in " ".join(text.split()) if each.isprintable())[:EXCERPT_LENGTH]
 
 
 def failure_code(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError, OntraportRejected, OntraportUnavailable
 
-from .failures import unavailable
+from .failures import excerpt, unavailable
 from .http import USER_AGENT, reveal
 from .mcp_sdk import require_mcp, sdk
 from .retry_after import pause_of
@@ -28,6 +29,9 @@ REQUESTS_PER_CALL = 3
 
 NO_ANSWER = {-32700, -32603, -32600, -32000}
 """JSON-RPC error codes that mean that the server failed, or that the SDK could not read its answer."""
+
+INVALID_PARAMS = -32602
+"""The JSON-RPC error code that a server sends when it knows no tool of this name, or when the arguments do not fit."""
 
 MOST_PAGES = 20
 """The most pages of the list of tools that are read."""
@@ -109,10 +113,10 @@ async def _attempt(
             ):
                 return await use(client)
     except Exception as error:  # noqa: BLE001  # mapped by _failure, whatever it is
-        return _failure(error, exchange)
+        return _failure(error, exchange, authorization)
 
 
-def _failure(error: Exception, exchange: Exchange) -> OntraportError:
+def _failure(error: Exception, exchange: Exchange, authorization: Secret) -> OntraportError:
     known = exchange.failure or _find(error, OntraportError)
     if known is not None:
         return known
@@ -125,8 +129,18 @@ def _failure(error: Exception, exchange: Exchange) -> OntraportError:
         return _refusal(exchange.status, httpx2.Headers(exchange.headers))
     rpc = _find(error, sdk("mcp").MCPError)
     if rpc is not None and rpc.error.code not in NO_ANSWER:
-        return OntraportRejected(f"Ontraport's MCP server refused the call (code {rpc.error.code}).", code="mcp_error")
+        return _rpc_refusal(rpc.error, authorization)
     return unavailable("nonsense")
+
+
+def _rpc_refusal(rpc: Any, authorization: Secret) -> OntraportRejected:
+    text = f"Ontraport's MCP server refused the call (code {rpc.code})."
+    if rpc.code == INVALID_PARAMS:
+        text += " Is the tool's name right? `account.mcp_tools()` lists them."
+    error = OntraportRejected(text, code="mcp_error")
+    _, *credentials = re.split("[ :]+", reveal(authorization))
+    error.said = excerpt(rpc.message, filter(None, credentials))
+    return error
 
 
 def _is_tls(error: BaseException | None) -> bool:
@@ -214,7 +228,7 @@ def tool_value(result: Any) -> Any:
     text = "\n".join(part.text for part in result.content if getattr(part, "type", "") == "text")
     if result.is_error:
         error = OntraportRejected("The tool reported an error.", code="tool_error")
-        error.said = text[:200]
+        error.said = excerpt(text)
         raise error
     if result.structured_content is not None:
         return result.structured_content

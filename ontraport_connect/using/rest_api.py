@@ -14,15 +14,12 @@ from ontraport_connect.conf import conf
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError, OntraportRejected, OntraportUnavailable
 from ontraport_connect.models import Method, OntraportAccount
-from ontraport_connect.protocol import FAILURES, Answer, pause_of, reveal
+from ontraport_connect.protocol import FAILURES, Answer, excerpt, pause_of, reveal
 
 from . import credentials, rate_limiter, rest_encoding, waiting
 
 ANSWER_LIMIT = 16 * 1024 * 1024
 """The largest response body that is read, in bytes."""
-
-SAID_LIMIT = 200
-"""The most characters of a refusal that ``OntraportRejected.said`` holds."""
 
 NOT_SENT = {"connection", "tls"}
 """Codes of failures that happen before the request is sent."""
@@ -148,6 +145,4 @@ def _said(answer: Answer, secrets: Mapping[str, Secret]) -> str:
         text = answer.body.decode()
     except UnicodeDecodeError:
         return ""
-    if any(reveal(secret) in text for secret in secrets.values()):
-        return ""
-    return "".join(each for each in " ".join(text.split()) if each.isprintable())[:SAID_LIMIT]
+    return excerpt(text, map(reveal, secrets.values()))

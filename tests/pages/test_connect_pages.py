@@ -78,7 +78,7 @@ def test_a_site_without_its_settings_says_whose_turn_it_is(
 ) -> None:
     with override_settings(ONTRAPORT_ENDPOINTS="nowhere"):
         page = client.post(CONNECT, follow=True)
-    assert "It is our turn" in text(page)
+    assert "We need to act" in text(page)
     assert "See your accounts" in text(page)
     assert "ONTRAPORT_ENDPOINTS" not in text(page)
     assert "ONTRAPORT_ENDPOINTS" in caplog.text
@@ -90,6 +90,11 @@ def test_a_key_form_with_nonsense_says_what_to_do_and_never_shows_the_key(client
     assert "please copy it again" in text(page)
     assert "geheim" not in text(page)
     assert 'value="/used/"' in text(page)
+
+
+def test_an_empty_post_to_the_key_form_says_what_is_missing(client: Client, maya: Any) -> None:
+    page = client.post(KEY)
+    assert (page.status_code, text(page).count("This field is required")) == (422, 2)
 
 
 def test_keys_that_ontraport_cannot_be_asked_about_are_not_stored(client: Client, maya: Any) -> None:

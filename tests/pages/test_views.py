@@ -122,7 +122,7 @@ def test_the_accounts_page_says_how_each_link_is_doing_in_words(client: Client, 
         "187157",
         localize(account.linked_at.date()),
         "there is nothing you need to do",
-        "It is our turn to mend that",
+        "We need to fix that",
         "Needs you to reconnect",
         "Enter a new key",
         "Renewal failed; we kept trying",
@@ -136,11 +136,11 @@ def test_the_accounts_page_says_how_each_link_is_doing_in_words(client: Client, 
 def test_a_site_that_ontraport_refuses_says_that_it_is_its_own_turn(client: Client, maya: Any) -> None:
     linked(maya)
     circuit_breaker.hold(OntraportUnavailable("slow down", code="rate_limited", retry_after=60))
-    assert "It is our turn" not in text(client.get(ACCOUNTS))
+    assert "We need to fix that" not in text(client.get(ACCOUNTS))
     circuit_breaker.hold(OntraportMisconfigured("refused", code="invalid_client"))
-    assert "It is our turn" in text(client.get(ACCOUNTS))
+    assert "We need to fix that" in text(client.get(ACCOUNTS))
     with override_settings(ONTRAPORT_CLIENT_SECRET="another"):
-        assert "It is our turn" not in text(client.get(ACCOUNTS))
+        assert "We need to fix that" not in text(client.get(ACCOUNTS))
 
 
 def test_the_history_ends_somewhere(client: Client, maya: Any) -> None:

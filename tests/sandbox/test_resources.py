@@ -37,6 +37,19 @@ def test_rest_answers_in_the_envelope(url: str) -> None:
     assert first["data"][0]["email"] == "amara.okafor@example.com"
 
 
+@pytest.mark.parametrize("fields", ["email,firstname", " email, firstname", '["email", "firstname"]'])
+def test_rest_returns_the_fields_that_are_asked_for_and_the_id(url: str, fields: str) -> None:
+    asked = {"objectID": 0, "range": 1, "listFields": fields}
+    found = requests.get(f"{url}/1/objects", params=asked, headers=KEY_PAIR, timeout=10).json()["data"]
+    assert found == [{"id": "1", "firstname": "Amara", "email": "amara.okafor@example.com"}]
+
+
+def test_fields_that_are_no_list_are_refused(url: str) -> None:
+    asked = {"objectID": 0, "listFields": "{}"}
+    response = requests.get(f"{url}/1/objects", params=asked, headers=KEY_PAIR, timeout=10)
+    assert (response.status_code, response.text) == (400, "listFields must be a list of fields.")
+
+
 def test_rest_pages_hold_fifty_at_most(url: str) -> None:
     control(url, "settings", contacts=120)
     seen: list[str] = []

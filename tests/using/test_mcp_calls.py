@@ -163,6 +163,32 @@ def test_a_tool_that_fails_says_why_and_the_message_does_not(account: OntraportA
     assert "contact" not in str(raised.value)
 
 
+def test_an_unknown_tool_is_said_to_be_that(account: OntraportAccount) -> None:
+    with pytest.raises(OntraportRejected, match=r"-32602\)\. Is the tool's name right\?") as raised:
+        account.mcp("get_object")
+    assert (raised.value.code, raised.value.said) == ("mcp_error", "Unknown tool: get_object")
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("No such object type\x00:\n 7" + "x" * 500, ("No such object type: 7" + "x" * 500)[:200]),
+        ("You sent sandbox-key-owner", ""),
+        ("You sent 2_187157_sandbox", ""),
+    ],
+)
+def test_what_the_server_said_of_another_refusal_is_kept_unless_it_repeats_credentials(
+    account: OntraportAccount, message: str, said: str
+) -> None:
+    def refuse(sent: dict[str, Any]) -> Reply:
+        return as_json({"jsonrpc": "2.0", "id": sent["id"], "error": {"code": -32001, "message": message}})
+
+    with mcp_server(refuse) as server, at(server), pytest.raises(OntraportRejected) as raised:
+        account.mcp("get_objects")
+    assert raised.value.said == said
+    assert str(raised.value) == "Ontraport's MCP server refused the call (code -32001)."
+
+
 def compressed(reply: Reply) -> Reply:
     return replace(reply, body=gzip.compress(reply.body), headers={**reply.headers, "Content-Encoding": "gzip"})
 
