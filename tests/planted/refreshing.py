@@ -104,9 +104,23 @@ BUGS = [
     Bug(
         "what one account is told stops the site",
         "refreshing/strikes",
-        "    return len(accounts) >= _enough(code)\n",
+        "    return len(struck) >= _enough(code)\n",
         "    return True\n",
         "refreshing/test_circuit_breaker.py::test_one_account_alone_is_put_off_and_a_site_with_more_links_goes_on",
+    ),
+    Bug(
+        "a wrong deploy goes on to end links",
+        "refreshing/strikes",
+        " and not goes_on",
+        "",
+        "refreshing/test_circuit_breaker.py::test_a_wrong_deploy_that_lasts_for_an_hour_ends_no_more_links",
+    ),
+    Bug(
+        "an ended grant takes the probe from the others",
+        "refreshing/circuit_breaker",
+        "_has_ended(account, row) or ",
+        "",
+        "refreshing/test_circuit_breaker.py::test_a_customer_whose_grants_have_ended_does_not_take_the_probe_from_others",
     ),
     Bug(
         "accounts that are refreshed in between do not count",

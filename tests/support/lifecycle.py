@@ -396,9 +396,6 @@ class Model:
         if any(each.is_connected and not each.is_gone and each.number == waiting.number for each in self.links):
             self.shared.add(waiting.grant)
             self.waiting.remove(waiting)
-        elif self.ailment == Ailment.ENDING:  # it says that the grant is gone already, and is believed
-            self.given_up.add(waiting.grant)
-            self.waiting.remove(waiting)
         elif self.ailment in (Ailment.NONE, Ailment.NONSENSE) and self.config.secret == self.right_secret:
             self.end(waiting.grant)
             self.waiting.remove(waiting)
