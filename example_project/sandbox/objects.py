@@ -74,14 +74,13 @@ def parse_number(query: Mapping[str, Any], name: str, default: int) -> int:
         raise InvalidQueryError(f"{name} must be a number.") from None
 
 
-def parse_fields(query: Mapping[str, Any]) -> set[str]:
+def parse_fields(query: Mapping[str, str]) -> set[str]:
     """Return the names in `listFields`: a list, in JSON or joined by commas. Empty means all fields."""
-    fields = query.get("listFields") or []
-    if isinstance(fields, str):
-        try:
-            fields = json.loads(fields)
-        except ValueError:
-            fields = fields.split(",")
+    text = query.get("listFields") or "[]"
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        fields = text.split(",")
     if not isinstance(fields, list):
         raise InvalidQueryError("listFields must be a list of fields.")
     return {str(field).strip() for field in fields}
@@ -103,9 +102,14 @@ def select(account: Account, query: Mapping[str, Any]) -> list[Contact]:
 
 
 def page(contacts: list[Contact], query: Mapping[str, Any]) -> list[Contact]:
-    """Return the `range` contacts from `start` on, at most 50, with the fields of `listFields` and the id."""
-    start, fields = parse_number(query, "start", 0), parse_fields(query)
-    chosen = contacts[start : start + min(PAGE_SIZE, parse_number(query, "range", PAGE_SIZE))]
+    """Return the `range` contacts from `start` on, at most 50."""
+    start = parse_number(query, "start", 0)
+    return contacts[start : start + min(PAGE_SIZE, parse_number(query, "range", PAGE_SIZE))]
+
+
+def with_fields(contacts: list[Contact], query: Mapping[str, str]) -> list[Contact]:
+    """Return the contacts with the fields in `listFields` and their ids, or with all fields when it is empty."""
+    fields = parse_fields(query)
     if not fields:
-        return chosen
-    return [{name: value for name, value in contact.items() if name in {"id", *fields}} for contact in chosen]
+        return contacts
+    return [{name: value for name, value in contact.items() if name in {"id", *fields}} for contact in contacts]

@@ -9,7 +9,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET
 
 from example_project.sandbox.accounts import Account, account_with_key
-from example_project.sandbox.objects import InvalidQueryError, page, select
+from example_project.sandbox.objects import InvalidQueryError, page, select, with_fields
 from example_project.sandbox.rate_limit import rate_limit
 
 Endpoint = Callable[[Account, dict[str, str]], Any]
@@ -50,7 +50,7 @@ def rest_endpoint(endpoint: Endpoint) -> Callable[[HttpRequest], HttpResponse]:
 
 @rest_endpoint
 def objects(account: Account, query: dict[str, str]) -> Any:
-    return page(select(account, query), query)
+    return with_fields(page(select(account, query), query), query)
 
 
 @rest_endpoint

@@ -39,13 +39,13 @@ def test_rest_answers_in_the_envelope(url: str) -> None:
 
 @pytest.mark.parametrize("fields", ["email,firstname", " email, firstname", '["email", "firstname"]'])
 def test_rest_returns_the_fields_that_are_asked_for_and_the_id(url: str, fields: str) -> None:
-    asked = {"objectID": 0, "range": 1, "listFields": fields}
+    asked = {"objectID": "0", "range": "1", "listFields": fields}
     found = requests.get(f"{url}/1/objects", params=asked, headers=KEY_PAIR, timeout=10).json()["data"]
     assert found == [{"id": "1", "firstname": "Amara", "email": "amara.okafor@example.com"}]
 
 
 def test_fields_that_are_no_list_are_refused(url: str) -> None:
-    asked = {"objectID": 0, "listFields": "{}"}
+    asked = {"objectID": "0", "listFields": "{}"}
     response = requests.get(f"{url}/1/objects", params=asked, headers=KEY_PAIR, timeout=10)
     assert (response.status_code, response.text) == (400, "listFields must be a list of fields.")
 
