@@ -5,6 +5,7 @@ Exit status: 0 success; 1 a problem, named in the last line; 2 wrong usage; 75 a
 
 from __future__ import annotations
 
+import argparse
 import json
 import signal
 from typing import Any, NoReturn
@@ -39,6 +40,19 @@ def exit_on_signal(number: int, frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+def add_common_options(subparser: CommandParser) -> None:
+    """Accept Django's common options after the subcommand, too. Its own parser has them before it, and lists them in its help."""
+
+    def add(*names: str, **kwargs: Any) -> None:
+        subparser.add_argument(*names, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **kwargs)
+
+    add("--settings")
+    add("--pythonpath")
+    add("-v", "--verbosity", type=int, choices=range(4))
+    for flag in ("--traceback", "--no-color", "--force-color"):
+        add(flag, action="store_true")
+
+
 class Command(BaseCommand):
     help = "Manage this site's Ontraport connections."
     requires_system_checks = []
@@ -48,6 +62,7 @@ class Command(BaseCommand):
         for name, module in SUBCOMMANDS.items():
             subparser = subparsers.add_parser(name, help=module.HELP, description=module.HELP)
             subparser.add_argument("--json", action="store_true", help="print JSON for a machine")
+            add_common_options(subparser)
             module.add_arguments(subparser)
 
     def run_from_argv(self, argv: list[str]) -> None:
