@@ -8,10 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, InterfaceError
 
+from ontraport_connect import staff
 from ontraport_connect.exceptions import OntraportError
 from ontraport_connect.management import reports
 from ontraport_connect.management.subcommands import (
@@ -53,6 +56,15 @@ def add_common_options(subparser: CommandParser) -> None:
         add(flag, action="store_true")
 
 
+def run(options: Mapping[str, Any], progress: reports.Progress) -> reports.Report:
+    """Run the subcommand. Where it failed because the database is away or not migrated, raise the ``OntraportError`` that says so."""
+    try:
+        return SUBCOMMANDS[options["subcommand"]].run(options, progress)
+    except (DatabaseError, InterfaceError):
+        staff.require_database()
+        raise
+
+
 class Command(BaseCommand):
     help = "Manage this site's Ontraport connections."
     requires_system_checks = []
@@ -74,7 +86,7 @@ class Command(BaseCommand):
         line = reports.ProgressLine(self.stderr)
         progress: reports.Progress = (lambda text: None) if options["json"] else line
         try:
-            report = SUBCOMMANDS[options["subcommand"]].run(options, progress)
+            report = run(options, progress)
         except OntraportError as error:
             if options["json"]:
                 self._write_json({"error": error.code, "message": str(error)})
