@@ -85,12 +85,13 @@ def _is_printed_by_logging(text: str) -> bool:
     record = logging.LogRecord(logger.name, logging.CRITICAL, "", 0, text, None, None)
     if not (logger.isEnabledFor(record.levelno) and logger.filter(record)):
         return False
+    handlers: list[logging.Handler | None] = [*_handlers_of(logger)]
     return any(
         isinstance(handler, logging.StreamHandler)
         and handler.stream in (sys.stdout, sys.stderr)
         and handler.level <= record.levelno
         and bool(handler.filter(record))
-        for handler in list(_handlers_of(logger)) or [logging.lastResort]
+        for handler in handlers or [logging.lastResort]
     )
 
 

@@ -59,10 +59,11 @@ def add_common_options(subparser: CommandParser) -> None:
 def run(options: Mapping[str, Any], progress: reports.Progress) -> reports.Report:
     """Run the subcommand. Where it failed because the database is away or not migrated, raise the ``OntraportError`` that says so."""
     try:
-        return SUBCOMMANDS[options["subcommand"]].run(options, progress)
+        report: reports.Report = SUBCOMMANDS[options["subcommand"]].run(options, progress)
     except (DatabaseError, InterfaceError):
         staff.require_database()
         raise
+    return report
 
 
 class Command(BaseCommand):
