@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from django.db import transaction
 
 from ontraport_connect import refreshing
 from ontraport_connect.database import alias
-from ontraport_connect.models import OntraportAccount, OntraportRevocation
+from ontraport_connect.models import OntraportAccount
 
 
-def unlink(account: OntraportAccount) -> None:
+def unlink(account: OntraportAccount) -> bool:
     """Delete an account with its credentials, and revoke its grant at Ontraport when the transaction has committed.
 
-    When Ontraport cannot be reached, the beat task tries the revocation again later; this raises no error.
+    When Ontraport cannot be reached, the beat task tries the revocation again later; this raises no error. Returns whether Ontraport has
+    revoked the grant already.
     """
+    revoked: list[int] = []
     with transaction.atomic(using=alias()):
         account.delete(using=alias())
-        transaction.on_commit(lambda: _deliver_for(account.uid), using=alias(), robust=True)
-
-
-def _deliver_for(account_uid: UUID) -> None:
-    for revocation in OntraportRevocation.objects.using(alias()).filter(account_uid=account_uid):
-        refreshing.deliver_revocation(revocation)
+        transaction.on_commit(
+            lambda: revoked.append(refreshing.deliver_revocations_of(account.uid)), using=alias(), robust=True
+        )
+    return any(revoked)

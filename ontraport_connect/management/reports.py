@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import CommandError, OutputWrapper
 
-from ontraport_connect import exceptions
+from ontraport_connect import exceptions, refreshing
 
 FAILED = 1
 USAGE = 2
@@ -66,9 +68,38 @@ def status_of(error: exceptions.OntraportError) -> int:
     return TRY_LATER if isinstance(error, exceptions.OntraportUnavailable) else FAILED
 
 
+LOOKS_LIKE_A_COPY = "Nothing was sent: this database looks like a copy (see above, or `manage.py ontraport check`)."
+
+
 def as_command_error(error: exceptions.OntraportError) -> CommandError:
+    """Return the error as the last line of the output. What logging has just printed above it is not repeated."""
+    if error.code == refreshing.COPIED and _is_printed_by_logging(str(error)):
+        return CommandError(LOOKS_LIKE_A_COPY, returncode=status_of(error))
     hint = " Its owner has to reconnect it on the site." if isinstance(error, exceptions.ReconnectRequired) else ""
     return CommandError(f"{error}{hint}", returncode=status_of(error))
+
+
+def _is_printed_by_logging(text: str) -> bool:
+    """Tell whether a critical message of this app's logger appears where this command prints."""
+    logger = logging.getLogger("ontraport_connect")
+    record = logging.LogRecord(logger.name, logging.CRITICAL, "", 0, text, None, None)
+    if not (logger.isEnabledFor(record.levelno) and logger.filter(record)):
+        return False
+    handlers: list[logging.Handler | None] = [*_handlers_of(logger)]
+    return any(
+        isinstance(handler, logging.StreamHandler)
+        and handler.stream in (sys.stdout, sys.stderr)
+        and handler.level <= record.levelno
+        and bool(handler.filter(record))
+        for handler in handlers or [logging.lastResort]
+    )
+
+
+def _handlers_of(logger: logging.Logger) -> Iterator[logging.Handler]:
+    current: logging.Logger | None = logger
+    while current is not None:
+        yield from current.handlers
+        current = current.parent if current.propagate else None
 
 
 def words_for(code: str) -> str:

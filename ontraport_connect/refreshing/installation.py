@@ -133,11 +133,12 @@ def _explanation(stored: str) -> str:
     elif is_set:
         why = "it was recorded before ONTRAPORT_INSTALLATION was set here"
     else:
-        why = "it was recorded on another database server, or under another name"
+        why = "it was recorded on another database server, under another name, or (SQLite) as another file"
     return (
         f"Nothing is sent to Ontraport from here, since this database looks like a copy: {why}. Its links belong to the original, which"
         " would lose them. In a copy, leave it so, or delete the links: nothing is revoked. If this database takes the place of the"
-        " original (it was moved, renamed or restored), run `manage.py ontraport adopt-database`."
+        " original (it was moved, renamed or restored), or if you have only just set ONTRAPORT_INSTALLATION, run"
+        " `manage.py ontraport adopt-database --keep-revocations`."
     )
 
 

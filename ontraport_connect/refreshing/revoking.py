@@ -13,6 +13,7 @@ import time
 from datetime import timedelta
 from enum import Enum
 from typing import Any
+from uuid import UUID
 
 from django.db.models import F, Q, Value
 from django.db.models.functions import Now
@@ -137,6 +138,12 @@ def deliver_revocation(revocation: OntraportRevocation) -> bool:
     stays as it is.
     """
     return _deliver(revocation) is not _Result.KEPT
+
+
+def deliver_revocations_of(account_uid: UUID) -> int:
+    """Deliver the revocations of one account, whether they are due or not. Returns the number of revoked grants."""
+    rows = OntraportRevocation.objects.using(alias()).filter(account_uid=account_uid)
+    return sum(_deliver(row) is _Result.REVOKED for row in rows)
 
 
 def _deliver(revocation: OntraportRevocation) -> _Result:

@@ -4,12 +4,14 @@ from .admin_actions import AccountActions
 from .admin_filters import ConditionFilter, TenantFilter, search_fields
 from .bulk_operations import disconnect_accounts
 from .dashboard import Chart, expiring_tokens, link_counts, recent_failures, site_health
-from .diagnosis import SUBJECTS, check_endpoints, check_standing
+from .database_check import require_database
+from .diagnosis import NEED_TABLES, SUBJECTS, check_endpoints, check_standing
 from .findings import Finding, Level, title_of
 from .key_rotation import Summary, count_stored_rows, rotate_keys
 from .notices import send_due_notices
 
 __all__ = [
+    "NEED_TABLES",
     "SUBJECTS",
     "AccountActions",
     "Chart",
@@ -25,6 +27,7 @@ __all__ = [
     "expiring_tokens",
     "link_counts",
     "recent_failures",
+    "require_database",
     "rotate_keys",
     "search_fields",
     "send_due_notices",

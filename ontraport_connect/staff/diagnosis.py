@@ -22,6 +22,7 @@ from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.protocol import Answer, Endpoints, Transport
 
 from . import key_rotation
+from .database_check import check_database
 from .findings import Finding, Level
 from .findings import finding as _finding
 
@@ -179,7 +180,7 @@ def check_installation() -> Iterator[Finding]:
     if conf.ONTRAPORT_INSTALLATION:
         text = "a copy of the database that is given another ONTRAPORT_INSTALLATION sends nothing"
     elif refreshing.marks_of(alias()):
-        text = "a copy of the database on another server, or under another name, sends nothing"
+        text = "a copy of the database on another server, under another name or, with SQLite, in another file sends nothing"
     else:
         text = (
             "a copy of the database would not be noticed; set ONTRAPORT_INSTALLATION, another value in each environment"
@@ -227,6 +228,7 @@ def _minutes(age: timedelta) -> str:
 
 
 SUBJECTS: Mapping[str, Callable[[], Iterator[Finding]]] = {
+    "database": check_database,
     "configuration": check_configuration,
     "endpoints": check_endpoints,
     "secrets": check_secrets,
@@ -235,3 +237,6 @@ SUBJECTS: Mapping[str, Callable[[], Iterator[Finding]]] = {
     "heartbeat": check_heartbeat,
     "overdue": check_overdue,
 }
+
+NEED_TABLES = frozenset({"secrets", "installation", "hold", "heartbeat", "overdue"})
+"""The subjects that query the database."""

@@ -11,7 +11,7 @@ import pytest
 from ontraport_connect import refreshing
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportRevocation
 from tests.support.accounts import linked
-from tests.support.command import Run
+from tests.support.command import Run, Terminal
 from tests.support.copies import mark_as_copied, new_installation
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -46,8 +46,9 @@ def test_nothing_happens_without_a_yes(copied: None, monkeypatch: pytest.MonkeyP
     answer(monkeypatch, text)
     run = Run("adopt-database")
     assert (run.status, run.problem) == (1, "Nothing was changed.")
-    assert "This database holds 1 links." in run.progress
-    assert "1 ended grants that Ontraport was still to be told of are forgotten" in run.progress
+    assert "This database holds 1 link. A refresh token can be spent once" in run.progress
+    assert "1 ended grant that Ontraport was still to be told of is forgotten" in run.progress
+    assert run.progress.endswith("Adopt this database? [y/N] \n")
     assert left() == (False, 1, 1)
 
 
@@ -57,14 +58,19 @@ def test_a_yes_makes_it_ours_and_forgets_what_the_original_revokes(
     answer(monkeypatch, "y\n")
     run = Run("adopt-database")
     assert (run.status, left()) == (0, (True, 1, 0))
-    assert "0 links were deleted, and 1 ended grants forgotten" in run.output
+    assert "\n1 ended grant was forgotten; Ontraport was not told.\n" in run.output
+    assert "link" not in run.output.splitlines()[1]
     assert OntraportEvent.objects.filter(kind=EventKind.MENDED, detail="adopted_database").exists()
 
 
 def test_links_are_deleted_without_a_word_to_ontraport(copied: None, monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, "yes\n")
     run = Run("adopt-database", "--delete-links")
-    assert "The 1 links in this database are deleted. Ontraport is not told" in run.progress
+    assert (
+        "The 1 link in this database is deleted. Ontraport is not told, so it lives on where it came from."
+        in run.progress
+    )
+    assert "\n1 link was deleted, and 1 ended grant was forgotten; Ontraport was not told.\n" in run.output
     assert left() == (True, 0, 0)
 
 
@@ -79,8 +85,33 @@ def test_a_copy_from_before_marks_is_adopted_without_a_word_either(account: Any)
 def test_a_database_that_was_moved_keeps_what_it_owes(copied: None, monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, "y\n")
     run = Run("adopt-database", "--keep-revocations")
-    assert "1 ended grants that Ontraport was still to be told of are kept" in run.progress
+    assert "1 ended grant that Ontraport was still to be told of is kept, and told from here." in run.progress
+    assert len(run.output.splitlines()) == 2
     assert left() == (True, 1, 1)
+
+
+def test_without_links_there_is_nothing_to_warn_of(copied: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    OntraportAccount.objects.all().delete()
+    OntraportRevocation.objects.all().delete()
+    for arguments in ([], ["--delete-links"], ["--keep-revocations"]):
+        answer(monkeypatch, "n\n")
+        assert Run("adopt-database", *arguments).progress == "Adopt this database? [y/N] \n"
+    answer(monkeypatch, "y\n")
+    assert len(Run("adopt-database", "--delete-links").output.splitlines()) == 2
+
+
+def test_the_counts_of_several_are_plural(copied: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    another = linked("two")
+    refreshing.queue_revocation(another, another.refresh_token)
+    answer(monkeypatch, "n\n")
+    said = Run("adopt-database").progress
+    assert "This database holds 2 links." in said
+    assert "2 ended grants that Ontraport was still to be told of are forgotten" in said
+
+
+def test_the_warning_is_whole_on_a_terminal(copied: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, "n\n")
+    assert "that is to have links of its own." in Run("adopt-database", stderr=Terminal()).progress
 
 
 def test_a_machine_says_yes_itself(copied: None) -> None:

@@ -301,13 +301,13 @@ def test_disconnect_of_one_of_several_says_that_ontraport_keeps_the_access(
     account: OntraportAccount, sandbox: Sandbox
 ) -> None:
     other = linked_account(person("tomas"), sandbox)
-    run = Run("disconnect", str(account.uid))
+    run = Run("disconnect", str(account.uid), "--yes")
     assert run.output == (
         f"Disconnected {account} ({account.uid})."
         " Ontraport keeps this access, because another connection of this site uses it.\n"
     )
     refreshing.refresh(other)
-    assert Run("disconnect", str(other.uid), "--json").data["grant_shared"] is False
+    assert Run("disconnect", str(other.uid), "--yes", "--json").data["grant_shared"] is False
 
 
 def test_register_makes_a_client_that_ontraport_knows(client: Client, maya: Any, sandbox: Sandbox) -> None:

@@ -127,8 +127,8 @@ def test_long_list_is_cut_for_people_and_whole_for_machines(maya: Any) -> None:
 
 def test_disconnect_ends_the_grant_at_ontraport(account: OntraportAccount, sandbox: Sandbox) -> None:
     before = living_grants(sandbox)
-    run = Run("disconnect", str(account.uid))
-    assert run.output == f"Disconnected {account} ({account.uid}).\n"
+    run = Run("disconnect", str(account.uid), "--yes")
+    assert run.output == f"Disconnected {account} ({account.uid}), and Ontraport was told.\n"
     assert not OntraportAccount.objects.exists()
     assert living_grants(sandbox) == before - 1
 
@@ -137,7 +137,7 @@ def test_disconnect_while_ontraport_is_away_reports_a_pending_revocation(
     account: OntraportAccount, sandbox: Sandbox
 ) -> None:
     sandbox.set(fault="500", fault_target="revoke")
-    assert Run("disconnect", str(account.uid), "--json").data == {
+    assert Run("disconnect", str(account.uid), "--yes", "--json").data == {
         "uid": str(account.uid),
         "disconnected": True,
         "revocation_pending": True,
@@ -145,31 +145,52 @@ def test_disconnect_while_ontraport_is_away_reports_a_pending_revocation(
     }
 
 
+def test_disconnect_while_ontraport_is_away_says_that_the_revocation_is_queued(
+    account: OntraportAccount, sandbox: Sandbox
+) -> None:
+    sandbox.set(fault="500", fault_target="revoke")
+    assert Run("disconnect", str(account.uid), "--yes").output == (
+        f"Disconnected {account} ({account.uid}). Ontraport could not be told yet: the revocation is queued, and the beat task"
+        " tries again.\n"
+    )
+
+
+def test_disconnect_of_a_key_pair_tells_ontraport_nothing_and_does_not_say_so(maya: Any) -> None:
+    pair = make_account(maya, method=Method.API_KEY, refresh_token=None, app_id="an-app-id")
+    assert Run("disconnect", str(pair.uid), "--yes").output == f"Disconnected {pair} ({pair.uid}).\n"
+
+
+@pytest.mark.parametrize("stdin", [Terminal, io.StringIO])
 @pytest.mark.parametrize(
-    ("typed", "arguments", "is_gone"),
-    [
-        ("y\n", [], True),
-        ("Yes\n", [], True),
-        ("\n", [], False),
-        ("", [], False),
-        ("no\n", ["--json"], False),
-        ("", ["--yes"], True),
-    ],
+    ("typed", "is_gone"), [("y\n", True), ("Yes\n", True), ("\n", False), ("", False), ("no\n", False), ("no", False)]
 )
-def test_disconnect_asks_at_a_terminal(
-    account: OntraportAccount, monkeypatch: pytest.MonkeyPatch, typed: str, arguments: list[str], is_gone: bool
+def test_disconnect_asks_whoever_or_whatever_answers(
+    account: OntraportAccount,
+    monkeypatch: pytest.MonkeyPatch,
+    stdin: type[io.StringIO],
+    typed: str,
+    is_gone: bool,
 ) -> None:
     asked = io.StringIO()
-    monkeypatch.setattr(sys, "stdin", Terminal(typed))
-    monkeypatch.setattr(sys, "stderr", asked)
-    run = Run("disconnect", str(account.uid), *arguments)
+    monkeypatch.setattr(sys, "stdin", stdin(typed))
+    run = Run("disconnect", str(account.uid), stderr=asked)
     assert OntraportAccount.objects.exists() is not is_gone
     question = f"Disconnect {account} ({account.uid})? Only its owner can connect it again. [y/N] "
-    assert asked.getvalue() == ("" if "--yes" in arguments else question)
-    if "--json" in arguments:
-        assert run.data == {"uid": str(account.uid), "disconnected": False}
-    else:
-        assert run.output.startswith("Disconnected " if is_gone else "Nothing was changed.")
+    is_echoed = stdin is Terminal and typed.endswith("\n")
+    assert asked.getvalue() == (question if is_echoed else f"{question}\n")
+    expected = (0, "") if is_gone else (1, "Nothing was changed.")
+    assert (run.status, run.problem) == expected
+
+
+def test_disconnect_does_not_ask_with_yes_and_cannot_ask_with_json(
+    account: OntraportAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    run = Run("disconnect", str(account.uid), "--json")
+    assert (run.status, run.problem) == (2, "With --json nobody can be asked: add --yes.")
+    assert OntraportAccount.objects.exists()
+    assert Run("disconnect", str(account.uid), "--yes").progress == ""
+    assert not OntraportAccount.objects.exists()
 
 
 # refresh
@@ -296,7 +317,7 @@ def test_ascii_terminal_is_no_obstacle_to_any_command(
 
     assert r"Caf\xe9 M\xfcller" in output("accounts")
     assert r"Refreshed Caf\xe9 M\xfcller" in output("refresh", str(account.uid))
-    assert r"Disconnected Caf\xe9 M\xfcller" in output("disconnect", str(account.uid))
+    assert r"Disconnected Caf\xe9 M\xfcller" in output("disconnect", str(account.uid), "--yes")
 
 
 # JSON

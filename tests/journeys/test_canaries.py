@@ -253,7 +253,7 @@ def command(sinks: Sinks, capfd: pytest.CaptureFixture[str]) -> None:
     uid = str(OntraportAccount.objects.filter(method="oauth").get().uid)
     for arguments in (
         *(["check"], ["accounts"], ["refresh", uid], ["refresh", "--all"], ["rotate-keys"], ["register", "--again"]),
-        *(["disconnect", str(UUID(int=0))],),
+        *(["disconnect", str(UUID(int=0)), "--yes"],),
     ):
         for json_too in ([], ["--json"]):
             sinks.attempt(lambda: call_command("ontraport", *arguments, *json_too, stdout=out, stderr=err))  # noqa: B023

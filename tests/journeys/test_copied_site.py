@@ -148,7 +148,10 @@ def finding() -> tuple[str, str]:
 
 
 def test_check_tells_what_a_copy_would_be_known_by(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert finding() == ("ok", "a copy of the database on another server, or under another name, sends nothing")
+    assert finding() == (
+        "ok",
+        "a copy of the database on another server, under another name or, with SQLite, in another file sends nothing",
+    )
     assert refreshing.may_refresh()
     with new_installation():
         level, text = finding()

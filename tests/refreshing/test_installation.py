@@ -186,7 +186,7 @@ def test_while_the_database_is_away_a_process_goes_on_that_knows_it(
         ("setting:other", "mine", "under another ONTRAPORT_INSTALLATION"),
         ("setting:other", None, "all processes of a site need the same"),
         ("postgresql:other", "mine", "before ONTRAPORT_INSTALLATION was set"),
-        ("postgresql:other", None, "on another database server, or under another name"),
+        ("postgresql:other", None, "on another database server, under another name, or .SQLite. as another file"),
     ],
 )
 def test_the_operator_is_told_why_and_what_to_do(stored: str, setting: str | None, words: str) -> None:
@@ -196,7 +196,10 @@ def test_the_operator_is_told_why_and_what_to_do(stored: str, setting: str | Non
         pytest.raises(OntraportMisconfigured, match=words) as raised,
     ):
         circuit_breaker.enter()
-    assert "manage.py ontraport adopt-database" in str(raised.value)
+    assert str(raised.value).endswith(
+        "If this database takes the place of the original (it was moved, renamed or restored), or if you have only just set"
+        " ONTRAPORT_INSTALLATION, run `manage.py ontraport adopt-database --keep-revocations`."
+    )
     assert "nothing is revoked" in str(raised.value)
 
 

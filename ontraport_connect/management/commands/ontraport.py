@@ -5,12 +5,16 @@ Exit status: 0 success; 1 a problem, named in the last line; 2 wrong usage; 75 a
 
 from __future__ import annotations
 
+import argparse
 import json
 import signal
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, InterfaceError
 
+from ontraport_connect import staff
 from ontraport_connect.exceptions import OntraportError
 from ontraport_connect.management import reports
 from ontraport_connect.management.subcommands import (
@@ -39,6 +43,29 @@ def exit_on_signal(number: int, frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+def add_common_options(subparser: CommandParser) -> None:
+    """Accept Django's common options after the subcommand, too. Its own parser has them before it, and lists them in its help."""
+
+    def add(*names: str, **kwargs: Any) -> None:
+        subparser.add_argument(*names, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **kwargs)
+
+    add("--settings")
+    add("--pythonpath")
+    add("-v", "--verbosity", type=int, choices=range(4))
+    for flag in ("--traceback", "--no-color", "--force-color"):
+        add(flag, action="store_true")
+
+
+def run(options: Mapping[str, Any], progress: reports.Progress) -> reports.Report:
+    """Run the subcommand. Where it failed because the database is away or not migrated, raise the ``OntraportError`` that says so."""
+    try:
+        report: reports.Report = SUBCOMMANDS[options["subcommand"]].run(options, progress)
+    except (DatabaseError, InterfaceError):
+        staff.require_database()
+        raise
+    return report
+
+
 class Command(BaseCommand):
     help = "Manage this site's Ontraport connections."
     requires_system_checks = []
@@ -48,6 +75,7 @@ class Command(BaseCommand):
         for name, module in SUBCOMMANDS.items():
             subparser = subparsers.add_parser(name, help=module.HELP, description=module.HELP)
             subparser.add_argument("--json", action="store_true", help="print JSON for a machine")
+            add_common_options(subparser)
             module.add_arguments(subparser)
 
     def run_from_argv(self, argv: list[str]) -> None:
@@ -59,7 +87,7 @@ class Command(BaseCommand):
         line = reports.ProgressLine(self.stderr)
         progress: reports.Progress = (lambda text: None) if options["json"] else line
         try:
-            report = SUBCOMMANDS[options["subcommand"]].run(options, progress)
+            report = run(options, progress)
         except OntraportError as error:
             if options["json"]:
                 self._write_json({"error": error.code, "message": str(error)})

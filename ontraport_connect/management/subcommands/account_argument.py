@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,14 @@ from ontraport_connect.models import OntraportAccount
 
 
 def add_uid(parser: Any, **kwargs: Any) -> None:
-    parser.add_argument("uid", type=UUID, metavar="UID", help="the account, as `accounts` lists it", **kwargs)
+    parser.add_argument("uid", type=_uid, metavar="UID", help="the account, as `accounts` lists it", **kwargs)
+
+
+def _uid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ArgumentTypeError(f"invalid UUID value: {text!r} (`manage.py ontraport accounts` lists them)") from None
 
 
 def account_of(uid: UUID) -> OntraportAccount:

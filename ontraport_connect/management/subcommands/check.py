@@ -28,6 +28,8 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
     for subject, look in staff.SUBJECTS.items():
         if subject == "endpoints" and options["offline"]:
             continue
+        if subject in staff.NEED_TABLES and _has_no_tables(findings):
+            continue
         progress(f"Checking {staff.title_of(subject)} …")
         findings += look()
     errors = sum(finding.level == Level.ERROR for finding in findings)
@@ -37,6 +39,10 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
         data={"errors": errors, "warnings": warnings, "findings": [finding.as_dict() for finding in findings]},
         problem=f"{counted(errors, 'problem')} found." if errors else "",
     )
+
+
+def _has_no_tables(findings: Sequence[Finding]) -> bool:
+    return any(finding.subject == "database" and finding.level == Level.ERROR for finding in findings)
 
 
 def _verdict(warnings: int) -> str:

@@ -37,6 +37,9 @@ NOTICES = 20.0
 
 
 def add_arguments(parser: CommandParser) -> None:
+    parser.usage = (
+        "%(prog)s [-h] [--json] (UID | --all | --reconsider)"  # argparse shows no group that has a positional
+    )
     which = parser.add_mutually_exclusive_group(required=True)
     account_argument.add_uid(which, nargs="?")
     which.add_argument("--all", action="store_true", help="all that are due")
