@@ -16,7 +16,7 @@ from ontraport_connect.database import DATABASE_IS_AWAY, alias, in_transaction
 from ontraport_connect.exceptions import SecretUnreadable
 from ontraport_connect.models import Method, OntraportAccount, Status
 
-from . import circuit_breaker, client_settings, outcomes, spent_tokens, strikes
+from . import circuit_breaker, client_settings, installation, outcomes, spent_tokens, strikes
 from .leases import TAKE_OVER_WITHIN, Lease, claim
 
 logger = logging.getLogger("ontraport_connect")
@@ -101,8 +101,10 @@ def reconsider() -> list[int]:
     """Take accounts whose grant was said to have ended for connected again, due now, and return their ids.
 
     For an operator who has corrected a wrong client id or wrong endpoints: a grant that has really ended is marked again when its account
-    is refreshed, and the circuit breaker believes that for an hour.
+    is refreshed, and the circuit breaker believes that for an hour. Raises ``OntraportMisconfigured`` in a copy of another installation's
+    database, where nothing changes.
     """
+    installation.require_own_database()
     circuit_breaker.believe_ended_grants()
     rows = OntraportAccount.objects.using(alias()).filter(
         client_settings.of_this_client(),
