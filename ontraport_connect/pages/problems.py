@@ -62,6 +62,14 @@ EXPLANATIONS: Mapping[str, Explanation] = {
             "The person who starts connecting must be the one who completes it. Nothing was connected. You can start your own."
         ),
     ),
+    "switched_tenant": Explanation(
+        title=_("You have switched workspaces"),
+        text=_(
+            "You started this in a different workspace from the one you are in now, so nothing was changed. You can go on in this"
+            " one, or switch back and try again there."
+        ),
+        way_on="accounts",
+    ),
     "not_permitted": Explanation(
         title=_("You may not connect accounts here"),
         text=_(
