@@ -21,7 +21,7 @@ from ontraport_connect.linking import Attempt
 logger = logging.getLogger("ontraport_connect")
 
 SESSION_KEY = "ontraport_connect.problem"
-LEAVES_NO_TRACE = frozenset({"unknown", "other_owner"})
+LEAVES_NO_TRACE = frozenset({"unknown", "other_owner", "switched_tenant"})
 """Codes of answers that belong to no attempt of this session; they must not change the session (RFC 9700, 4.7)."""
 
 LONGEST_NEXT = 200

@@ -127,7 +127,7 @@ def callback(request: HttpRequest) -> HttpResponse:
     except LinkingFailed as error:
         response = problems.leave(request, error, attempt)
     except Http404:
-        response = HttpResponseRedirect(problems.url("unknown"))
+        response = HttpResponseRedirect(problems.url("switched_tenant" if attempt else "unknown"))
     except PermissionDenied:
         response = HttpResponseRedirect(problems.url("not_permitted"))
     except OntraportMisconfigured as error:
