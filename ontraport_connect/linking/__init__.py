@@ -5,7 +5,7 @@ from .key_checks import check_key_pair, check_key_pairs
 from .key_pairs import link_key_pair
 from .oauth_links import begin, complete
 from .owner import Owner
-from .unlinking import unlink
+from .unlinking import unlink, unlink_tenant
 
 __all__ = [
     "Attempt",
@@ -18,4 +18,5 @@ __all__ = [
     "forget_used_states",
     "link_key_pair",
     "unlink",
+    "unlink_tenant",
 ]

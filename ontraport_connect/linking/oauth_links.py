@@ -120,8 +120,10 @@ def _matching_attempt(session: SessionBase, owner: Owner, response: Authorizatio
     attempt = None if response.is_repeated else attempts.find_attempt(session, response.state)
     if attempt is None:
         raise LinkingFailed(_("This answer belongs to no attempt that was started in this browser."), code="unknown")
-    if attempt.owner != str(owner.user.pk) or attempt.tenant != owner.tenant:
+    if attempt.owner != str(owner.user.pk):
         raise LinkingFailed(_("This attempt was started by somebody else."), code="other_owner")
+    if attempt.tenant != owner.tenant:
+        raise LinkingFailed(_("You have switched workspaces"), code="switched_tenant")
     issuer = refreshing.endpoints().issuer
     if issuer is not None and response.issuer != issuer:
         attempts.take_attempt(session, response.state, attempt)

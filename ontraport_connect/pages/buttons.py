@@ -42,10 +42,12 @@ def button(
         )
     try:
         account = accounts.account
+        made_for = tenancy.mark_of(request) if request.user.is_authenticated else ""
         may_link = not request.user.is_authenticated or tenancy.permissions(request)["link"]
     except DatabaseFailure:
         return {**look, "connect_url": connect_url}
-    return {**look, "account": account, "may_link": may_link, "next": next_url or _this_page(request)}
+    form = {"next": next_url or _this_page(request), "made_for": made_for}
+    return {**look, "account": account, "may_link": may_link, **form}
 
 
 def _this_page(request: HttpRequest) -> str:

@@ -21,7 +21,7 @@ from ontraport_connect.linking import Attempt
 logger = logging.getLogger("ontraport_connect")
 
 SESSION_KEY = "ontraport_connect.problem"
-LEAVES_NO_TRACE = frozenset({"unknown", "other_owner"})
+LEAVES_NO_TRACE = frozenset({"unknown", "other_owner", "switched_tenant"})
 """Codes of answers that belong to no attempt of this session; they must not change the session (RFC 9700, 4.7)."""
 
 LONGEST_NEXT = 200
@@ -61,6 +61,14 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         text=_(
             "The person who starts connecting must be the one who completes it. Nothing was connected. You can start your own."
         ),
+    ),
+    "switched_tenant": Explanation(
+        title=_("You have switched workspaces"),
+        text=_(
+            "You started this in a different workspace from the one you are in now, so nothing was changed. You can go on in this"
+            " one, or switch back and try again there."
+        ),
+        way_on="accounts",
     ),
     "not_permitted": Explanation(
         title=_("You may not connect accounts here"),

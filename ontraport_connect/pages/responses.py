@@ -14,7 +14,7 @@ from django.utils.cache import patch_vary_headers
 from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.models import OntraportAccount
 
-from . import addresses
+from . import addresses, problems
 
 
 def wants_json(request: HttpRequest) -> bool:
@@ -54,6 +54,15 @@ def connect_url(request: HttpRequest, account: OntraportAccount | None) -> str:
     back = request.get_full_path() if request.method in {"GET", "HEAD"} else ""
     query = {**({"next": back} if back else {}), **({"account": str(account.uid)} if account else {})}
     return reverse("ontraport_connect:connect") + (f"?{urlencode(query)}" if query else "")
+
+
+def switched_tenant(request: HttpRequest) -> HttpResponse:
+    """Answer 409: the form was made for another tenant than the one the person works in now. Nothing was done."""
+    if wants_json(request):
+        return _private(JsonResponse({"error": "tenant_switched"}, status=409))
+    response = problems.show(request, "switched_tenant")
+    response.status_code = 409
+    return _private(response)
 
 
 def unavailable(request: HttpRequest, error: OntraportUnavailable) -> HttpResponse:

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST
 
 from ontraport_connect.models import is_signed_in
 
-from . import responses
+from . import responses, tenancy
 
 View = Callable[..., HttpResponse]
 
@@ -37,12 +37,17 @@ def private(view: View) -> View:
 
 
 def page(view: View) -> View:
-    """Make a view a private page that requires an active, signed-in user."""
+    """Make a view a private page that requires an active, signed-in user.
+
+    A form that was made for another tenant than the request's does not reach the view.
+    """
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not is_signed_in(request.user):
             return responses.not_signed_in(request)
+        if tenancy.is_for_another_tenant(request):
+            return responses.switched_tenant(request)
         return view(request, *args, **kwargs)
 
     return private(wrapper)

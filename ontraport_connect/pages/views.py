@@ -43,6 +43,7 @@ def accounts(request: HttpRequest) -> HttpResponse:
         "is_refused": refreshing.is_site_refused(),
         "can_revoke": refreshing.can_revoke(),
         "may": tenancy.permissions(request),
+        "made_for": tenancy.mark_of(request),
     }
     return render(request, "ontraport_connect/accounts.html", context)
 
@@ -62,6 +63,7 @@ def connect(request: HttpRequest) -> HttpResponse:
         "uses": tool_descriptions.uses(),
         "is_limited": conf.ONTRAPORT_MCP_TOOLS is not None,
         "may": tenancy.permissions(request),
+        "made_for": tenancy.mark_of(request),
     }
     return render(request, "ontraport_connect/connect.html", context)
 
@@ -72,12 +74,13 @@ def reconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
     account = get_object_or_404(OntraportAccount.objects.for_request(request), uid=uid)
     if account.method == Method.API_KEY:
         back = addresses.local_path(request.POST.get("next", ""))
-        return HttpResponseRedirect(_start_url(reverse("ontraport_connect:connect_key"), account, back))
+        return HttpResponseRedirect(_start_url(reverse("ontraport_connect:connect_key"), account, back, ""))
     return _begin(request, account)
 
 
-def _start_url(page: str, account: OntraportAccount | None, back: str) -> str:
-    query = {**({"account": str(account.uid)} if account else {}), **({"next": back} if back else {})}
+def _start_url(page: str, account: OntraportAccount | None, back: str, made_for: str) -> str:
+    values = {"account": str(account.uid) if account else "", "next": back, tenancy.MADE_FOR: made_for}
+    query = {name: value for name, value in values.items() if value}
     return f"{page}?{urlencode(query)}" if query else page
 
 
@@ -86,7 +89,7 @@ def _begin(request: HttpRequest, account: OntraportAccount | None) -> HttpRespon
     back = addresses.local_path(request.POST.get("next", ""))
     elsewhere = addresses.other_start(request)
     if elsewhere:
-        return responses.leave(request, _start_url(elsewhere, account, back))
+        return responses.leave(request, _start_url(elsewhere, account, back, tenancy.mark_of(request)))
     try:
         url = linking.begin(
             request.session,
@@ -124,7 +127,7 @@ def callback(request: HttpRequest) -> HttpResponse:
     except LinkingFailed as error:
         response = problems.leave(request, error, attempt)
     except Http404:
-        response = HttpResponseRedirect(problems.url("unknown"))
+        response = HttpResponseRedirect(problems.url("switched_tenant" if attempt else "unknown"))
     except PermissionDenied:
         response = HttpResponseRedirect(problems.url("not_permitted"))
     except OntraportMisconfigured as error:
@@ -179,7 +182,7 @@ def connect_key(request: HttpRequest) -> HttpResponse:
         else:
             _success_message(request, _("%(account)s is connected."), linked)
             return HttpResponseRedirect(back or addresses.after_link_url())
-    context = {"form": form, "account": account, "next": back}
+    context = {"form": form, "account": account, "next": back, "made_for": tenancy.mark_of(request)}
     return render(request, "ontraport_connect/connect_key.html", context, status=422 if form.errors else 200)
 
 

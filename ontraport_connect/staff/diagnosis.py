@@ -25,6 +25,7 @@ from . import key_rotation
 from .database_check import check_database
 from .findings import Finding, Level
 from .findings import finding as _finding
+from .unseen_links import check_owners
 
 BODY_LIMIT = 4 * 1024 * 1024
 """The most bytes read from a server that is only probed."""
@@ -236,7 +237,8 @@ SUBJECTS: Mapping[str, Callable[[], Iterator[Finding]]] = {
     "hold": check_standing,
     "heartbeat": check_heartbeat,
     "overdue": check_overdue,
+    "owners": check_owners,
 }
 
-NEED_TABLES = frozenset({"secrets", "installation", "hold", "heartbeat", "overdue"})
+NEED_TABLES = frozenset({"secrets", "installation", "hold", "heartbeat", "overdue", "owners"})
 """The subjects that query the database."""

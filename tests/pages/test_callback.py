@@ -208,7 +208,9 @@ def test_an_attempt_of_another_tenant_is_refused(browser: Client, ontraport: Hos
         parameters = good(ontraport, parse_qs(urlsplit(url).query)["state"][0])
         for tenant in ("south", "North"):
             response = browser.get(reverse("ontraport_connect:callback"), parameters, headers={"X-Tenant": tenant})
-            assert_refused(response, ontraport, "other_owner")
+            assert_refused(response, ontraport, "switched_tenant")
+            assert "You have switched workspaces" in browser.get(response["Location"]).content.decode()
+        assert "ontraport_connect.problem" not in browser.session
         browser.get(reverse("ontraport_connect:callback"), parameters, headers={"X-Tenant": "north"})
     assert OntraportAccount.objects.get().tenant == "north"
 
@@ -219,7 +221,31 @@ def test_an_attempt_of_a_person_does_not_become_a_tenants(browser: Client, ontra
     parameters = good(ontraport, press(browser))
     with override_settings(ONTRAPORT_TENANT="tests.pages.test_callback.tenant_of"):
         response = browser.get(reverse("ontraport_connect:callback"), parameters, headers={"X-Tenant": "north"})
-    assert_refused(response, ontraport, "other_owner")
+    assert_refused(response, ontraport, "switched_tenant")
+
+
+def test_an_attempt_of_a_tenant_does_not_become_a_persons(browser: Client, ontraport: HostileServer, maya: Any) -> None:
+    maya.is_superuser = True
+    maya.save()
+    with override_settings(ONTRAPORT_TENANT="tests.pages.test_callback.tenant_of"):
+        url = browser.post(reverse("ontraport_connect:connect"), headers={"X-Tenant": "north"})["Location"]
+    parameters = good(ontraport, parse_qs(urlsplit(url).query)["state"][0])
+    assert_refused(come_back(browser, parameters), ontraport, "switched_tenant")
+
+
+def test_an_answer_where_the_person_has_no_tenant_any_more_links_nothing(
+    browser: Client, ontraport: HostileServer, maya: Any
+) -> None:
+    """They have left it, or ONTRAPORT_TENANT finds none at the callback's address: the attempt stays for the right one."""
+    maya.is_superuser = True
+    maya.save()
+    with override_settings(ONTRAPORT_TENANT="tests.pages.test_callback.tenant_of"):
+        url = browser.post(reverse("ontraport_connect:connect"), headers={"X-Tenant": "north"})["Location"]
+        parameters = good(ontraport, parse_qs(urlsplit(url).query)["state"][0])
+        assert_refused(come_back(browser, parameters), ontraport, "switched_tenant")
+        assert_refused(come_back(browser, {**parameters, "state": "x" * 43}), ontraport, "unknown")
+        browser.get(reverse("ontraport_connect:callback"), parameters, headers={"X-Tenant": "north"})
+    assert OntraportAccount.objects.get().tenant == "north"
 
 
 def test_who_may_not_link_for_the_tenant_any_more_links_nothing(

@@ -6,7 +6,7 @@ BUGS = [
     Bug(
         "a stray answer is remembered",
         "pages/problems",
-        'frozenset({"unknown", "other_owner"})',
+        'frozenset({"unknown", "other_owner", "switched_tenant"})',
         "frozenset()",
         "pages/test_callback.py::test_who_started_is_who_completes",
     ),

@@ -36,7 +36,7 @@ conf.conf
 decorators.ontraport_required decorators.OntraportRequiredMixin
 exceptions.LinkingFailed exceptions.OntraportError exceptions.OntraportMisconfigured exceptions.OntraportRejected
 exceptions.OntraportUnavailable exceptions.ReconnectRequired
-linking.unlink
+linking.unlink linking.unlink_tenant
 middleware.OntraportMiddleware
 models.OntraportAccount models.OntraportEvent
 models.OntraportAccount.auth models.OntraportAccount.mcp models.OntraportAccount.objects.for_request models.OntraportAccount.rest
