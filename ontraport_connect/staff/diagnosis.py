@@ -35,6 +35,11 @@ OVERDUE = timedelta(minutes=10)
 LONG_OVERDUE = timedelta(hours=1)
 """When the oldest is due for longer than this, it is an error."""
 
+NO_REVOCATION = (
+    "Disconnecting deletes the credentials here and ends nothing at Ontraport, where the owner has to end the access. Use endpoints with a"
+    " revocation_endpoint, if Ontraport gave you any."
+)
+
 
 def check_configuration() -> Iterator[Finding]:
     """Run the system checks of this app; deployment checks only when ``DEBUG`` is off."""
@@ -70,6 +75,8 @@ def check_endpoints() -> Iterator[Finding]:
         for name, url in addresses.items():
             if url is not None:
                 yield _probe(transport, name, url)
+        if endpoints.revocation_endpoint is None:
+            yield _finding("endpoints", Level.WARNING, "there is no revocation endpoint", NO_REVOCATION)
         if endpoints.issuer is not None:
             yield from _compare_metadata(transport, endpoints, endpoints.issuer)
 
