@@ -176,6 +176,8 @@ ONTRAPORT_RATE_WAIT = env.float("ONTRAPORT_RATE_WAIT", default=90)
 ONTRAPORT_REDIS_URL = env.str("ONTRAPORT_REDIS_URL", default="") or None
 ONTRAPORT_INSTALLATION = env.str("ONTRAPORT_INSTALLATION", default="") or None
 ONTRAPORT_NOTIFY = env.bool("ONTRAPORT_NOTIFY", default=False)
+KEEP_EVENTS = env.str("ONTRAPORT_KEEP_EVENTS", default="730")
+ONTRAPORT_KEEP_EVENTS = None if KEEP_EVENTS == "none" else float(KEEP_EVENTS)
 ONTRAPORT_AFTER_LINK_URL = env.str("ONTRAPORT_AFTER_LINK_URL", default="/")
 
 # The demo

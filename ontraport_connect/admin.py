@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from . import refreshing, staff
 from .conf import conf
-from .models import SECRET_FIELDS, OntraportAccount, OntraportEvent, Status
+from .models import SECRET_FIELDS, OntraportAccount, OntraportEvent, Status, validate_label
 from .pages import uuid_or_none
 from .staff import AccountActions, ConditionFilter, TenantFilter
 
@@ -117,6 +117,11 @@ class OntraportAccountAdmin(AccountActions):
     def timeline(self, account: OntraportAccount) -> str:
         events = OntraportEvent._default_manager.filter(account_uid=account.uid)[:MAX_EVENTS]
         return render_to_string(f"{TEMPLATES}/timeline.html", {"events": events})
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "label":
+            kwargs["validators"] = [validate_label]
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     # Permissions and actions
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import cast
 from uuid import UUID
 
@@ -120,6 +121,11 @@ class OntraportSettings:
     def ONTRAPORT_NOTIFY(self) -> bool:
         """Whether the person who made a link gets an e-mail when it needs them."""
         return cast("bool", getattr(settings, "ONTRAPORT_NOTIFY", False))
+
+    @property
+    def ONTRAPORT_KEEP_EVENTS(self) -> float | timedelta | None:
+        """How long events are kept: a number of days, or a ``timedelta``; ``None``: for ever."""
+        return cast("float | timedelta | None", getattr(settings, "ONTRAPORT_KEEP_EVENTS", 730))
 
     @property
     def ONTRAPORT_AFTER_LINK_URL(self) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.core.checks import CheckMessage, Error
@@ -13,6 +14,9 @@ from .conf import conf
 from .encryption import MINIMUM_KEY_LENGTH
 from .exceptions import OntraportMisconfigured
 from .protocol import require_secure
+
+MOST_DAYS = 36500
+"""A longer time to keep events would lead to dates before the calendar begins."""
 
 
 def _endpoints() -> Iterator[CheckMessage]:
@@ -144,6 +148,17 @@ def _numbers() -> Iterator[CheckMessage]:
             )
 
 
+def _keep_events() -> Iterator[CheckMessage]:
+    keep = _raw("ONTRAPORT_KEEP_EVENTS")
+    days = keep / timedelta(days=1) if isinstance(keep, timedelta) else keep
+    if days is not None and not (_is_positive(days) and 1 <= days <= MOST_DAYS):
+        yield Error(
+            f"ONTRAPORT_KEEP_EVENTS is not a time between one day and {MOST_DAYS} days.",
+            hint="Give a number of days, such as 730, or a timedelta; None keeps events for ever.",
+            id="ontraport_connect.E006",
+        )
+
+
 def _raw(name: str) -> Any:
     """Return a setting untyped, since its value has not been checked yet."""
     return getattr(conf, name)
@@ -178,5 +193,6 @@ CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     _encryption_keys,
     _tenant,
     _numbers,
+    _keep_events,
     _lists,
 )

@@ -30,6 +30,7 @@ def refresh_expiring_tokens() -> int:
         send_notices.delay()
     found = _enqueue_due() if refreshing.may_refresh() else 0
     refreshing.record_beat()
+    staff.delete_old_rows()  # last: whatever becomes of it, the tokens that are due have been enqueued
     return found
 
 

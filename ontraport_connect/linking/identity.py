@@ -12,6 +12,7 @@ from ontraport_connect import protocol, refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError
+from ontraport_connect.models import is_visible
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -66,7 +67,7 @@ def read_identity(info: Any) -> Identity:
     name = members.get("name", "")
     return Identity(
         ontraport_id=account_id_of(number),
-        name=name[:100] if isinstance(name, str) and name.isprintable() else "",
+        name=name[:100] if isinstance(name, str) and name.isprintable() and is_visible(name[:100]) else "",
     )
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urljoin
 
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -21,7 +22,7 @@ from ontraport_connect.exceptions import (
     OntraportError,
     OntraportMisconfigured,
 )
-from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, Status
+from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, Status, validate_label
 from ontraport_connect.protocol import Answer
 from ontraport_connect.signals import account_linked
 
@@ -37,8 +38,10 @@ def link_key_pair(
 ) -> OntraportAccount:
     """Link a key pair after verifying it with one REST call, or replace the key pair of ``account``.
 
-    Raises ``LinkingFailed``, and stores nothing, when the pair does not work or could not be verified.
+    Raises ``LinkingFailed``, and stores nothing, when the pair does not work or could not be verified, or when the label is not one plain
+    line that can be seen.
     """
+    label = _clean_label(label)
     if account is None:
         limits.require_room(owner)
     limits.count_key_pair(owner)
@@ -63,6 +66,15 @@ def link_key_pair(
         return _save(owner, ontraport_id, values, account)
     except IntegrityError:  # the same account was linked concurrently; its row exists now
         return _save(owner, ontraport_id, values, account)
+
+
+def _clean_label(label: str) -> str:
+    label = label.strip()
+    try:
+        validate_label(label)
+    except ValidationError as error:
+        raise LinkingFailed(error.messages[0], code="label") from None
+    return label
 
 
 def verify(app_id: Secret, api_key: Secret) -> str:

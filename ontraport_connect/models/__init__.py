@@ -14,6 +14,7 @@ from .account import (
 )
 from .budget import OntraportBudget
 from .event import EventKind, OntraportEvent
+from .labels import is_visible, validate_label
 from .people import is_active, is_signed_in, owner_is_active, owner_is_inactive
 from .revocation import OntraportRevocation
 from .spent_token import OntraportSpentToken
@@ -36,7 +37,9 @@ __all__ = [
     "forget_user",
     "is_active",
     "is_signed_in",
+    "is_visible",
     "owner_is_active",
     "owner_is_inactive",
     "refresh_delay",
+    "validate_label",
 ]

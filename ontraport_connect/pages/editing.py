@@ -8,11 +8,16 @@ from django.db.models import Case, Value, When
 
 from ontraport_connect.database import alias
 from ontraport_connect.linking import Owner
-from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent
+from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, validate_label
 
 
 def rename(account: OntraportAccount, label: str) -> None:
-    """Set the label. With an empty label the account is shown by its Ontraport number."""
+    """Set the label. With an empty label the account is shown by its Ontraport number.
+
+    Raises ``ValidationError`` for a label that is not one plain line, or that nobody can see.
+    """
+    label = label.strip()
+    validate_label(label)
     account.label = label
     account.save(using=alias(), update_fields=["label"])
 

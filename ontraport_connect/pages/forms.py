@@ -5,25 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
 from ontraport_connect.encryption import Secret
-
-one_plain_line = RegexValidator(
-    # Control characters, and those that change the direction of the surrounding text (Unicode TR36, 2.5).
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]",
-    _("Please use plain characters only, on one line."),
-    code="not_plain",
-    inverse_match=True,
-)
+from ontraport_connect.models import validate_label
 
 
 class LabelField(forms.CharField):
-    """The label of a link: one line of printable characters."""
+    """The label of a link: one plain line that can be seen, or nothing."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(label=_("Name"), max_length=100, required=False, validators=[one_plain_line], **kwargs)
+        super().__init__(label=_("Name"), max_length=100, required=False, validators=[validate_label], **kwargs)
 
 
 class RenameForm(forms.Form):

@@ -14,6 +14,7 @@ from .one_account import ensure_fresh, refresh, replace_refused
 from .recovery import has_left, reconsider, recover_all, recover_left
 from .revoking import (
     can_revoke,
+    deliver_every_revocation,
     deliver_revocation,
     deliver_revocations,
     deliver_revocations_of,
@@ -33,6 +34,7 @@ __all__ = [
     "Pulse",
     "adopt_database",
     "can_revoke",
+    "deliver_every_revocation",
     "deliver_revocation",
     "deliver_revocations",
     "deliver_revocations_of",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from enum import Enum
 from typing import Any
@@ -209,3 +210,11 @@ def deliver_revocations(limit: int, seconds: float = MAX_RUN_TIME) -> int:
         for revocation in due.filter(pk=pk):  # unless it was delivered or held meanwhile
             revoked += _deliver(revocation) is _Result.REVOKED
     return revoked
+
+
+def deliver_every_revocation() -> Iterator[str]:
+    """Deliver each revocation once, due or not, the least tried first. Yields "revoked", "dropped" or "kept" for each."""
+    rows = OntraportRevocation.objects.using(alias())
+    for pk in list(rows.order_by("attempts", "pk").values_list("pk", flat=True)):
+        for revocation in rows.filter(pk=pk):  # unless it was delivered meanwhile
+            yield _deliver(revocation).value

@@ -9,6 +9,7 @@ from .diagnosis import NEED_TABLES, SUBJECTS, check_endpoints, check_standing
 from .findings import Finding, Level, title_of
 from .key_rotation import Summary, count_stored_rows, rotate_keys
 from .notices import send_due_notices
+from .retention import delete_old_rows
 
 __all__ = [
     "NEED_TABLES",
@@ -23,6 +24,7 @@ __all__ = [
     "check_endpoints",
     "check_standing",
     "count_stored_rows",
+    "delete_old_rows",
     "disconnect_accounts",
     "expiring_tokens",
     "link_counts",

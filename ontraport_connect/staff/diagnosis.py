@@ -36,19 +36,19 @@ OVERDUE = timedelta(minutes=10)
 LONG_OVERDUE = timedelta(hours=1)
 """When the oldest is due for longer than this, it is an error."""
 
+NO_REVOCATION = (
+    "Disconnecting deletes the credentials here and ends nothing at Ontraport, where the owner has to end the access. Use endpoints with a"
+    " revocation_endpoint, if Ontraport gave you any."
+)
+
 
 def check_configuration() -> Iterator[Finding]:
     """Run the system checks of this app; deployment checks only when ``DEBUG`` is off."""
     found = checks.run_checks(include_deployment_checks=not settings.DEBUG)
     messages = [message for message in found if str(message.id).startswith("ontraport_connect.")]
     for message in messages:
-        is_error = message.level >= checks.ERROR
-        yield _finding(
-            "configuration",
-            Level.ERROR if is_error else Level.WARNING,
-            f"{message.msg} ({message.id})",
-            message.hint or "",
-        )
+        level = Level.ERROR if message.level >= checks.ERROR else Level.WARNING
+        yield _finding("configuration", level, f"{message.msg} ({message.id})", message.hint or "")
     if not messages:
         yield _finding("configuration", Level.OK, "OK")
 
@@ -71,6 +71,8 @@ def check_endpoints() -> Iterator[Finding]:
         for name, url in addresses.items():
             if url is not None:
                 yield _probe(transport, name, url)
+        if endpoints.revocation_endpoint is None:
+            yield _finding("endpoints", Level.WARNING, "there is no revocation endpoint", NO_REVOCATION)
         if endpoints.issuer is not None:
             yield from _compare_metadata(transport, endpoints, endpoints.issuer)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, Protocol
 
 from django.db.models import F
-from django.db.models.functions import Now
+from django.db.models.functions import Now, Right
 from django.utils import timezone
 
 from ontraport_connect.database import alias
@@ -30,6 +31,9 @@ REDIS_PAUSE = 10.0
 
 KEEP = 3_600_000
 """Milliseconds after which Redis forgets an account that is not called."""
+
+IDLE = timedelta(days=1)
+"""Age after which a row of the database may be deleted: far beyond any window, and beyond the longest pause that a 429 asks for."""
 
 REPLACE = "if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1"
 
@@ -62,6 +66,19 @@ class DatabaseStore:
     def replace(self, key: str, held: Held, state: str) -> bool:
         row = OntraportBudget.objects.using(alias()).filter(pk=key, version=held.mark)
         return bool(row.update(state=state, version=F("version") + 1))
+
+
+def delete_idle_budgets(limit: int) -> None:
+    """Delete up to ``limit`` rows of the rate limiter that were last written more than ``IDLE`` ago.
+
+    The time is read from the end of the text that ``State.write`` makes: 13 digits, which sort like numbers. Rows of other texts stay.
+    """
+    before = round((timezone.now() - IDLE).timestamp() * 1000)
+    rows = OntraportBudget.objects.using(alias()).annotate(seen=Right("state", 14))
+    idle = rows.filter(state__startswith='{"calls":', seen__lt=f"{before}}}")
+    keys = list(idle.values_list("pk", flat=True)[:limit])
+    if keys:
+        idle.filter(pk__in=keys).delete()  # only those that nobody has called with since
 
 
 class RedisStore:

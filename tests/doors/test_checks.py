@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -55,6 +56,12 @@ WRONG: list[tuple[str, Any]] = [
     ("E006", {"ONTRAPORT_RATE_LIMIT": (0.5, 60)}),
     ("E006", {"ONTRAPORT_LEEWAY": "60"}),
     ("E006", {"ONTRAPORT_REFRESH_CONCURRENCY": 0}),
+    ("E006", {"ONTRAPORT_KEEP_EVENTS": 0}),
+    ("E006", {"ONTRAPORT_KEEP_EVENTS": "730"}),
+    ("E006", {"ONTRAPORT_KEEP_EVENTS": True}),
+    ("E006", {"ONTRAPORT_KEEP_EVENTS": 36501}),
+    ("E006", {"ONTRAPORT_KEEP_EVENTS": float("nan")}),
+    ("E006", {"ONTRAPORT_KEEP_EVENTS": timedelta(hours=23)}),
     ("E007", {"ONTRAPORT_SCOPES": "mcp:tools"}),
     ("E007", {"ONTRAPORT_MCP_TOOLS": [7]}),
     ("E008", {"MIDDLEWARE": [MIDDLEWARE, *OTHERS, AUTHENTICATION]}),
@@ -113,6 +120,8 @@ def test_a_wrong_setting_is_said_once_with_a_hint(check_id: str, changes: dict[s
         {"ONTRAPORT_CA_BUNDLE": Path(DEFAULT_CA_BUNDLE_PATH)},
         {"ONTRAPORT_REST_URL": "http://[::1]:8001/1/", "ONTRAPORT_MCP_URL": "http://shop.localhost:8001/"},
         {"ONTRAPORT_ENCRYPTION_KEYS": ["k" * 32], "ONTRAPORT_TENANT": "tests.doors.test_conf.number"},
+        {"ONTRAPORT_KEEP_EVENTS": None},
+        {"ONTRAPORT_KEEP_EVENTS": timedelta(days=30)},
         {"MIDDLEWARE": [MIDDLEWARE]},
         *({"SECURE_CSP": {"form-action": ["'self'", source]}} for source in ("*", "https:", "*.ontraport.com", ORIGIN)),
         {"SECURE_CSP": {"default-src": ["'none'"]}, "CONTENT_SECURITY_POLICY": {"REPORT_ONLY": True}},

@@ -156,7 +156,18 @@ def test_check_of_endpoints_without_an_issuer_compares_nothing(sandbox: Sandbox)
     endpoints = {name: sandbox.endpoints[name] for name in ("authorization_endpoint", "token_endpoint")}
     with override_settings(ONTRAPORT_ENDPOINTS=endpoints):
         found = findings(Run("check", "--json"), "endpoints")
-    assert [text.split(":")[0] for _, text in found] == ["authorization endpoint", "token endpoint", "REST", "MCP"]
+    names = ["authorization endpoint", "token endpoint", "REST", "MCP"]
+    assert [text.split(":")[0] for level, text in found if level == "ok"] == names
+
+
+def test_check_warns_of_endpoints_without_revocation(sandbox: Sandbox) -> None:
+    warning = ("warning", "there is no revocation endpoint")
+    assert warning not in findings(Run("check", "--json"), "endpoints")
+    endpoints = {name: url for name, url in sandbox.endpoints.items() if name != "revocation_endpoint"}
+    with override_settings(ONTRAPORT_ENDPOINTS=endpoints):
+        run = Run("check")
+    assert "WARN  endpoints: there is no revocation endpoint\n" in run.output
+    assert "where the owner has to end the access" in run.text
 
 
 def test_check_warns_when_the_issuer_cannot_be_asked(sandbox: Sandbox) -> None:

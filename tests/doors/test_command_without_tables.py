@@ -28,6 +28,7 @@ SUBCOMMANDS = (
     ["refresh", "--all"],
     ["refresh", "--reconsider"],
     ["disconnect", UID, "--yes"],
+    ["disconnect", "--all", "--yes"],
     ["rotate-keys"],
     ["adopt-database", "--yes"],
 )

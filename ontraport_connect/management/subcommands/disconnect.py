@@ -1,32 +1,46 @@
-"""``disconnect``: disconnect one account."""
+"""``disconnect``: disconnect one account, or all of them before the app is uninstalled."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import CommandParser
+from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from ontraport_connect import linking, refreshing
 from ontraport_connect.database import alias
 from ontraport_connect.management.questions import ask
-from ontraport_connect.management.reports import Progress, Report
+from ontraport_connect.management.reports import FAILED, TRY_LATER, Progress, Report, counted
 from ontraport_connect.management.subcommands import account_argument
-from ontraport_connect.models import OntraportRevocation
+from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportRevocation
 
 HELP = (
-    "Disconnect one account: its credentials are deleted at once, and Ontraport is asked to revoke the access unless another connection"
-    " uses it."
+    "Disconnect one account, or with --all every account: its credentials are deleted at once, and Ontraport is asked to revoke the access"
+    " unless another connection uses it."
 )
+
+PATIENCE = 10
+"""Revocations that fail one after the other before the rest is left in the queue: Ontraport is away."""
 
 
 def add_arguments(parser: CommandParser) -> None:
-    account_argument.add_uid(parser)
+    parser.usage = "%(prog)s [-h] [--json] [--yes] (UID | --all)"  # argparse shows no group that has a positional
+    which = parser.add_mutually_exclusive_group(required=True)
+    account_argument.add_uid(which, nargs="?")
+    which.add_argument("--all", action="store_true", help="every account of this site, before it is uninstalled")
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def run(options: Mapping[str, Any], progress: Progress) -> Report:
-    account = account_argument.account_of(options["uid"])
+    if options["all"]:
+        return _all(options, progress)
+    return _one(options, account_argument.account_of(options["uid"]))
+
+
+def _one(options: Mapping[str, Any], account: OntraportAccount) -> Report:
     uid, name = account.uid, account_argument.name_of(account)
     ask(options, f"Disconnect {name}? Only its owner can connect it again.")
     is_shared = refreshing.is_grant_shared(account)
@@ -41,3 +55,77 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
         lines=[f"Disconnected {name}{what_follows}"],
         data={"uid": str(uid), "disconnected": True, "revocation_pending": is_waiting, "grant_shared": is_shared},
     )
+
+
+def _all(options: Mapping[str, Any], progress: Progress) -> Report:
+    """Delete every account, and then revoke every grant that is queued, also by earlier runs. It can be interrupted and run again."""
+    refreshing.require_own_database()
+    pks = list(OntraportAccount.objects.using(alias()).order_by("pk").values_list("pk", flat=True))
+    if pks:
+        ask(
+            options,
+            f"Disconnect {counted(len(pks), 'account')}, all of this site? Only their owners can connect again.",
+        )
+    begun = timezone.now()
+    deleted: Counter[bool] = Counter()
+    for pk in pks:
+        deleted[_delete(pk)] += 1
+        progress(f"{counted(deleted[True], 'account')} of {len(pks)} disconnected …")
+    results = _revoke(progress)
+    events = OntraportEvent.objects.using(alias()).filter(kind=EventKind.DISCONNECTED, at__gte=begun)
+    lost = results["dropped"] + events.exclude(detail="").count()
+    queued = OntraportRevocation.objects.using(alias()).count()
+    return Report(
+        lines=[
+            f"{counted(deleted[True], 'account')} disconnected.",
+            f"{counted(results['revoked'], 'grant')} revoked at Ontraport, {queued} queued, {lost} not revocable.",
+        ],
+        data={
+            "disconnected": deleted[True],
+            "revoked": results["revoked"],
+            "queued": queued,
+            "not_revocable": lost,
+            "failed": deleted[False],
+        },
+        problem=_problem(queued=queued, lost=lost, failed=deleted[False]),
+        status=FAILED if lost or deleted[False] else TRY_LATER,
+    )
+
+
+def _delete(pk: int) -> bool:
+    """Delete an account. Returns False when other rows of the site need it (``on_delete=PROTECT``)."""
+    try:
+        with transaction.atomic(using=alias()):
+            OntraportAccount.objects.using(alias()).filter(pk=pk).delete()
+    except IntegrityError:
+        return False
+    return True
+
+
+def _revoke(progress: Progress) -> Counter[str]:
+    results: Counter[str] = Counter()
+    failures = 0
+    for result in refreshing.deliver_every_revocation():
+        results[result] += 1
+        failures = failures + 1 if result == "kept" else 0
+        progress(f"{counted(results['revoked'], 'grant')} revoked, {results['kept']} queued …")
+        if failures == PATIENCE:
+            break
+    return results
+
+
+def _problem(*, queued: int, lost: int, failed: int) -> str:
+    """Return what is left to do, in sentences."""
+    sentences = []
+    if failed:
+        sentences.append(
+            f"{counted(failed, 'account')} could not be deleted, because other data of this site needs it."
+        )
+    if lost:
+        sentences.append(
+            f"{counted(lost, 'grant')} cannot be revoked from here (the log and the accounts' history say why): let the owners end the"
+            " access in Ontraport."
+        )
+    if queued:
+        sentences.append(f"{counted(queued, 'grant')} could not be revoked yet: run this again before you uninstall.")
+    return " ".join(sentences)

@@ -108,6 +108,7 @@ def _all(progress: Progress) -> Report:
     refreshing.record_beat()
     refreshing.record_worker()
     told = _send_notices()
+    staff.delete_old_rows()
     (standing,) = staff.check_standing()
     return Report(
         lines=[
