@@ -45,7 +45,7 @@ def test_a_link_lives_with_the_least_of_a_user_model(sandbox: Sandbox, tmp_path:
         "command": True,
         "used": {"count": 21},
         "pages": [200] * 6,
-        "notices": [1, 0],
+        "notices": [0, 0],
         "checks": [],
         "left": 0,
     }

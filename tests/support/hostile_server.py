@@ -118,7 +118,9 @@ class HostileServer:
 
     def _serve(self, plain: socket.socket) -> None:
         with suppress(OSError), ExitStack() as stack:
+            stack.callback(plain.close)
             plain.settimeout(20)
+            plain.getpeername()  # a connection that was reset would be leaked by ``wrap_socket`` (of Python 3.11)
             connection = self._context.wrap_socket(plain, server_side=True) if self._context else plain
             stack.enter_context(connection)
             self._open.add(connection)
