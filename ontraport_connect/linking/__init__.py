@@ -1,5 +1,6 @@
-"""Links between owners and Ontraport accounts: create them (OAuth or key pair), reconnect them, check key pairs, remove them."""
+"""Links between owners and Ontraport accounts: create them (OAuth or key pair), reconnect them, check key pairs, move and remove them."""
 
+from .assigning import assign
 from .attempts import Attempt, find_attempt, forget_used_states
 from .key_checks import check_key_pair, check_key_pairs
 from .key_pairs import link_key_pair
@@ -10,6 +11,7 @@ from .unlinking import unlink, unlink_tenant
 __all__ = [
     "Attempt",
     "Owner",
+    "assign",
     "begin",
     "check_key_pair",
     "check_key_pairs",

@@ -22,11 +22,12 @@ def check_owners() -> Iterator[Finding]:
     if not count:
         yield finding("owners", Level.OK, f"all accounts belong to {right}")
         return
+    option = "--user USERNAME" if conf.ONTRAPORT_TENANT is None else "--tenant TENANT"
     what = f"1 account belongs to {one}, and nobody can see it" if count == 1 else ""
     yield finding(
         "owners",
         Level.WARNING,
         f"{what or f'{count} accounts belong to {many}, and nobody can see them'}, since ONTRAPORT_TENANT {why}",
-        "They are refreshed all the same. `manage.py ontraport accounts` lists all accounts, and `manage.py ontraport disconnect UID`"
-        " disconnects one.",
+        "They are refreshed all the same. `manage.py ontraport accounts` lists all accounts, `manage.py ontraport assign UID"
+        f" {option}` moves one to an owner who can see it, and `manage.py ontraport disconnect UID` disconnects it.",
     )

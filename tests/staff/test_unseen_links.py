@@ -33,6 +33,7 @@ def test_personal_links_of_a_site_that_has_tenants_now_are_counted() -> None:
         ]
         run = Run("check", "--offline")
     assert "WARN  owners: 2 accounts" in run.output
+    assert "ontraport assign UID --tenant TENANT`" in " ".join(run.text.split())
     assert "manage.py ontraport disconnect" in " ".join(run.text.split())
 
 
@@ -48,3 +49,4 @@ def test_links_of_tenants_of_a_site_that_has_none_any_more_are_counted() -> None
     assert found() == [
         ("warning", "2 accounts belong to tenants, and nobody can see them, since ONTRAPORT_TENANT is not set")
     ]
+    assert "ontraport assign UID --user USERNAME`" in " ".join(Run("check", "--offline").text.split())

@@ -20,6 +20,7 @@ from ontraport_connect.management import reports
 from ontraport_connect.management.subcommands import (
     accounts,
     adopt_database,
+    assign,
     check,
     disconnect,
     refresh,
@@ -32,6 +33,7 @@ SUBCOMMANDS = {
     "accounts": accounts,
     "refresh": refresh,
     "disconnect": disconnect,
+    "assign": assign,
     "rotate-keys": rotate_keys,
     "register": register,
     "adopt-database": adopt_database,
