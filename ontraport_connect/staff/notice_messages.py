@@ -44,7 +44,12 @@ def send(account: OntraportAccount, address: str, redirect_uri: str, timeout: fl
     except SMTPRecipientsRefused as refused:
         codes = [code for code, _said in refused.recipients.values()]
         raise RecipientRefused(is_permanent=min(codes) >= PERMANENT) from None
-    except ValueError:  # no message can be made for the address; BadHeaderError and UnicodeError are ValueErrors
+    except (
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+    ):  # Python's email package raises each of them for some addresses
         if _is_valid(address):
             raise
         raise RecipientRefused(is_permanent=True) from None
