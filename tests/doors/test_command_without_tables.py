@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def test_check_before_migrate_says_so_first_and_leaves_out_what_it_cannot_look_a
     assert "stored secrets" not in run.stdout
     assert "settings" in run.stdout
     assert "Traceback" not in run.stderr
-    with sqlite3.connect(file) as database:
+    with closing(sqlite3.connect(file)) as database:
         assert database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
 
 
