@@ -24,6 +24,7 @@ from tests.support import ontraport
 from tests.support.answering import Answering, envelope
 from tests.support.copies import mark_as_copied, new_installation, refused
 from tests.support.linked import key_account, person
+from tests.support.mail_server import mailer
 from tests.support.servers import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -123,7 +124,7 @@ def test_nobody_is_written_to(copied: None) -> None:
     OntraportEvent.record(account, EventKind.NEEDS_RECONNECT)
     OntraportEvent.objects.filter(account=account).update(at=timezone.now() - timedelta(minutes=10))
     redirect_uri = "https://shop.example.com/ontraport/callback/"
-    with override_settings(ONTRAPORT_NOTIFY=True, ONTRAPORT_REDIRECT_URI=redirect_uri):
+    with override_settings(ONTRAPORT_NOTIFY=True, ONTRAPORT_REDIRECT_URI=redirect_uri, **mailer("locmem")):
         assert (tasks.send_notices(), mail.outbox) == (0, [])
         refreshing.adopt_database()
         assert (tasks.send_notices(), len(mail.outbox)) == (1, 1)
