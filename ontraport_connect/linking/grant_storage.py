@@ -7,7 +7,7 @@ from contextvars import Context
 from typing import Any
 
 from django.db import Error as DatabaseFailure
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connections, transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
@@ -48,6 +48,9 @@ def _revoke_unsaved(owner: Owner, attempt: Attempt, grant: Grant, identity: Iden
     """
     account = owner.new_account(client_id=attempt.client_id, issuer=attempt.issuer, ontraport_id=identity.ontraport_id)
     token = grant.refresh_token or grant.access_token
+    connections[
+        alias()
+    ].close_if_unusable_or_obsolete()  # lost during the exchange? (No-op inside a transaction.)
     try:
         refreshing.deliver_revocation(refreshing.queue_revocation(account, token))
     except (DatabaseFailure, OntraportError):

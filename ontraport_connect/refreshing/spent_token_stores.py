@@ -192,6 +192,8 @@ _stores: dict[str, Sqlite] = {}
 def sqlite_store() -> Sqlite:
     """Return the notes that belong to the database of the accounts."""
     name = str(connections[alias()].settings_dict["NAME"])
-    is_in_memory = ":memory:" in name or "mode=memory" in name
-    path = name.removeprefix("file:").partition("?")[0]
-    return _stores.setdefault(name, Sqlite(f"{path}-ontraport", is_in_memory=is_in_memory))
+    if name not in _stores:
+        is_in_memory = ":memory:" in name or "mode=memory" in name
+        path = name.removeprefix("file:").partition("?")[0]
+        _stores.setdefault(name, Sqlite(f"{path}-ontraport", is_in_memory=is_in_memory))
+    return _stores[name]

@@ -238,7 +238,8 @@ def marks_of_file(file: object) -> tuple[str, ...]:
     try:
         return database_identity.identity_of(database)
     finally:
-        database.close()
+        if database.connection is not None:
+            database.connection.close()  # Django keeps a database in memory open
 
 
 def execute(file: Path, statement: str) -> None:
