@@ -24,15 +24,18 @@ SECONDS_TO_END = 30
 ENDPOINTS = {"issuer": "https://login.example.com", "token_endpoint": "https://login.example.com/token"}
 FROM_ENVIRONMENT = {
     "ONTRAPORT_AFTER_LINK_URL": ("/done/", "/done/"),
+    "ONTRAPORT_CA_BUNDLE": ("/etc/ssl/company.pem", "/etc/ssl/company.pem"),
     "ONTRAPORT_CLIENT_ID": ("shop", "shop"),
     "ONTRAPORT_CLIENT_SECRET": ("s3cret", "s3cret"),
     "ONTRAPORT_ENCRYPTION_KEYS": ("new,old", ["new", "old"]),
     "ONTRAPORT_ENDPOINTS": (json.dumps(ENDPOINTS), ENDPOINTS),
     "ONTRAPORT_INSTALLATION": ("production", "production"),
+    "ONTRAPORT_KEEP_EVENTS": ("365", 365.0),
     "ONTRAPORT_LEEWAY": ("30", 30),
     "ONTRAPORT_MCP_TOOLS": ("get_objects,count_objects", ["get_objects", "count_objects"]),
     "ONTRAPORT_MCP_URL": ("https://mcp.example.com", "https://mcp.example.com"),
     "ONTRAPORT_NOTIFY": ("True", True),
+    "ONTRAPORT_PROXY": ("http://proxy.example.com:3128", "http://proxy.example.com:3128"),
     "ONTRAPORT_RATE_LIMIT": ("90,30", [90, 30.0]),
     "ONTRAPORT_RATE_WAIT": ("5", 5.0),
     "ONTRAPORT_REDIRECT_URI": ("https://shop.example.com/cb/", "https://shop.example.com/cb/"),
