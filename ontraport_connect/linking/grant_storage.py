@@ -48,9 +48,7 @@ def _revoke_unsaved(owner: Owner, attempt: Attempt, grant: Grant, identity: Iden
     """
     account = owner.new_account(client_id=attempt.client_id, issuer=attempt.issuer, ontraport_id=identity.ontraport_id)
     token = grant.refresh_token or grant.access_token
-    connections[
-        alias()
-    ].close_if_unusable_or_obsolete()  # lost during the exchange? (No-op inside a transaction.)
+    connections[alias()].close_if_unusable_or_obsolete()  # lost during the exchange? (No-op inside a transaction.)
     try:
         refreshing.deliver_revocation(refreshing.queue_revocation(account, token))
     except (DatabaseFailure, OntraportError):

@@ -353,7 +353,11 @@ def run(script: str, url: str, bundle: str) -> str:
         "        assert transport.send('POST', url).json() == {'a': 1}\n"
     )
     command = [sys.executable, "-W", "error", "-c", script.replace("START\n", start), url, bundle]
-    ran = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    environ = {
+        **os.environ,
+        "TEST_DATABASE": "sqlite",
+    }  # a forked child would stop a server that the settings have started
+    ran = subprocess.run(command, cwd=PROJECT, env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     return ran.stdout.strip()
 
