@@ -119,8 +119,7 @@ class OntraportAccountAdmin(AccountActions):
         return render_to_string(f"{TEMPLATES}/timeline.html", {"events": events})
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "label":
-            kwargs["validators"] = [validate_label]
+        kwargs |= {"validators": [validate_label]} if db_field.name == "label" else {}
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     # Permissions and actions

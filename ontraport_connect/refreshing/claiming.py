@@ -78,14 +78,18 @@ def _claim(rows: Any, current: Any, wish: Wish) -> Lease | Seen | None:
     if not recover(leases[0], is_needed=wish.refused):
         return leases[0]
     recovered = rows.annotate(now=Now()).first()
-    if recovered is None:
-        return None
-    if recovered.version != current.version:
-        # What came long ago may have expired since.
-        return claim_or_see(recovered, wish) if _is_due(recovered) else Seen(account=recovered)
+    if recovered is None or recovered.version != current.version:
+        return _look_again(recovered, wish)
     spent = spent_tokens.find(recovered)
     is_abandoned = spent is not None and spent.until <= recovered.now
     return Seen(account=recovered, error=_is_abandoned(recovered) if is_abandoned else None, busy=not is_abandoned)
+
+
+def _look_again(recovered: Any, wish: Wish) -> Lease | Seen | None:
+    """What came long ago may have expired since, and the row may be gone."""
+    if recovered is not None and _is_due(recovered):
+        return claim_or_see(recovered, wish)
+    return None if recovered is None else Seen(account=recovered)
 
 
 def _is_due(current: Any) -> bool:

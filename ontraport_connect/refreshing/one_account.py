@@ -32,6 +32,7 @@ from .claiming import Seen, Wish, claim_or_see, is_busy
 from .leases import Lease, longest_call
 from .notes import new_note
 from .spending import spend
+from .spent_token_stores import SpentToken
 
 LOCK_WAIT = 0.1
 """Seconds after which a locked row is taken to be held by the caller's own transaction."""
@@ -133,16 +134,20 @@ def _refresh_inside(account: OntraportAccount, wish: Wish) -> Seen | None:
     if isinstance(found, Seen):
         raise is_busy()
     spent = new_note(found)
-    try:
-        is_first = spent_tokens.begin(spent)
-    except DatabaseFailure as error:
+    error = _failure_to_note(spent)
+    if error is not None:
         outcomes.let_go(found)
-        raise OntraportUnavailable(
+        raise error
+    return spend(found.guarded_by(spent))
+
+
+def _failure_to_note(spent: SpentToken) -> OntraportUnavailable | None:
+    """Note that a token is about to be spent; return why it must not be, where somebody else has noted that or nothing can be noted."""
+    try:
+        return None if spent_tokens.begin(spent) else is_busy()
+    except DatabaseFailure:
+        return OntraportUnavailable(
             "This transaction holds the account, and nothing could be noted outside of it; nothing was sent.",
             code="database",
             retry_after=1.0,
-        ) from error
-    if not is_first:
-        outcomes.let_go(found)
-        raise is_busy()
-    return spend(found.guarded_by(spent))
+        )

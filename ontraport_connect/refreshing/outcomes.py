@@ -65,8 +65,6 @@ def _keep(lease: Lease, grant: Grant, *, read: bool) -> OntraportAccount | None:
     try:
         is_saved = _save_first(lease, columns)
     except DatabaseFailure:
-        if is_noted:
-            raise
         spent_tokens.keep(answered(lease, grant, columns))
         if lease.spent is not None:
             raise
@@ -96,10 +94,8 @@ def _holding_the_spent_token(lease: Lease) -> Lease | None:
         is_same = spent_tokens.digest_of(current) == spent_tokens.digest_of(lease.account)
     except SecretUnreadable:
         return None
-    if not is_same:
-        return None
     vars(current)["now"] = lease.claimed_when()
-    return replace(lease, account=current)
+    return replace(lease, account=current) if is_same else None
 
 
 def take_noted(lease: Lease, answers: Sequence[SpentToken]) -> OntraportAccount | None:
