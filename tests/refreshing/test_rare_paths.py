@@ -36,8 +36,13 @@ def note_on(account: OntraportAccount) -> SpentToken:
 
 
 def test_a_save_is_made_although_an_event_loop_runs_in_this_thread() -> None:
+    def save_and_close() -> int:
+        count = OntraportAccount.objects.count()
+        connection.close()  # Django gives each event loop connections of its own
+        return count
+
     async def save() -> int:
-        return persistently(OntraportAccount.objects.count)
+        return persistently(save_and_close)
 
     assert asyncio.run(save()) == 0
     assert "DJANGO_ALLOW_ASYNC_UNSAFE" not in os.environ
