@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection
+from django.db.models import F
 from django.test import override_settings
 from django.utils import timezone
 
 from ontraport_connect import refreshing
-from ontraport_connect.database import persistently, short_lock_waits
+from ontraport_connect.database import _async_unsafe_allowed, persistently, short_lock_waits
 from ontraport_connect.encryption import Secret
 from ontraport_connect.models import OntraportAccount, OntraportSpentToken, Status
-from ontraport_connect.refreshing import spent_tokens
+from ontraport_connect.refreshing import leases, outcomes, spent_tokens
 from ontraport_connect.refreshing.spent_token_stores import SpentToken, Sqlite
 from tests.support.accounts import linked, read, token_of, user_named
 from tests.support.command import Run
@@ -48,6 +51,28 @@ def test_a_save_is_made_although_an_event_loop_runs_in_this_thread() -> None:
     assert "DJANGO_ALLOW_ASYNC_UNSAFE" not in os.environ
 
 
+def test_two_saves_inside_event_loops_do_not_end_each_others_permission() -> None:
+    with _async_unsafe_allowed():
+        with _async_unsafe_allowed():
+            pass
+        assert os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] == "true"
+    assert "DJANGO_ALLOW_ASYNC_UNSAFE" not in os.environ
+
+
+def test_an_answer_that_was_noted_is_not_written_over_a_newer_row(strict: StrictServer) -> None:
+    account = linked("one")
+    row: Any = OntraportAccount._base_manager.values_list("access_token", "refresh_token").get(pk=account.pk)
+    answer = note_on(account).answered(
+        access_token=bytes(row[0]), refresh_token=bytes(row[1]), lifetime=3600.0, scope="mcp:tools"
+    )
+    rows = OntraportAccount.objects.filter(pk=account.pk)
+    (lease,) = leases.claim(rows, [account.pk], is_probe=False)
+    rows.update(version=F("version") + 1)
+    current = outcomes.take_noted(lease, [answer])
+    assert current is not None
+    assert current.version == account.version + 1
+
+
 def test_a_connection_that_was_closed_needs_no_limit_to_be_taken_back() -> None:
     with short_lock_waits():
         connection.close()
@@ -67,6 +92,10 @@ def test_a_token_is_noted_once(strict: StrictServer) -> None:
     spent = note_on(account)
     assert (spent_tokens.begin(spent), spent_tokens.begin(spent)) == (True, False)
     assert spent_tokens.answers(account, spent) == [spent]
+
+
+def test_where_no_file_is_there_are_no_notes(tmp_path: Path) -> None:
+    assert Sqlite(str(tmp_path / "site-ontraport"), is_in_memory=False).uids(answered=False) == []
 
 
 def test_notes_in_memory_are_notes(strict: StrictServer) -> None:
