@@ -92,6 +92,8 @@ def test_a_token_is_noted_once(strict: StrictServer) -> None:
     spent = note_on(account)
     assert (spent_tokens.begin(spent), spent_tokens.begin(spent)) == (True, False)
     assert spent_tokens.answers(account, spent) == [spent]
+    spent_tokens.forget(spent.digest)
+    assert spent_tokens.find(account) is None
 
 
 def test_where_no_file_is_there_are_no_notes(tmp_path: Path) -> None:
