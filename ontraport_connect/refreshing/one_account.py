@@ -145,9 +145,11 @@ def _failure_to_note(spent: SpentToken) -> OntraportUnavailable | None:
     """Note that a token is about to be spent; return why it must not be, where somebody else has noted that or nothing can be noted."""
     try:
         return None if spent_tokens.begin(spent) else is_busy()
-    except DatabaseFailure:
-        return OntraportUnavailable(
+    except DatabaseFailure as error:
+        unavailable = OntraportUnavailable(
             "This transaction holds the account, and nothing could be noted outside of it; nothing was sent.",
             code="database",
             retry_after=1.0,
         )
+        unavailable.__cause__ = error
+        return unavailable

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.db import OperationalError, connection, connections, transaction
+from django.db import DatabaseError, OperationalError, connection, connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, override_settings
 from django.urls import path
@@ -271,6 +271,7 @@ def test_where_nothing_can_be_noted_outside_nothing_is_sent(strict: StrictServer
         with no_note_can_be_made(), pytest.raises(OntraportUnavailable) as raised:
             one_account.refresh(account)
         assert raised.value.code == "database"
+        assert isinstance(raised.value.__cause__, DatabaseError)
     assert strict.requests == 0
     one_account.refresh(read(account))
     assert (token_of(account), read(account).lease_until) == ("a.one.1", None)

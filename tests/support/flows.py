@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -95,7 +96,7 @@ def tokens(name: str) -> dict[str, Any]:
     }
 
 
-class Flow:
+class Flow(ABC):
     """One flow.
 
     It may raise ``OntraportError``. Pages and tasks may also raise the database's own errors: a page is rolled back and shows an error
@@ -114,16 +115,16 @@ class Flow:
         self.ontraport.endpoint.grant(name)
         return linked(name, **values)
 
-    def prepare(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def prepare(self) -> None: ...
 
-    def run(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def run(self) -> None: ...
 
     def again(self) -> None:
         self.run()
 
-    def assert_done(self) -> None:
+    def assert_done(self) -> None:  # noqa: B027  # most flows have nothing more
         """Check what this flow must have done, besides what holds for all flows."""
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
@@ -111,7 +112,7 @@ class Process:
         return self.child.wait()
 
 
-class Server:
+class Server(ABC):
     """A server on a port that can be started, stopped, and started again with its data."""
 
     name: str
@@ -121,8 +122,8 @@ class Server:
         self.port = free_port()
         self.directory = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
 
-    def launch(self) -> Process:
-        raise NotImplementedError
+    @abstractmethod
+    def launch(self) -> Process: ...
 
     def start(self) -> None:
         process = self.process = self.launch()
