@@ -34,6 +34,7 @@ from ontraport_connect.models import (
 from ontraport_connect.refreshing import (
     circuit_breaker,
     client_settings,
+    installation,
     leases,
     notes,
     outcomes,
@@ -107,6 +108,7 @@ class Site:
             ONTRAPORT_REFRESH_CONCURRENCY=1,
             ONTRAPORT_TIMEOUT=TIMEOUT,
         )
+        installation.require_own_database()
         self.browsers = {name: Client() for name in owners}
         for name, browser in self.browsers.items():
             browser.force_login(user_named(name))
