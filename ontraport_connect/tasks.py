@@ -56,6 +56,7 @@ def refresh_accounts(pks: Sequence[int]) -> dict[str, int]:
     """Refresh those accounts of a batch that are still due. Returns the number of accounts per outcome."""
     outcomes = refreshing.refresh_batch(pks)
     refreshing.record_worker()
+    staff.count_refreshes(outcomes)
     return outcomes
 
 

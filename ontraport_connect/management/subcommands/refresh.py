@@ -103,6 +103,7 @@ def _all(progress: Progress) -> Report:
     for pks in refreshing.due_batches(int(conf.ONTRAPORT_REFRESH_RATE * INTERVAL)):
         outcomes.update(refreshing.refresh_batch(pks))
         progress(f"{counted(outcomes.total(), 'account')}: {summarize(outcomes)} …")
+    staff.count_refreshes(outcomes)
     checked = linking.check_key_pairs(MAX_KEYS)
     revoked = refreshing.deliver_revocations(MAX_REVOCATIONS)
     refreshing.record_beat()
