@@ -3,6 +3,7 @@
 from .admin_actions import AccountActions, acting_in_admin, consequences
 from .admin_filters import StateFilter, TenantFilter, search_fields
 from .bulk_operations import disconnect_accounts
+from .change_notices import send_change_notices
 from .dashboard import Chart, recent_failures, refresh_chart, site_health, tiles
 from .database_check import require_database
 from .diagnosis import NEED_TABLES, SUBJECTS, check_endpoints, check_standing
@@ -35,6 +36,7 @@ __all__ = [
     "require_database",
     "rotate_keys",
     "search_fields",
+    "send_change_notices",
     "send_due_notices",
     "site_health",
     "tiles",

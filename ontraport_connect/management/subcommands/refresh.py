@@ -133,5 +133,5 @@ def _problem(standing: Finding, *, is_unreachable: bool) -> str:
 def _send_notices(seconds: float = NOTICES) -> int:
     """Send the notices last, so that no mail server delays a refresh, and end whatever it does: cron must not pile up behind it."""
     with suppress(TimeoutError), time_limit(2 * seconds):
-        return staff.send_due_notices(seconds)
+        return staff.send_due_notices(seconds) + staff.send_change_notices(seconds / 2)
     return 0
