@@ -59,9 +59,9 @@ def test_who_denies_access_reads_so_and_can_start_again_where_they_were(open_pag
     page.get_by_role("button", name="Continue to Ontraport").click()
     person.sign_in(page)
     person.deny(page)
-    expect(page.get_by_role("heading", name="Access was not allowed")).to_be_visible()
+    expect(page.get_by_role("heading", name="You didn't allow access")).to_be_visible()
     assert path_of(page) == "/ontraport/problem/denied/"
-    page.get_by_role("link", name="Start again").click()
+    page.get_by_role("link", name="Try again").click()
     page.get_by_role("button", name="Continue to Ontraport").click()
     person.allow(page)
     expect(page.get_by_role("heading", name="Used")).to_be_visible()
@@ -116,7 +116,7 @@ def test_reconnecting_with_a_different_ontraport_account_is_refused_in_words(ope
     person.allow(page)
     expect(page.get_by_role("heading", name="That is a different Ontraport account")).to_be_visible()
     expect(page.get_by_role("main")).to_contain_text("204211")
-    page.get_by_role("link", name="Start again").click()
+    page.get_by_role("link", name="Try again").click()
     expect(page.get_by_role("heading", name="Reconnect Northlight")).to_be_visible()
 
 
@@ -144,9 +144,9 @@ def test_disconnecting_says_what_happens_before_it_does(open_page: OpenPage, may
     confirm = page.get_by_role("button", name="Disconnect Harbour Street Coffee", exact=True)
     expect(confirm).to_be_hidden()
     page.locator("summary", has_text="Disconnect").click()
-    expect(page.get_by_text("Ontraport is told to end the access.")).to_be_visible()
+    expect(page.get_by_text("We ask Ontraport to revoke the access.")).to_be_visible()
     confirm.click()
-    expect(page.get_by_role("status").last).to_contain_text("Harbour Street Coffee is disconnected")
+    expect(page.get_by_role("status").last).to_contain_text("Disconnected Harbour Street Coffee.")
     expect(page.get_by_role("heading", name="No Ontraport account is connected")).to_be_visible()
     assert [grant["alive"] for grant in sandbox.state()["grants"] if grant["username"] == "owner"][:1] == [False]
 
@@ -213,7 +213,7 @@ def test_who_is_signed_out_meanwhile_reads_so_and_can_sign_in(open_page: OpenPag
     page.context.add_cookies(cookies)  # type: ignore[arg-type]
     person.sign_in(page)
     person.allow(page)
-    expect(page.get_by_role("heading", name="You are signed out")).to_be_visible()
+    expect(page.get_by_role("heading", name="You're signed out")).to_be_visible()
     page.get_by_role("link", name="Sign in").click()
     page.get_by_label("Username").fill("maya")
     assert path_of(page) == "/admin/login/?next=/ontraport/connect/"

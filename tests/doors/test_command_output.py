@@ -80,10 +80,10 @@ def test_accounts_lists_links_in_80_columns_and_no_secret(account: OntraportAcco
         "connected        Harbour Street Coffee (maya)",
         f"  {account.uid}  oauth  until 2030-01-02 03:04 UTC",
     ]
-    assert lines[2].startswith("refresh failing  A very long name A very long name ")
+    assert lines[2].startswith("having trouble     A very long name A very long name ")
     assert lines[2].endswith("...")
     assert lines[3].endswith("  oauth  timeout")
-    assert lines[4] == "needs reconnect  Ontraport"
+    assert lines[4] == "reconnect needed   Ontraport"
     assert lines[5].endswith("  api key  key_refused")
     assert lines[6:] == ["3 accounts."]
     assert max(map(len, lines)) <= 80

@@ -46,7 +46,7 @@ def test_a_person_exchanges_so_many_codes_in_ten_minutes(client: Client, refusin
     assert problems == ["code"] * limits.MAX_EXCHANGES + ["too_many"] * 2
     assert len(refusing.asked) == limits.MAX_EXCHANGES
     page = client.get(reverse("ontraport_connect:problem", args=["too_many"])).content.decode()
-    assert "Please wait ten minutes, then start again." in page
+    assert "Please wait ten minutes and try again." in page
     client.force_login(person("maya"))
     assert come_back_with_junk(client, refusing.url) == "code"
 
