@@ -15,7 +15,7 @@ from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.pages import responses
 
 POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
 )
 
 BUTTONS = """{% load ontraport_connect %}<!doctype html>
