@@ -83,7 +83,7 @@ REFUSALS: list[tuple[Reply | None, str, str]] = [
     (envelope({}, account_id=None), "unavailable", "cannot check keys"),
     (envelope({}, account_id=True), "unavailable", "cannot check keys"),
     (envelope({}, account_id="1" * 41), "unavailable", "cannot check keys"),
-    (None, "unavailable", "could not be reached"),
+    (None, "unavailable", "couldn't reach Ontraport"),
 ]
 
 
