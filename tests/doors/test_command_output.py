@@ -175,10 +175,10 @@ def test_disconnect_asks_whoever_or_whatever_answers(
     monkeypatch.setattr(sys, "stdin", stdin(typed))
     run = Run("disconnect", str(account.uid), stderr=asked)
     assert OntraportAccount.objects.exists() is not is_gone
-    question = f"Disconnect {account} ({account.uid})? Only its owner can connect it again. [y/N] "
+    question = f"Disconnect {account} ({account.uid})? Only the owner can reconnect it. [y/N] "
     is_echoed = stdin is Terminal and typed.endswith("\n")
     assert asked.getvalue() == (question if is_echoed else f"{question}\n")
-    expected = (0, "") if is_gone else (1, "Nothing was changed.")
+    expected = (0, "") if is_gone else (1, "Nothing changed.")
     assert (run.status, run.problem) == expected
 
 
@@ -208,7 +208,7 @@ def test_refresh_all_is_tried_later_when_nothing_could_be_reached(maya: Any) -> 
     )
     assert (run.status, run.problem) == (
         75,
-        "Ontraport could not be reached for any account; the next run tries again.",
+        "Ontraport couldn't be reached for any account. The next run will try again.",
     )
 
 

@@ -97,7 +97,7 @@ def test_an_owner_has_a_bounded_number_of_accounts(client: Client, refusing: Ans
         assert ontraport.press_connect(client).startswith(refusing.url)
         OntraportAccount.objects.create(user=maya, tenant=tenant)
         response = client.post(reverse("ontraport_connect:connect"), follow=True)
-        assert "50 accounts are connected here, and more are not possible." in response.content.decode()
+        assert "ve connected 50 accounts, which is the limit." in response.content.decode()
         assert reverse("ontraport_connect:accounts") in response.content.decode()
         form = client.post(reverse("ontraport_connect:connect_key"), {"app_id": "2_1_app", "api_key": "a-key"})
         assert "50 accounts are connected here" in form.content.decode()

@@ -127,7 +127,7 @@ def _all(progress: Progress) -> Report:
 def _problem(standing: Finding, *, is_unreachable: bool) -> str:
     if standing.level != Level.OK:
         return f"Refreshing is {standing.text}. {standing.hint}"
-    return "Ontraport could not be reached for any account; the next run tries again." if is_unreachable else ""
+    return "Ontraport couldn't be reached for any account. The next run will try again." if is_unreachable else ""
 
 
 def _send_notices(seconds: float = NOTICES) -> int:
