@@ -112,7 +112,7 @@ def _bar(index: int, tally: tallies.Tally, most: int) -> Bar:
         x=index * Chart.step + (Chart.step - Chart.bar) // 2,
         height=_height(tally.refreshed, most),
         failed_height=_height(tally.failed, most),
-        is_labelled=index % 4 == 3,
+        is_labelled=index % 4 == 0,
     )
 
 
