@@ -1,4 +1,4 @@
-"""What people see in a second: many accounts, other languages, forced colours, other sites' style sheets, and what happens after a click."""
+"""What people see in a second: many accounts, other languages, forced colours, foreign style sheets, and what follows a click."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ OpenPage = Callable[..., Page]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LIST = "/admin/ontraport_connect/ontraportaccount/"
-PREFLIGHT = "*, ::before, ::after { box-sizing: border-box; margin: 0; padding: 0; border: 0 solid } a { color: inherit; text-decoration: inherit }"
+PREFLIGHT = "* { margin: 0; padding: 0; border: 0 solid } a { color: inherit; text-decoration: inherit }"
+"""What Tailwind's preflight does to links."""
 
 
 @pytest.fixture

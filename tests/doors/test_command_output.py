@@ -77,7 +77,7 @@ def test_accounts_lists_links_in_80_columns_and_no_secret(account: OntraportAcco
     run = Run("accounts")
     lines = run.output.splitlines()
     assert lines[:2] == [
-        "connected        Harbour Street Coffee (maya)",
+        "connected          Harbour Street Coffee (maya)",
         f"  {account.uid}  oauth  until 2030-01-02 03:04 UTC",
     ]
     assert lines[2].startswith("having trouble     A very long name A very long name ")
@@ -296,7 +296,7 @@ def test_terminal_that_cannot_encode_a_name_ends_no_command(maya: Any) -> None:
     run = Run("accounts", stdout=stdout, stderr=Terminal())
     stdout.flush()
     assert run.status == 0
-    assert rb"connected        Caf\xe9 M\xfcller (maya)" in bytes_out.getvalue()
+    assert rb"connected          Caf\xe9 M\xfcller (maya)" in bytes_out.getvalue()
 
 
 def test_ascii_terminal_is_no_obstacle_to_any_command(

@@ -77,8 +77,12 @@ def test_person_is_told_once_of_a_link_that_was_made_and_of_its_end(maya: Any) -
     assert "Review connections" in str(html)
 
 
-def test_what_happened_before_it_was_switched_on_or_long_ago_is_not_told(maya: Any) -> None:
-    linked(maya)
+def test_what_happened_before_it_was_switched_on_or_long_ago_is_not_told() -> None:
+    user = get_user_model().objects.create_user("maya", email="maya@example.com")
+    linked(user)
+    let_pass()
+    assert [told(), told()] == [[], []]
+    linked(user, ontraport_id="2")
     let_pass(minutes=60 * 25)
     assert told() == []
 
