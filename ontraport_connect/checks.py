@@ -87,11 +87,11 @@ def _extras() -> Iterator[CheckMessage]:
 
 
 def _notices() -> Iterator[CheckMessage]:
-    if conf.ONTRAPORT_NOTIFY and not conf.ONTRAPORT_REDIRECT_URI:
+    if (conf.ONTRAPORT_NOTIFY or conf.ONTRAPORT_NOTIFY_CHANGES) and not conf.ONTRAPORT_REDIRECT_URI:
         yield checks.Warning(
-            "ONTRAPORT_NOTIFY is on without ONTRAPORT_REDIRECT_URI, so that nobody is told: an e-mail has no request to learn this site's"
-            " address from.",
-            hint="Set ONTRAPORT_REDIRECT_URI to the callback's absolute URL; the link in the e-mail leads to the same host.",
+            "Emails are on (ONTRAPORT_NOTIFY, ONTRAPORT_NOTIFY_CHANGES) without ONTRAPORT_REDIRECT_URI, so nobody is told: an email has no"
+            " request to learn this site's address from.",
+            hint="Set ONTRAPORT_REDIRECT_URI to the callback's absolute URL; the link in the email leads to the same host.",
             id="ontraport_connect.W006",
         )
 

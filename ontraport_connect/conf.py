@@ -123,6 +123,16 @@ class OntraportSettings:
         return cast("bool", getattr(settings, "ONTRAPORT_NOTIFY", False))
 
     @property
+    def ONTRAPORT_NOTIFY_CHANGES(self) -> bool:
+        """Whether people get an e-mail when a link is made or removed. Without a setting of its own: where ``ONTRAPORT_NOTIFY`` is on."""
+        return cast("bool", getattr(settings, "ONTRAPORT_NOTIFY_CHANGES", self.ONTRAPORT_NOTIFY))
+
+    @property
+    def ONTRAPORT_SITE_NAME(self) -> str:
+        """What pages and e-mails call this site; empty: its host."""
+        return str(getattr(settings, "ONTRAPORT_SITE_NAME", None) or "")
+
+    @property
     def ONTRAPORT_KEEP_EVENTS(self) -> float | timedelta | None:
         """How long events are kept: a number of days, or a ``timedelta``; ``None``: for ever."""
         return cast("float | timedelta | None", getattr(settings, "ONTRAPORT_KEEP_EVENTS", 730))

@@ -71,6 +71,7 @@ def ontraport_required(view: View | None = None, *, account: str | None = None) 
             async def async_wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
                 return await _run_async(view, request, uid_of(kwargs), args, kwargs)
 
+            async_wrapper.needs_ontraport = True  # type: ignore[attr-defined]
             return async_wrapper
 
         @wraps(view)
@@ -78,6 +79,7 @@ def ontraport_required(view: View | None = None, *, account: str | None = None) 
             replacement = check_request(request, uid_of(kwargs))
             return view(request, *args, **kwargs) if replacement is None else replacement
 
+        wrapper.needs_ontraport = True  # type: ignore[attr-defined]
         return wrapper
 
     return decorate if view is None else decorate(view)
@@ -90,6 +92,7 @@ class OntraportRequiredMixin:
     """
 
     ontraport_account: str | None = None
+    needs_ontraport = True
     view_is_async: bool
     kwargs: dict[str, Any]
 

@@ -19,6 +19,9 @@ from .schedule import INTERVAL
 MAX_REVOCATIONS = 50
 MAX_KEYS = 100
 
+CHANGE_NOTICES = 15.0
+"""Seconds after which no further e-mail about changes is begun."""
+
 
 @shared_task(name="ontraport_connect.tasks.refresh_expiring_tokens", ignore_result=True)
 def refresh_expiring_tokens() -> int:
@@ -26,7 +29,7 @@ def refresh_expiring_tokens() -> int:
     linking.forget_used_states()
     deliver_revocations.delay()
     check_keys.delay()
-    if conf.ONTRAPORT_NOTIFY:
+    if conf.ONTRAPORT_NOTIFY or conf.ONTRAPORT_NOTIFY_CHANGES:
         send_notices.delay()
     found = _enqueue_due() if refreshing.may_refresh() else 0
     refreshing.record_beat()
@@ -56,6 +59,7 @@ def refresh_accounts(pks: Sequence[int]) -> dict[str, int]:
     """Refresh those accounts of a batch that are still due. Returns the number of accounts per outcome."""
     outcomes = refreshing.refresh_batch(pks)
     refreshing.record_worker()
+    staff.count_refreshes(outcomes)
     return outcomes
 
 
@@ -77,7 +81,7 @@ def check_keys() -> dict[str, int]:
 
 @shared_task(name="ontraport_connect.tasks.send_notices", ignore_result=True, time_limit=90, soft_time_limit=60)
 def send_notices() -> int:
-    """E-mail people whose accounts need a reconnect. Returns how many messages were sent."""
-    told = staff.send_due_notices()
+    """E-mail people whose accounts need a reconnect, or were connected or disconnected. Returns how many messages were sent."""
+    told = staff.send_due_notices() + staff.send_change_notices(CHANGE_NOTICES)
     refreshing.record_worker()
     return told

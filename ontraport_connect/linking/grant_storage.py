@@ -38,7 +38,7 @@ def store_grant(owner: Owner, attempt: Attempt, grant: Grant) -> OntraportAccoun
     except Exception:
         _revoke_unsaved(owner, attempt, grant, identity)
         raise
-    raise LinkingFailed(_("This Ontraport account was changed at the same moment. Please try again."), code="twice")
+    raise LinkingFailed(_("This account was changed at the same moment. Please try again."), code="twice")
 
 
 def _revoke_unsaved(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity) -> None:
@@ -98,16 +98,16 @@ def _row_for(owner: Owner, attempt: Attempt, identity: Identity) -> OntraportAcc
         return same
     account: OntraportAccount | None = owner.accounts().select_for_update().filter(uid=attempt.account).first()
     if account is None:
-        raise LinkingFailed(_("This connection was removed in the meantime. Please connect anew."), code="gone")
+        raise LinkingFailed(_("This connection was removed meanwhile. Please connect again."), code="gone")
     if account.ontraport_id and not identity.ontraport_id:
         raise LinkingFailed(
-            _("Ontraport did not say whose account this is. Nothing was changed; please try again."),
+            _("Ontraport didn't say whose account this is. Nothing changed. Please try again."),
             code="unidentified",
         )
     if account.ontraport_id and account.ontraport_id != identity.ontraport_id:
         raise LinkingFailed(
             _(
-                "You signed in to Ontraport account %(came)s, but this connection is for account %(expected)s. Nothing was changed."
+                "You signed in to Ontraport account %(came)s, but this connection is for account %(expected)s. Nothing changed."
             )
             % {"came": identity.ontraport_id, "expected": account.ontraport_id},
             code="different_account",

@@ -93,7 +93,7 @@ def _complete_or_fail(
         raise
     except Exception:  # noqa: BLE001  # logged with its traceback; the customer gets a page
         _log_without_request(logger.exception, "Linking failed")
-    raise LinkingFailed(_("Something went wrong here. Nothing was connected; please start again."), code="failed")
+    raise LinkingFailed(_("Something went wrong on our side. Nothing was connected. Please try again."), code="failed")
 
 
 def _complete(
@@ -119,15 +119,15 @@ def _complete(
 def _matching_attempt(session: SessionBase, owner: Owner, response: AuthorizationResponse) -> Attempt:
     attempt = None if response.is_repeated else attempts.find_attempt(session, response.state)
     if attempt is None:
-        raise LinkingFailed(_("This answer belongs to no attempt that was started in this browser."), code="unknown")
+        raise LinkingFailed(_("This sign-in link is no longer valid."), code="unknown")
     if attempt.owner != str(owner.user.pk):
-        raise LinkingFailed(_("This attempt was started by somebody else."), code="other_owner")
+        raise LinkingFailed(_("Someone else started this."), code="other_owner")
     if attempt.tenant != owner.tenant:
-        raise LinkingFailed(_("You have switched workspaces"), code="switched_tenant")
+        raise LinkingFailed(_("You've switched workspaces"), code="switched_tenant")
     issuer = refreshing.endpoints().issuer
     if issuer is not None and response.issuer != issuer:
         attempts.take_attempt(session, response.state, attempt)
-        raise LinkingFailed(_("The answer did not come from Ontraport."), code="issuer")
+        raise LinkingFailed(_("The answer didn't come from Ontraport."), code="issuer")
     return attempt
 
 
@@ -139,14 +139,16 @@ def _log_without_request(log: Callable[..., None], *args: object) -> None:
 def _exchange_failed(error: OntraportError) -> LinkingFailed:
     if isinstance(error, ReconnectRequired):
         return LinkingFailed(
-            _("Ontraport did not accept its own answer; it may have been used before, or took too long."), code="code"
+            _("Ontraport couldn't confirm the sign-in. It may have been used already, or have taken too long."),
+            code="code",
         )
     if isinstance(error, OntraportMisconfigured):
         _log_without_request(logger.critical, "Linking failed for a reason that only the operator can fix: %s", error)
         return LinkingFailed(
-            _("This site is not set up correctly for Ontraport. Its operator has been told."), code="misconfigured"
+            _("Ontraport isn't set up correctly on this site. We've been notified and are fixing it."),
+            code="misconfigured",
         )
     logger.warning("Linking failed: %s (%s)", error, error.code)
     return LinkingFailed(
-        _("Ontraport could not be reached. Nothing was changed; please try again in a moment."), code="unavailable"
+        _("We couldn't reach Ontraport. Nothing changed. Please try again in a moment."), code="unavailable"
     )

@@ -12,6 +12,7 @@ from .account import (
     forget_user,
     refresh_delay,
 )
+from .actors import acting
 from .budget import OntraportBudget
 from .event import EventKind, OntraportEvent
 from .labels import is_visible, validate_label
@@ -34,6 +35,7 @@ __all__ = [
     "OntraportSpentToken",
     "OntraportUsedState",
     "Status",
+    "acting",
     "forget_user",
     "is_active",
     "is_signed_in",

@@ -36,7 +36,7 @@ class Method(models.TextChoices):
 
 class Status(models.TextChoices):
     CONNECTED = "connected", _("connected")
-    NEEDS_RECONNECT = "needs_reconnect", _("needs reconnect")
+    NEEDS_RECONNECT = "needs_reconnect", _("reconnect needed")
 
 
 def refresh_delay(lifetime: float) -> float:
@@ -87,7 +87,7 @@ class OntraportAccountQuerySet(models.QuerySet["OntraportAccount"]):
 class OntraportAccount(SavesChanges, UsesOntraport):
     """One link between an owner (a user, or a tenant) and one Ontraport account."""
 
-    uid = models.UUIDField(_("handle"), default=uuid.uuid4, unique=True, editable=False)
+    uid = models.UUIDField(_("ID"), default=uuid.uuid4, unique=True, editable=False)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         verbose_name=_("user"),
@@ -95,7 +95,7 @@ class OntraportAccount(SavesChanges, UsesOntraport):
         null=True,
         blank=True,
         related_name="ontraport_accounts",
-        help_text=_("Who linked it; the owner, unless a tenant is."),
+        help_text=_("Who linked it (and owns it, unless a tenant does)."),
     )
     tenant = models.CharField(_("tenant"), max_length=200, blank=True, default="")
     label = models.CharField(_("label"), max_length=100, blank=True, default="")
@@ -103,7 +103,7 @@ class OntraportAccount(SavesChanges, UsesOntraport):
     method = models.CharField(_("method"), max_length=10, choices=Method, default=Method.OAUTH)
     ontraport_id = models.CharField(_("Ontraport account"), max_length=40, blank=True, default="")
     scope = models.CharField(_("scope"), max_length=500, blank=True, default="")
-    client_id = models.CharField(_("client id"), max_length=500, blank=True, default="")
+    client_id = models.CharField(_("client ID"), max_length=500, blank=True, default="")
     issuer = models.CharField("issuer", max_length=500, blank=True, default="", editable=False)
     access_token = EncryptedTextField(_("access token"), null=True)
     refresh_token = EncryptedTextField(_("refresh token"), null=True)
@@ -112,11 +112,11 @@ class OntraportAccount(SavesChanges, UsesOntraport):
     refresh_at = models.DateTimeField(_("next refresh"), null=True, blank=True)
     status = models.CharField(_("state"), max_length=20, choices=Status, default=Status.CONNECTED)
     last_error = models.CharField(_("last error"), max_length=100, blank=True, default="")
-    failures = models.PositiveIntegerField(_("failures in a row"), default=0)
-    linked_at = models.DateTimeField(_("linked"), default=timezone.now)
+    failures = models.PositiveIntegerField(_("consecutive failures"), default=0)
+    linked_at = models.DateTimeField(_("connected on"), default=timezone.now)
     refreshed_at = models.DateTimeField(_("last refreshed"), null=True, blank=True)
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)
-    notified_at = models.DateTimeField(_("told by e-mail"), null=True, blank=True, editable=False)
+    notified_at = models.DateTimeField(_("notified by email"), null=True, blank=True, editable=False)
 
     version = models.PositiveBigIntegerField(default=0, editable=False)
     lease_owner = models.CharField(max_length=32, blank=True, default="", editable=False)

@@ -26,8 +26,8 @@ class OntraportRevocation(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        verbose_name = _("revocation to deliver")
-        verbose_name_plural = _("revocations to deliver")
+        verbose_name = _("pending revocation")
+        verbose_name_plural = _("pending revocations")
 
     def __str__(self) -> str:
         return f"{self.account_uid} ({self.attempts})"

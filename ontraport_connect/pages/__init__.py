@@ -2,6 +2,8 @@
 
 from .addresses import uuid_or_none
 from .buttons import button
+from .languages import Language, spoken
+from .moments import ago, as_element
 from .responses import connect_url, not_signed_in, not_usable, unavailable
 from .site_checks import check_form_action, check_redirect_uri
 from .state_texts import State, happened, reason_for, state_of
@@ -18,10 +20,15 @@ from .views import (
     reconnect,
     rename,
 )
+from .way_back import Site, site_of
 
 __all__ = [
+    "Language",
+    "Site",
     "State",
     "accounts",
+    "ago",
+    "as_element",
     "button",
     "callback",
     "check_form_action",
@@ -40,6 +47,8 @@ __all__ = [
     "reason_for",
     "reconnect",
     "rename",
+    "site_of",
+    "spoken",
     "state_of",
     "unavailable",
     "uuid_or_none",

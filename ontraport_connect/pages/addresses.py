@@ -16,6 +16,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import OntraportMisconfigured
+from ontraport_connect.models import OntraportAccount
 from ontraport_connect.protocol import is_loopback, require_secure
 
 PATHS = {"client_metadata": "client.json", "connect": "connect/"}
@@ -128,6 +129,11 @@ def client_metadata(request: HttpRequest) -> dict[str, Any]:
 def after_link_url() -> str:
     """Return where a finished link lands when no ``next`` was given."""
     return resolve_url(conf.ONTRAPORT_AFTER_LINK_URL or "ontraport_connect:accounts")
+
+
+def card_url(account: OntraportAccount) -> str:
+    """Return the address of an account on the accounts page, where it is open and in sight."""
+    return f"{reverse('ontraport_connect:accounts')}?show={account.uid}#account-{account.uid}"
 
 
 def local_path(target: str) -> str:

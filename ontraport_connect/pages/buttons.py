@@ -12,6 +12,7 @@ from django.urls import NoReverseMatch, reverse
 from ontraport_connect.conf import conf
 
 from . import addresses, tenancy
+from .state_texts import state_of
 
 SIZES = ("small", "medium", "large")
 THEMES = ("auto", "light", "dark")
@@ -41,13 +42,14 @@ def button(
             " AuthenticationMiddleware."
         )
     try:
-        account = accounts.account
+        account, others = accounts.account, len(accounts.accounts) - 1
+        state = None if account is None else state_of(account)
         made_for = tenancy.mark_of(request) if request.user.is_authenticated else ""
         may_link = not request.user.is_authenticated or tenancy.permissions(request)["link"]
     except DatabaseFailure:
         return {**look, "connect_url": connect_url}
     form = {"next": next_url or _this_page(request), "made_for": made_for}
-    return {**look, "account": account, "may_link": may_link, **form}
+    return {**look, "account": account, "state": state, "others": others, "may_link": may_link, **form}
 
 
 def _this_page(request: HttpRequest) -> str:

@@ -10,6 +10,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
 
 from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.models import OntraportAccount
@@ -63,6 +65,19 @@ def switched_tenant(request: HttpRequest) -> HttpResponse:
     response = problems.show(request, "switched_tenant")
     response.status_code = 409
     return _private(response)
+
+
+def not_permitted(request: HttpRequest) -> HttpResponse:
+    """Answer 403: this person may not do that here."""
+    response = problems.show(request, "not_permitted")
+    response.status_code = 403
+    return _private(response)
+
+
+def disconnected(name: str) -> str:
+    """Return the message that an account was disconnected, with a link to connect again, as safe HTML."""
+    words = _("Disconnected %(account)s.") % {"account": name}
+    return format_html('{} <a href="{}">{}</a>', words, reverse("ontraport_connect:connect"), _("Connect again"))
 
 
 def unavailable(request: HttpRequest, error: OntraportUnavailable) -> HttpResponse:

@@ -10,7 +10,6 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Prefetch
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -22,30 +21,19 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from ontraport_connect import linking, refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import LinkingFailed, OntraportMisconfigured
-from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, is_signed_in
+from ontraport_connect.models import Method, OntraportAccount, is_signed_in
 
-from . import addresses, editing, problems, responses, tenancy, tool_descriptions
+from . import addresses, editing, listing, problems, responses, tenancy, tool_descriptions, way_back
 from .forms import KeyForm, RenameForm
+from .state_texts import state_of
 from .view_decorators import in_own_language, page, posted_page, private
-
-LONGEST_HISTORY = 10
-"""Number of events shown per account."""
 
 
 @page
 @require_safe
 def accounts(request: HttpRequest) -> HttpResponse:
     """List this owner's links, each with its latest events."""
-    history = Prefetch("events", OntraportEvent.objects.order_by("-at", "-pk")[:LONGEST_HISTORY], to_attr="history")
-    rows = list(OntraportAccount.objects.for_request(request).prefetch_related(history))
-    context = {
-        "accounts": rows,
-        "is_refused": refreshing.is_site_refused(),
-        "can_revoke": refreshing.can_revoke(),
-        "may": tenancy.permissions(request),
-        "made_for": tenancy.mark_of(request),
-    }
-    return render(request, "ontraport_connect/accounts.html", context)
+    return listing.show(request)
 
 
 @page
@@ -56,9 +44,13 @@ def connect(request: HttpRequest) -> HttpResponse:
         return _begin(request, None)
     uid = addresses.uuid_or_none(request.GET.get("account", ""))
     account = OntraportAccount.objects.for_request(request).filter(uid=uid).first() if uid else None
+    back = addresses.local_path(request.GET.get("next", ""))
     context = {
         "account": account,
-        "next": addresses.local_path(request.GET.get("next", "")),
+        "state": state_of(account) if account else None,
+        "next": back,
+        "is_needed": way_back.needs_link(request, back),
+        "back": way_back.back(request, back),
         "scopes": conf.ONTRAPORT_SCOPES,
         "uses": tool_descriptions.uses(),
         "is_limited": conf.ONTRAPORT_MCP_TOOLS is not None,
@@ -182,7 +174,8 @@ def connect_key(request: HttpRequest) -> HttpResponse:
         else:
             _success_message(request, _("%(account)s is connected."), linked)
             return HttpResponseRedirect(back or addresses.after_link_url())
-    context = {"form": form, "account": account, "next": back, "made_for": tenancy.mark_of(request)}
+    made_for, out = tenancy.mark_of(request), way_back.back(request, back)
+    context = {"form": form, "account": account, "next": back, "back": out, "made_for": made_for}
     return render(request, "ontraport_connect/connect_key.html", context, status=422 if form.errors else 200)
 
 
@@ -194,10 +187,9 @@ def rename(request: HttpRequest, uid: UUID) -> HttpResponse:
     form = RenameForm(request.POST)
     if form.is_valid():
         editing.rename(account, form.cleaned_data["label"])
-        _success_message(request, _("This connection is called %(account)s now."), account)
-    else:
-        messages.error(request, " ".join(map(str, form.errors["label"])), fail_silently=True)
-    return HttpResponseRedirect(reverse("ontraport_connect:accounts"))
+        _success_message(request, _("Renamed to %(account)s."), account)
+        return HttpResponseRedirect(addresses.card_url(account))
+    return listing.show(request, renamed=account, form=form)
 
 
 @posted_page
@@ -206,8 +198,8 @@ def make_default(request: HttpRequest, uid: UUID) -> HttpResponse:
     account = get_object_or_404(OntraportAccount.objects.for_request(request), uid=uid)
     tenancy.require(request, "link")
     editing.make_default(tenancy.owner_of(request), account)
-    _success_message(request, _("%(account)s is the default now."), account)
-    return HttpResponseRedirect(reverse("ontraport_connect:accounts"))
+    _success_message(request, _("%(account)s is now the default."), account)
+    return HttpResponseRedirect(addresses.card_url(account))
 
 
 @posted_page
@@ -218,11 +210,11 @@ def disconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
         tenancy.require(request, "disconnect")
         name, is_shared = str(account), refreshing.is_grant_shared(account)
         linking.unlink(account)
-        _success_message(request, _("%(account)s is disconnected. This site can no longer use it."), name)
+        messages.success(request, responses.disconnected(name), fail_silently=True)
         if is_shared:
             messages.info(
                 request,
-                _("Ontraport keeps this access, because another connection of this site uses it."),
+                _("Ontraport keeps the access, because another connection on this site uses it."),
                 fail_silently=True,
             )
     elif not editing.was_disconnected(tenancy.owner_of(request), uid):

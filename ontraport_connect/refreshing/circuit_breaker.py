@@ -109,10 +109,17 @@ def may_refresh() -> bool:
 
 def is_site_refused() -> bool:
     """Tell whether refreshing is paused for a reason that the operator has to fix."""
-    with suppress(OntraportMisconfigured):
+    return bool(refusal_code())
+
+
+def refusal_code() -> str:
+    """Return the code of what the operator has to fix before anything is refreshed; an empty string if there is nothing."""
+    try:
         row, _ = _hold()
-        return row is not None and row.hold_code != RATE_LIMITED and row.hold_client == fingerprint()
-    return True
+        is_refused = row is not None and row.hold_code != RATE_LIMITED and row.hold_client == fingerprint()
+    except OntraportMisconfigured as error:
+        return error.code
+    return row.hold_code if row is not None and is_refused else ""
 
 
 def _hold() -> tuple[OntraportService | None, float]:

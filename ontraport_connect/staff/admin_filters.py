@@ -13,7 +13,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from ontraport_connect import refreshing
 from ontraport_connect.models import Method, OntraportAccount, Status, owner_is_inactive
+from ontraport_connect.refreshing import LinkState
 
 if TYPE_CHECKING:
     Model = admin.ModelAdmin[OntraportAccount]
@@ -23,19 +25,31 @@ else:  # Django's classes are not subscriptable at run time
 Choices = Sequence[tuple[str, Any]]
 
 
+STATE = "state"
+"""The parameter of the list that names a condition of accounts."""
+
+
 def account_conditions() -> dict[str, Q]:
-    """Return a query for each condition of an account. The dashboard counts by them and the list filters by them."""
+    """Return a query for each state of an account, and for other conditions. The dashboard counts by them and the list filters by them."""
     now = timezone.now()
-    connected = Q(status=Status.CONNECTED)
-    token = connected & Q(method=Method.OAUTH)
+    token = Q(status=Status.CONNECTED, method=Method.OAUTH)
+    states = refreshing.link_conditions(refreshing.site_pause())
     return {
-        "well": connected & Q(failures=0),
-        "failing": connected & Q(failures__gt=0),
-        "ended": Q(status=Status.NEEDS_RECONNECT),
+        **{state.value: condition for state, condition in states.items()},
         "expiring": token & Q(expires_at__gt=now, expires_at__lte=now + timedelta(hours=1)),
         "expired": token & Q(expires_at__lte=now),
         "inactive": Q(tenant="") & owner_is_inactive(),
     }
+
+
+def state_titles() -> Choices:
+    """Return the conditions by which accounts are filtered, with their titles."""
+    return [
+        *LinkState.choices,
+        ("expiring", _("token expires within the hour")),
+        ("expired", _("token expired")),
+        ("inactive", _("owner inactive")),
+    ]
 
 
 def search_fields() -> list[str]:
@@ -46,19 +60,14 @@ def search_fields() -> list[str]:
     return ["label", "ontraport_id", "tenant", *sorted(f"user__{name}" for name in names & known)]
 
 
-class ConditionFilter(admin.SimpleListFilter):
-    """Filters by conditions that the state alone does not show."""
+class StateFilter(admin.SimpleListFilter):
+    """Filters by the state that the list shows, and by conditions that it does not show."""
 
-    title = _("condition")
-    parameter_name = "condition"
+    title = _("state")
+    parameter_name = STATE
 
     def lookups(self, request: HttpRequest, model_admin: Model) -> Choices:
-        return [
-            ("failing", _("refresh failing")),
-            ("expiring", _("token ends within the hour")),
-            ("expired", _("token has ended")),
-            ("inactive", _("owner not active")),
-        ]
+        return state_titles()
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         condition = account_conditions().get(self.value() or "")

@@ -25,6 +25,7 @@ from . import key_rotation
 from .database_check import check_database
 from .findings import Finding, Level
 from .findings import finding as _finding
+from .state_check import check_states
 from .unseen_links import check_owners
 
 BODY_LIMIT = 4 * 1024 * 1024
@@ -240,7 +241,8 @@ SUBJECTS: Mapping[str, Callable[[], Iterator[Finding]]] = {
     "heartbeat": check_heartbeat,
     "overdue": check_overdue,
     "owners": check_owners,
+    "accounts": check_states,
 }
 
-NEED_TABLES = frozenset({"secrets", "installation", "hold", "heartbeat", "overdue", "owners"})
+NEED_TABLES = frozenset({"secrets", "installation", "hold", "heartbeat", "overdue", "owners", "accounts"})
 """The subjects that query the database."""

@@ -130,7 +130,7 @@ class _Round:
         for account in accounts:
             if self.sent >= MAX_SENT or self.failures >= MAX_FAILURES or time.monotonic() > self.stop_at:
                 return
-            if not _may_reconnect(account):
+            if not may_be_told(account):
                 self.memory.put_off(account.uid)
             elif _claim(account):
                 try:
@@ -178,7 +178,7 @@ class _Round:
         self.memory.save()
 
 
-def _may_reconnect(account: OntraportAccount) -> bool:
+def may_be_told(account: OntraportAccount) -> bool:
     """Tell whether the person who made the link could reconnect it: who has left a tenant may have lost the permission."""
     user: Any = account.user
     return not account.tenant or bool(user.has_perm("ontraport_connect.link_ontraportaccount"))

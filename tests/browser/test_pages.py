@@ -110,7 +110,7 @@ def test_the_key_form(open_page: OpenPage, maya: User, links: list[OntraportAcco
     page.goto(f"/ontraport/connect/key/?account={links[4].uid}")
     page.get_by_label("App ID").fill("2_187157_sandbox")
     page.get_by_label("API key").fill("sandbox-key-owner")
-    page.get_by_role("button", name="Save the new key").click()
+    page.get_by_role("button", name="Save key").click()
     expect(page.get_by_role("alert")).to_contain_text("187157")
     inspect(page, "key-different", shots)
 

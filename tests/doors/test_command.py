@@ -270,7 +270,7 @@ def test_refresh_that_fails_says_what_to_do(account: OntraportAccount, sandbox: 
     sandbox.revoke()
     run = Run("refresh", str(account.uid), "--json")
     assert (run.status, run.data["error"]) == (1, "invalid_grant")
-    assert run.problem.endswith("Its owner has to reconnect it on the site.")
+    assert run.problem.endswith("The owner needs to reconnect it on the site.")
 
 
 def test_unknown_account_is_wrong_usage() -> None:
@@ -315,7 +315,7 @@ def test_disconnect_of_one_of_several_says_that_ontraport_keeps_the_access(
     run = Run("disconnect", str(account.uid), "--yes")
     assert run.output == (
         f"Disconnected {account} ({account.uid})."
-        " Ontraport keeps this access, because another connection of this site uses it.\n"
+        " Ontraport keeps the access, because another connection on this site uses it.\n"
     )
     refreshing.refresh(other)
     assert Run("disconnect", str(other.uid), "--yes", "--json").data["grant_shared"] is False

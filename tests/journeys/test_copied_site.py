@@ -67,7 +67,7 @@ def test_nobody_links_anything(client: Client, maya: Any, provider: Answering, c
         reverse("ontraport_connect:problem", args=["misconfigured"]),
     )
     page = client.post(reverse("ontraport_connect:connect_key"), KEY_PAIR)
-    assert (page.status_code, "not set up correctly" in page.content.decode()) == (422, True)
+    assert (page.status_code, "t set up correctly" in page.content.decode()) == (422, True)
     assert (OntraportAccount.objects.count(), provider.asked) == (0, [])
 
 

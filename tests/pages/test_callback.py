@@ -146,7 +146,7 @@ def test_an_issuer_that_is_not_ontraport_to_the_letter_is_refused_before_the_cod
     response = come_back(browser, parameters)
     assert_refused(response, ontraport, "issuer")
     page = browser.get(response["Location"]).content.decode()
-    assert "did not come from Ontraport" in page
+    assert "t come from Ontraport" in page
     assert "canary" not in page
 
 
@@ -209,7 +209,7 @@ def test_an_attempt_of_another_tenant_is_refused(browser: Client, ontraport: Hos
         for tenant in ("south", "North"):
             response = browser.get(reverse("ontraport_connect:callback"), parameters, headers={"X-Tenant": tenant})
             assert_refused(response, ontraport, "switched_tenant")
-            assert "You have switched workspaces" in browser.get(response["Location"]).content.decode()
+            assert "ve switched workspaces" in browser.get(response["Location"]).content.decode()
         assert "ontraport_connect.problem" not in browser.session
         browser.get(reverse("ontraport_connect:callback"), parameters, headers={"X-Tenant": "north"})
     assert OntraportAccount.objects.get().tenant == "north"
@@ -260,7 +260,7 @@ def test_who_may_not_link_for_the_tenant_any_more_links_nothing(
         response = browser.get(reverse("ontraport_connect:callback"), parameters, headers=north)
         assert_refused(response, ontraport, "not_permitted")
         page = browser.get(response["Location"], headers=north).content.decode()
-    assert "You may not connect accounts here" in page
+    assert "t connect accounts here" in page
     assert response["Referrer-Policy"] == "no-referrer"
 
 

@@ -27,6 +27,7 @@ from ontraport_connect.management.subcommands import (
     register,
     rotate_keys,
 )
+from ontraport_connect.models import acting
 
 SUBCOMMANDS = {
     "check": check,
@@ -89,7 +90,8 @@ class Command(BaseCommand):
         line = reports.ProgressLine(self.stderr)
         progress: reports.Progress = (lambda text: None) if options["json"] else line
         try:
-            report = run(options, progress)
+            with acting(lambda: "manage.py ontraport"):
+                report = run(options, progress)
         except OntraportError as error:
             if options["json"]:
                 self._write_json({"error": error.code, "message": str(error)})

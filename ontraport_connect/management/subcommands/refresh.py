@@ -103,6 +103,7 @@ def _all(progress: Progress) -> Report:
     for pks in refreshing.due_batches(int(conf.ONTRAPORT_REFRESH_RATE * INTERVAL)):
         outcomes.update(refreshing.refresh_batch(pks))
         progress(f"{counted(outcomes.total(), 'account')}: {summarize(outcomes)} …")
+    staff.count_refreshes(outcomes)
     checked = linking.check_key_pairs(MAX_KEYS)
     revoked = refreshing.deliver_revocations(MAX_REVOCATIONS)
     refreshing.record_beat()
@@ -126,11 +127,11 @@ def _all(progress: Progress) -> Report:
 def _problem(standing: Finding, *, is_unreachable: bool) -> str:
     if standing.level != Level.OK:
         return f"Refreshing is {standing.text}. {standing.hint}"
-    return "Ontraport could not be reached for any account; the next run tries again." if is_unreachable else ""
+    return "Ontraport couldn't be reached for any account. The next run will try again." if is_unreachable else ""
 
 
 def _send_notices(seconds: float = NOTICES) -> int:
     """Send the notices last, so that no mail server delays a refresh, and end whatever it does: cron must not pile up behind it."""
     with suppress(TimeoutError), time_limit(2 * seconds):
-        return staff.send_due_notices(seconds)
+        return staff.send_due_notices(seconds) + staff.send_change_notices(seconds / 2)
     return 0
