@@ -127,7 +127,7 @@ def starting_demo() -> Iterator[Demo]:
     """A demo that has started its guard and its first part, and is starting the next."""
     with opened() as process:
         deadline = time.monotonic() + SECONDS_TO_START
-        while not members(process, "example_project.sandbox"):
+        while not members(process, "ontraport_connect.sandbox"):
             assert time.monotonic() < deadline
         yield process
 
