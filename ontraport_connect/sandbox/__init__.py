@@ -10,12 +10,15 @@ from .faults import endpoint_of, is_lost
 from .lessons import LESSONS
 from .memory_grants import MemoryGrants
 from .messages import Refused, Reply, Request
+from .object_types import CONTACT
+from .records import Records
 from .stand_in import StandIn
 from .switches import CHOICES, FAULT_KINDS, FAULT_TARGETS, Fault
 
 __all__ = [
     "ACCOUNTS",
     "CHOICES",
+    "CONTACT",
     "FAULT_KINDS",
     "FAULT_TARGETS",
     "LESSONS",
@@ -23,6 +26,7 @@ __all__ = [
     "Account",
     "Fault",
     "MemoryGrants",
+    "Records",
     "Refused",
     "Reply",
     "Request",

@@ -17,7 +17,7 @@ from django.urls import reverse
 from ontraport_connect import checks, refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.management.subcommands import sandbox as subcommand
-from tests.support.accounts import person
+from tests.support.linked import person
 from tests.support.servers import HOST, PROJECT, free_port
 
 OPTIONS = {"host": None, "port": None, "https": False, "database": None, "log": False}
@@ -75,9 +75,9 @@ def test_the_address_to_listen_on_is_that_of_the_setting(at_sandbox: None) -> No
 
 def test_it_may_listen_elsewhere_than_browsers_think(at_sandbox: None) -> None:
     with override_settings(ONTRAPORT_SANDBOX_URL="http://ontraport.localhost", ROOT_URLCONF="tests.support.no_urls"):
-        arguments = subcommand._arguments({**OPTIONS, "host": "0.0.0.0", "database": "x.sqlite3", "https": True})
+        arguments = subcommand._arguments({**OPTIONS, "host": "192.0.2.1", "database": "x.sqlite3", "https": True})
     assert arguments == [
-        *("--host", "0.0.0.0", "--url", "http://ontraport.localhost", "--database", "x.sqlite3", "--https")
+        *("--host", "192.0.2.1", "--url", "http://ontraport.localhost", "--database", "x.sqlite3", "--https")
     ]
 
 
@@ -97,7 +97,7 @@ def test_without_the_extra_it_says_what_to_install(at_sandbox: None, monkeypatch
 
 
 def test_a_stand_in_that_cannot_start_is_a_failure(at_sandbox: None) -> None:
-    with pytest.raises(CommandError, match="The stand-in has ended."):
+    with pytest.raises(CommandError, match=r"The stand-in has ended\."):
         call_command("ontraport", "sandbox", port=70_000)
 
 
