@@ -152,7 +152,7 @@ def test_a_stream_is_held_open_and_ends(url: str) -> None:
 
 def test_a_developer_sees_the_last_requests(url: str) -> None:
     tokens = Attempt(url).link()
-    requests.get(f"{url}/1/Contacts", params={"range": 1, "colour": "red"}, headers=KEY_PAIR, timeout=10)
+    requests.get(f"{url}/1/Contacts", params={"range": "1", "colour": "red"}, headers=KEY_PAIR, timeout=10)
     page = requests.get(url, headers={"Accept": "text/html"}, timeout=10).text
     assert "GET /1/Contacts</strong> 501" in page
     assert "it has no parameter colour in this call" in page
