@@ -10,10 +10,10 @@ import ssl
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 from wsgiref.types import WSGIApplication
 
 import django
@@ -79,8 +79,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def stop(signum: int, frame: FrameType | None) -> None:
-    sys.exit(0)
+class Stopped(BaseException):
+    """A signal asked the process to end."""
+
+
+def stop(signum: int, frame: FrameType | None) -> NoReturn:
+    raise Stopped
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         reason = getattr(error, "strerror", None) or error
         sys.stderr.write(f"Sandbox: cannot listen on {options.host}:{options.port}: {reason}\n")
         return 1
-    with ExitStack() as stack:
+    with suppress(Stopped), ExitStack() as stack:
         stack.callback(server.server_close)
         directory = tempfile.TemporaryDirectory(prefix="ontraport-sandbox-", ignore_cleanup_errors=True)
         folder = Path(stack.enter_context(directory))
