@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.http import HttpResponse
 from django.test import Client, override_settings
 from django.urls import reverse
 
@@ -76,14 +75,13 @@ class FakeOntraport:
             "refresh_at": expires_at - timedelta(seconds=conf.ONTRAPORT_REFRESH_MARGIN),
         }
 
-    def link(self, client: Client, *, username: str = "owner", allow: bool = True, **data: str) -> HttpResponse:
+    def link(self, client: Client, *, username: str = "owner", allow: bool = True, **data: str) -> Any:
         """Press the button as the person who is signed in with ``client``, answer at Ontraport, and return the callback's response."""
         callback = conf.ONTRAPORT_REDIRECT_URI or f"https://testserver{reverse('ontraport_connect:callback')}"
         with override_settings(ONTRAPORT_REDIRECT_URI=callback):
             url = client.post(reverse("ontraport_connect:connect"), data)["Location"]
             back = urlsplit(self._world.grants.consent(url, ACCOUNTS[username], issuer=APP, allow=allow))
-            response: HttpResponse = client.get(f"{back.path}?{back.query}")
-        return response
+            return client.get(f"{back.path}?{back.query}")
 
     @property
     def contacts(self) -> ContactList:
