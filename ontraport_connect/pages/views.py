@@ -23,7 +23,7 @@ from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import LinkingFailed, OntraportMisconfigured
 from ontraport_connect.models import Method, OntraportAccount, is_signed_in
 
-from . import addresses, editing, listing, problems, responses, tenancy, tool_descriptions, way_back
+from . import addresses, editing, laptop, listing, problems, responses, tenancy, tool_descriptions, way_back
 from .forms import KeyForm, RenameForm
 from .state_texts import state_of
 from .view_decorators import in_own_language, page, posted_page, private
@@ -82,6 +82,8 @@ def _begin(request: HttpRequest, account: OntraportAccount | None) -> HttpRespon
     elsewhere = addresses.other_start(request)
     if elsewhere:
         return responses.leave(request, _start_url(elsewhere, account, back, tenancy.mark_of(request)))
+    if (first_steps := laptop.start_the_sandbox(request)) is not None:
+        return first_steps
     try:
         url = linking.begin(
             request.session,

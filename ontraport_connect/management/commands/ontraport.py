@@ -26,6 +26,7 @@ from ontraport_connect.management.subcommands import (
     refresh,
     register,
     rotate_keys,
+    sandbox,
 )
 from ontraport_connect.models import acting
 
@@ -38,6 +39,7 @@ SUBCOMMANDS = {
     "rotate-keys": rotate_keys,
     "register": register,
     "adopt-database": adopt_database,
+    "sandbox": sandbox,
 }
 
 
