@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -60,6 +60,16 @@ class OntraportSettings:
     @property
     def ONTRAPORT_TENANT(self) -> str | None:
         return cast("str | None", getattr(settings, "ONTRAPORT_TENANT", None)) or None
+
+    @property
+    def ONTRAPORT_MAY(self) -> Callable[[HttpRequest, str | None, str], object] | None:
+        """``f(request, tenant, action) -> bool``, given as such or as its dotted path; ``None``: Django's permissions."""
+        may: Any = getattr(settings, "ONTRAPORT_MAY", None)
+        if isinstance(may, str) and may:
+            may = _imported("ONTRAPORT_MAY", may)
+        if may and not callable(may):
+            raise OntraportMisconfigured("ONTRAPORT_MAY is not a function, or the dotted path of one.", code="may")
+        return cast("Callable[[HttpRequest, str | None, str], object] | None", may or None)
 
     @property
     def ONTRAPORT_REFRESH_MARGIN(self) -> float:
@@ -130,6 +140,15 @@ class OntraportSettings:
     @property
     def ONTRAPORT_AFTER_LINK_URL(self) -> str | None:
         return cast("str | None", getattr(settings, "ONTRAPORT_AFTER_LINK_URL", None)) or None
+
+
+def _imported(name: str, path: str) -> Any:
+    try:
+        return import_string(path)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise OntraportMisconfigured(
+            f"{name} does not name anything that can be imported: {error}", code="may"
+        ) from error
 
 
 conf = OntraportSettings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from itertools import takewhile
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -83,6 +84,24 @@ def other_start(request: HttpRequest) -> str:
     if not callback or here == there or _share_cookies(here, there) or not _are_related(here, there):
         return ""
     return beside(callback, "connect")
+
+
+def origin_to_return_to(request: HttpRequest) -> str:
+    """Return the scheme and host of this request if the callback is on another host to which the session comes along, else ""."""
+    callback = conf.ONTRAPORT_REDIRECT_URI
+    here, there = _hostname(f"//{request.get_host()}"), _hostname(callback or "")
+    if not callback or here == there or not _share_cookies(here, there):
+        return ""
+    return f"{urlsplit(callback).scheme}://{request.get_host()}"
+
+
+def on_host(request: HttpRequest, host: str) -> HttpRequest:
+    """Return a copy of the request as if it had come to ``host``. What middleware has derived from the host is not derived anew."""
+    elsewhere = copy(request)
+    elsewhere.META = {**request.META, "HTTP_HOST": host, "HTTP_X_FORWARDED_HOST": host}
+    for cached in ("headers", "_current_scheme_host"):
+        elsewhere.__dict__.pop(cached, None)
+    return elsewhere
 
 
 def _host_in_browser(request: HttpRequest) -> str:
