@@ -102,6 +102,8 @@ def _complete(
     attempt = _matching_attempt(browser, owner, response)
     attempts.take_attempt(response.state)
     require_success(response)
+    if not attempt.account:
+        limits.require_room(owner)  # again: others may have been completed since
     limits.count_exchange(owner, address)
     try:
         refreshing.require_own_database()
