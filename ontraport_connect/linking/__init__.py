@@ -7,6 +7,7 @@ from .key_pairs import link_key_pair
 from .oauth_links import begin, complete
 from .owner import Owner
 from .permissions import MANAGE, PERMISSIONS, may
+from .site_pages import beside
 from .unlinking import unlink, unlink_tenant
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Owner",
     "assign",
     "begin",
+    "beside",
     "check_key_pair",
     "check_key_pairs",
     "complete",

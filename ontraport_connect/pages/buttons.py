@@ -12,8 +12,9 @@ from django.urls import NoReverseMatch, reverse
 
 from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import OntraportMisconfigured
+from ontraport_connect.linking import beside
 
-from . import addresses, tenancy
+from . import tenancy
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -75,4 +76,4 @@ def _connect_url() -> tuple[str, bool]:
     except NoReverseMatch:
         if not conf.ONTRAPORT_REDIRECT_URI:
             raise
-        return addresses.beside(conf.ONTRAPORT_REDIRECT_URI, "connect"), False
+        return beside(conf.ONTRAPORT_REDIRECT_URI, "connect"), False

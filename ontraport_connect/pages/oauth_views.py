@@ -75,7 +75,7 @@ def _begin(request: HttpRequest, account: OntraportAccount | None) -> HttpRespon
         url = linking.begin(
             browser,
             tenancy.owner_of(request),
-            redirect_uri=addresses.secure_redirect_uri(request),
+            redirect_uri=addresses.sound_redirect_uri(request),
             client_id=addresses.client_metadata_url(request),
             next_url=back,
             origin=addresses.origin_to_return_to(request),

@@ -13,9 +13,9 @@ from django.core.exceptions import ValidationError
 from django.core.mail.backends.smtp import EmailBackend
 from django.core.validators import validate_email
 from django.template.loader import render_to_string
-from django.urls import reverse
 from django.utils import translation
 
+from ontraport_connect.linking import beside
 from ontraport_connect.models import OntraportAccount
 
 PERMANENT = 500
@@ -64,7 +64,7 @@ def _message(account: OntraportAccount, address: str, redirect_uri: str) -> mail
         "user": account.user,
         "host": urlsplit(redirect_uri).netloc,
         "site": urljoin(redirect_uri, "/"),
-        "url": urljoin(redirect_uri, f"{reverse('ontraport_connect:connect')}?{query}"),
+        "url": f"{beside(redirect_uri, 'connect')}?{query}",
     }
     with translation.override(settings.LANGUAGE_CODE):
         subject = " ".join(render_to_string("ontraport_connect/notice_subject.txt", context).split())

@@ -55,7 +55,9 @@ def broken(sandbox: Sandbox, request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-FAULTY = pytest.mark.parametrize("faulty", [raising, forgetful, f"{__name__}.missing"], ids=["raises", "forgets", "missing"])
+FAULTY = pytest.mark.parametrize(
+    "faulty", [raising, forgetful, f"{__name__}.missing"], ids=["raises", "forgets", "missing"]
+)
 NORTH = {"X-Tenant": "north"}
 
 

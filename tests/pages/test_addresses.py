@@ -8,6 +8,7 @@ import pytest
 from django.test import RequestFactory, override_settings
 
 from ontraport_connect import urls
+from ontraport_connect.linking.site_pages import PATHS
 from ontraport_connect.pages import addresses
 
 REQUEST = RequestFactory().get("/", headers={"Host": "shop.example"}, secure=True)
@@ -42,7 +43,7 @@ def test_the_pages_are_beside_the_callback(callback: str, beside: str) -> None:
 
 def test_the_paths_beside_the_callback_are_those_of_the_urls() -> None:
     own = {pattern.name: str(pattern.pattern) for pattern in urls.urlpatterns}
-    assert {name: own[name] for name in addresses.PATHS} == dict(addresses.PATHS)
+    assert {name: own[name] for name in PATHS} == dict(PATHS)
     assert own["callback"] == "callback/"
 
 
