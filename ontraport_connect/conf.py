@@ -13,6 +13,8 @@ from django.utils.module_loading import import_string
 
 from .exceptions import OntraportMisconfigured
 
+MayFunction = Callable[[HttpRequest, str | None, str], object]
+
 
 class OntraportSettings:
     """Reads ``django.conf.settings`` at every access, so that ``override_settings`` works."""
@@ -62,14 +64,9 @@ class OntraportSettings:
         return cast("str | None", getattr(settings, "ONTRAPORT_TENANT", None)) or None
 
     @property
-    def ONTRAPORT_MAY(self) -> Callable[[HttpRequest, str | None, str], object] | None:
-        """``f(request, tenant, action) -> bool``, given as such or as its dotted path; ``None``: Django's permissions."""
-        may: Any = getattr(settings, "ONTRAPORT_MAY", None)
-        if isinstance(may, str) and may:
-            may = _imported("ONTRAPORT_MAY", may)
-        if may and not callable(may):
-            raise OntraportMisconfigured("ONTRAPORT_MAY is not a function, or the dotted path of one.", code="may")
-        return cast("Callable[[HttpRequest, str | None, str], object] | None", may or None)
+    def ONTRAPORT_MAY(self) -> str | MayFunction | None:
+        """``f(request, tenant, action) -> bool``, given as such or as its dotted path; see ``may_function``."""
+        return cast("str | MayFunction | None", getattr(settings, "ONTRAPORT_MAY", None)) or None
 
     @property
     def ONTRAPORT_REFRESH_MARGIN(self) -> float:
@@ -142,15 +139,6 @@ class OntraportSettings:
         return cast("str | None", getattr(settings, "ONTRAPORT_AFTER_LINK_URL", None)) or None
 
 
-def _imported(name: str, path: str) -> Any:
-    try:
-        return import_string(path)
-    except (ImportError, AttributeError, TypeError) as error:
-        raise OntraportMisconfigured(
-            f"{name} does not name anything that can be imported: {error}", code="may"
-        ) from error
-
-
 conf = OntraportSettings()
 
 
@@ -171,3 +159,18 @@ def tenant_of(request: HttpRequest) -> str | None:
             f"ONTRAPORT_TENANT gave a {type(tenant).__name__}; give the tenant's id: a str, an int or a UUID."
         )
     return str(tenant)
+
+
+def may_function() -> MayFunction | None:
+    """Return the function that ``ONTRAPORT_MAY`` names, or ``None`` where Django's permissions count. Raises ``OntraportMisconfigured``."""
+    may: Any = conf.ONTRAPORT_MAY
+    if isinstance(may, str):
+        try:
+            may = import_string(may)
+        except (ImportError, AttributeError, TypeError) as error:
+            raise OntraportMisconfigured(
+                f"ONTRAPORT_MAY does not name anything that can be imported: {error}", code="may"
+            ) from error
+    if may is not None and not callable(may):
+        raise OntraportMisconfigured("ONTRAPORT_MAY is not a function, or the dotted path of one.", code="may")
+    return cast("MayFunction | None", may)

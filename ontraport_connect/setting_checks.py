@@ -13,7 +13,7 @@ from django.core.checks import CheckMessage, Error
 from django.utils.module_loading import import_string
 
 from . import protocol, refreshing
-from .conf import conf
+from .conf import conf, may_function
 from .encryption import MINIMUM_KEY_LENGTH
 from .exceptions import OntraportMisconfigured
 from .protocol import require_secure
@@ -124,7 +124,7 @@ def _tenant() -> Iterator[CheckMessage]:
 
 def _may() -> Iterator[CheckMessage]:
     try:
-        may = conf.ONTRAPORT_MAY
+        may = may_function()
         if may is not None:
             signature(may).bind(None, None, "link")
     except (OntraportMisconfigured, TypeError) as error:

@@ -8,7 +8,7 @@ from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
 from django.db import Error as DatabaseFailure
 from django.http import Http404, HttpRequest
 
-from ontraport_connect.conf import conf
+from ontraport_connect.conf import may_function
 from ontraport_connect.exceptions import OntraportMisconfigured
 
 PERMISSIONS = {
@@ -27,7 +27,7 @@ def may(request: HttpRequest, tenant: str | None, action: str) -> bool:
     Whoever may not is not always told so by False: ``PermissionDenied`` and ``Http404`` of ``ONTRAPORT_MAY`` mean the same. Raises
     ``OntraportMisconfigured`` when it raises another error or does not return a bool, so that nobody is let in by mistake.
     """
-    resolve: Any = conf.ONTRAPORT_MAY
+    resolve = may_function()
     if resolve is None:
         return _has_permission(request, tenant, action)
     try:

@@ -89,7 +89,7 @@ def test_an_answer_counts_once(open_page: OpenPage, maya: User) -> None:
     person.link(page)
     page.wait_for_url("**/")
     page.goto(callbacks[0])
-    expect(page.get_by_role("heading", name="We could not match this answer to an attempt")).to_be_visible()
+    expect(page.get_by_role("heading", name="This attempt was completed already")).to_be_visible()
     assert OntraportAccount.objects.get().status == Status.CONNECTED
 
 
