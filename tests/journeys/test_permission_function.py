@@ -154,7 +154,7 @@ def test_a_tenants_mail_goes_to_a_present_member_only(mailing: None) -> None:
     assert notices.send_due_notices() == 1
     (message,) = mail.outbox
     assert message.to == ["maya@example.com"]
-    assert "evil" not in message.subject + message.body
+    assert "evil" not in f"{message.subject} {message.body}"
     address = "https://shop.example.com/"
     assert [(name, "acme", "link", address, None) for name in ("left", "maya")] == ASKED
     OntraportAccount.objects.filter(user=left).update(status=Status.CONNECTED)

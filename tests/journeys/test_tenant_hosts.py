@@ -115,7 +115,7 @@ def come_back(browser: Client, callback: str) -> str:
     return str(browser.get(f"{parts.path}?{parts.query}", **on("app"))["Location"])
 
 
-WAYS = {
+WAYS: dict[str, dict[str, Any]] = {
     "Django's permissions": {},
     "ONTRAPORT_MAY": {"ONTRAPORT_MAY": f"{__name__}.may"},
     "a function": {"ONTRAPORT_MAY": may},
@@ -252,7 +252,7 @@ def test_a_site_whose_after_link_url_is_on_another_host_leads_there() -> None:
 
 def roles(request: Any, tenant: str | None, action: str) -> bool:
     """Maya administers acme and looks at borealis; Tomas links for borealis and does not disconnect."""
-    allowed = {
+    allowed: dict[tuple[str, str | None], set[str]] = {
         ("maya", "acme"): {"link", "disconnect", "manage"},
         ("maya", "borealis"): set(),
         ("tomas", "borealis"): {"link"},

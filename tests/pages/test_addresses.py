@@ -38,7 +38,7 @@ def test_no_header_changes_an_address_that_is_set() -> None:
 )
 def test_the_pages_are_beside_the_callback(callback: str, beside: str) -> None:
     """A callback whose path is another's (a check says so) leads to the path of the URLconf."""
-    assert addresses.beside(callback, "connect") == beside
+    assert beside(callback, "connect") == beside
 
 
 def test_the_paths_beside_the_callback_are_those_of_the_urls() -> None:

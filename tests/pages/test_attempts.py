@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import StringIO
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
@@ -200,9 +200,11 @@ def test_a_grant_that_could_not_be_saved_is_revoked_and_the_customer_gets_a_page
 
 
 def test_a_grant_is_kept_for_revocation_while_nobody_can_tell_whether_it_is_shared(
-    browser: Client, ontraport: HostileServer
+    browser: Client, ontraport: HostileServer, maya: Any
 ) -> None:
-    sent = press(browser)
+    account = OntraportAccount.objects.create(user=maya)
+    asked = browser.post(reverse("ontraport_connect:reconnect", args=[account.uid]))["Location"]
+    sent = dict(parse_qsl(urlsplit(asked).query))["state"]
     with out_of_reach("ontraportaccount"):
         response = come_back(browser, good(ontraport, sent))
     assert response["Location"] == reverse("ontraport_connect:problem", args=["failed"])
