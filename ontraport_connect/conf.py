@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -15,6 +15,7 @@ from .exceptions import OntraportMisconfigured
 
 SANDBOX_CLIENT = ("sandbox-client", "sandbox-secret")
 """The client that the stand-in knows, with its secret, which is published."""
+MayFunction = Callable[[HttpRequest, str | None, str], object]
 
 
 class OntraportSettings:
@@ -88,6 +89,11 @@ class OntraportSettings:
     @property
     def ONTRAPORT_TENANT(self) -> str | None:
         return cast("str | None", getattr(settings, "ONTRAPORT_TENANT", None)) or None
+
+    @property
+    def ONTRAPORT_MAY(self) -> str | MayFunction | None:
+        """``f(request, tenant, action) -> bool``, given as such or as its dotted path; see ``may_function``."""
+        return cast("str | MayFunction | None", getattr(settings, "ONTRAPORT_MAY", None)) or None
 
     @property
     def ONTRAPORT_REFRESH_MARGIN(self) -> float:
@@ -190,3 +196,18 @@ def tenant_of(request: HttpRequest) -> str | None:
             f"ONTRAPORT_TENANT gave a {type(tenant).__name__}; give the tenant's id: a str, an int or a UUID."
         )
     return str(tenant)
+
+
+def may_function() -> MayFunction | None:
+    """Return the function that ``ONTRAPORT_MAY`` names, or ``None`` where Django's permissions count. Raises ``OntraportMisconfigured``."""
+    may: Any = conf.ONTRAPORT_MAY
+    if isinstance(may, str):
+        try:
+            may = import_string(may)
+        except (ImportError, AttributeError, TypeError) as error:
+            raise OntraportMisconfigured(
+                f"ONTRAPORT_MAY does not name anything that can be imported: {error}", code="may"
+            ) from error
+    if may is not None and not callable(may):
+        raise OntraportMisconfigured("ONTRAPORT_MAY is not a function, or the dotted path of one.", code="may")
+    return cast("MayFunction | None", may)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from inspect import signature
 from typing import Any
 
+from django.contrib.auth import get_user_model
+from django.core import checks
 from django.core.checks import CheckMessage, Error
 from django.utils.module_loading import import_string
 
 from . import protocol, refreshing
-from .conf import conf
+from .conf import conf, may_function
 from .encryption import MINIMUM_KEY_LENGTH
 from .exceptions import OntraportMisconfigured
 from .protocol import require_secure
@@ -122,6 +125,28 @@ def _tenant() -> Iterator[CheckMessage]:
         )
 
 
+def _may() -> Iterator[CheckMessage]:
+    try:
+        may = may_function()
+        if may is not None:
+            signature(may).bind(None, None, "link")
+    except (OntraportMisconfigured, TypeError) as error:
+        yield Error(
+            f"ONTRAPORT_MAY cannot be asked, so that nobody may link or disconnect anything: {error}",
+            hint='Give a function f(request, tenant, action) -> bool, or its dotted path, such as "shop.tenants.may".',
+            id="ontraport_connect.E015",
+        )
+        return
+    except ValueError:  # a callable without a signature
+        return
+    if may is None and conf.ONTRAPORT_TENANT is not None and not hasattr(get_user_model(), "has_perm"):
+        yield checks.Warning(
+            "The user model has no permissions and ONTRAPORT_MAY is not set, so that nobody may link or disconnect for a tenant.",
+            hint="Set ONTRAPORT_MAY to a function that knows who may do what for a tenant.",
+            id="ontraport_connect.W015",
+        )
+
+
 def _numbers() -> Iterator[CheckMessage]:
     if not _is_pair(_raw("ONTRAPORT_TIMEOUT")):
         yield Error(
@@ -195,6 +220,7 @@ CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     _client,
     _encryption_keys,
     _tenant,
+    _may,
     _numbers,
     _keep_events,
     _lists,

@@ -26,7 +26,7 @@ CHANGE_NOTICES = 15.0
 @shared_task(name="ontraport_connect.tasks.refresh_expiring_tokens", ignore_result=True)
 def refresh_expiring_tokens() -> int:
     """Find the tokens that are due and enqueue them, oldest first, spread over the interval. Returns how many."""
-    linking.forget_used_states()
+    linking.forget_old_attempts()
     deliver_revocations.delay()
     check_keys.delay()
     if conf.ONTRAPORT_NOTIFY or conf.ONTRAPORT_NOTIFY_CHANGES:

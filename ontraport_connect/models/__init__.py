@@ -13,6 +13,7 @@ from .account import (
     refresh_delay,
 )
 from .actors import acting
+from .attempt import OntraportAttempt
 from .budget import OntraportBudget
 from .event import EventKind, OntraportEvent
 from .labels import is_visible, validate_label
@@ -20,7 +21,6 @@ from .people import is_active, is_signed_in, owner_is_active, owner_is_inactive
 from .revocation import OntraportRevocation
 from .spent_token import OntraportSpentToken
 from .standing import OntraportService
-from .used_state import OntraportUsedState
 
 __all__ = [
     "SECRET_FIELDS",
@@ -28,12 +28,12 @@ __all__ = [
     "Method",
     "OntraportAccount",
     "OntraportAccountQuerySet",
+    "OntraportAttempt",
     "OntraportBudget",
     "OntraportEvent",
     "OntraportRevocation",
     "OntraportService",
     "OntraportSpentToken",
-    "OntraportUsedState",
     "Status",
     "acting",
     "forget_user",

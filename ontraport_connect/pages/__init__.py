@@ -4,20 +4,18 @@ from .addresses import uuid_or_none
 from .buttons import button
 from .languages import Language, spoken
 from .moments import ago, as_element
+from .oauth_views import callback, connect, reconnect
 from .responses import connect_url, not_signed_in, not_usable, unavailable
 from .site_checks import check_form_action, check_redirect_uri
 from .state_texts import State, happened, reason_for, state_of
 from .tenancy import permissions
 from .views import (
     accounts,
-    callback,
     client_metadata,
-    connect,
     connect_key,
     disconnect,
     make_default,
     problem,
-    reconnect,
     rename,
 )
 from .way_back import Site, site_of

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.functional import Promise
@@ -28,7 +28,7 @@ LEAVES_NO_TRACE = frozenset({"unknown", "other_owner", "switched_tenant"})
 """Codes of answers that belong to no attempt of this session; they must not change the session (RFC 9700, 4.7)."""
 
 LONGEST_NEXT = 200
-"""Characters. A longer ``next`` is dropped: the session may be a cookie, which also holds the attempts."""
+"""Characters. A longer ``next`` is dropped: the session may be a cookie."""
 
 YOURS, THEIRS, OURS = _("Action needed"), _("Problem at Ontraport"), _("We're on it")
 
@@ -154,8 +154,10 @@ def url(code: str) -> str:
     return reverse("ontraport_connect:problem", args=[code])
 
 
-def leave(request: HttpRequest, error: LinkingFailed, attempt: Attempt | None) -> HttpResponse:
-    """Redirect to the page that explains ``error``. Its button leads back to the page and account of ``attempt``."""
+def leave(request: HttpRequest, error: LinkingFailed, attempt: Attempt | None) -> str:
+    """Remember ``error``, and return the address of the page that explains it. Its button leads back to the page and account of
+    ``attempt``.
+    """
     if error.code not in LEAVES_NO_TRACE:
         request.session[SESSION_KEY] = {
             "code": error.code,
@@ -164,13 +166,13 @@ def leave(request: HttpRequest, error: LinkingFailed, attempt: Attempt | None) -
             "account": attempt.account if attempt else "",
             "next": attempt.next if attempt and len(attempt.next) <= LONGEST_NEXT else "",
         }
-    return HttpResponseRedirect(url(error.code))
+    return url(error.code)
 
 
-def report(request: HttpRequest, error: OntraportError) -> HttpResponse:
-    """Log the error for the operator, and redirect the person to a page that says the site's operator has to act."""
+def report(error: OntraportError) -> str:
+    """Log the error for the operator, and return the address of the page that says that the site's operator has to act."""
     logger.critical("Nobody can connect Ontraport: %s", error)
-    return HttpResponseRedirect(url("misconfigured"))
+    return url("misconfigured")
 
 
 def show(request: HttpRequest, code: str) -> HttpResponse:

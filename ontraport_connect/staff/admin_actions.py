@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from ontraport_connect import refreshing
+from ontraport_connect import linking, refreshing
+from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.models import Method, OntraportAccount, acting
 
 from . import bulk_operations
 from .exports import as_csv
+
+logger = logging.getLogger("ontraport_connect")
 
 if TYPE_CHECKING:
     AccountModelAdmin = admin.ModelAdmin[OntraportAccount]
@@ -45,13 +50,20 @@ def consequences(accounts: Sequence[OntraportAccount]) -> dict[str, object]:
 
 
 class AccountActions(AccountModelAdmin):
-    """The actions ``refresh_now`` and ``disconnect``."""
+    """The actions ``refresh_now`` and ``disconnect``, and whose accounts they may be taken on: ``ONTRAPORT_MAY`` has a say."""
 
     delete_confirmation_template = "admin/ontraport_connect/ontraportaccount/disconnect.html"
+
+    def has_change_permission(self, request: HttpRequest, obj: OntraportAccount | None = None) -> bool:
+        return super().has_change_permission(request, obj) and _may_manage(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: OntraportAccount | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and _may_manage(request, obj)
 
     @admin.action(description=_("Refresh now"), permissions=["change"])
     def refresh_now(self, request: HttpRequest, queryset: QuerySet[OntraportAccount]) -> None:
         accounts = list(queryset.select_related("user"))
+        _require_manage(request, accounts)
         if len(accounts) > bulk_operations.INLINE_LIMIT:
             count = bulk_operations.make_due([account.pk for account in accounts])
             text = ngettext(
@@ -77,6 +89,7 @@ class AccountActions(AccountModelAdmin):
             text = _("You can disconnect up to %(most)d accounts at once. Narrow the list first.")
             self.message_user(request, text % {"most": MAX_DISCONNECTED}, messages.ERROR)
             return None
+        _require_manage(request, accounts)
         if "post" not in request.POST:
             return self._confirm(request, accounts)
         self._disconnect(request, queryset, accounts)
@@ -118,3 +131,20 @@ class AccountActions(AccountModelAdmin):
                 waiting,
             )
             self.message_user(request, text % {"count": waiting}, messages.WARNING)
+
+
+def _may_manage(request: HttpRequest, account: OntraportAccount | None) -> bool:
+    """Tell whether the person may change or disconnect the account of its tenant, besides what Django's permissions say."""
+    if account is None:
+        return True
+    try:
+        return linking.may(request, account.tenant or None, linking.MANAGE)
+    except OntraportMisconfigured as error:
+        logger.critical("Nobody can manage Ontraport accounts in the admin: %s", error)
+        return False
+
+
+def _require_manage(request: HttpRequest, accounts: Iterable[OntraportAccount]) -> None:
+    """Raise ``PermissionDenied`` unless the person may manage all of the accounts. Each tenant is asked for once."""
+    if not all(_may_manage(request, account) for account in {account.tenant: account for account in accounts}.values()):
+        raise PermissionDenied

@@ -12,20 +12,20 @@ import time
 from datetime import timedelta
 from smtplib import SMTPDataError
 from typing import Any
-from urllib.parse import urljoin
 
 from django.db.models import Value
 from django.db.models.functions import Now
-from django.urls import reverse
 
 from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
+from ontraport_connect.linking import beside
 from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, is_active
 from ontraport_connect.using import DatabaseStore
 
 from . import notice_messages, notices
 from .notice_messages import CHANGED, RecipientRefused
+from .recipients import may_reconnect
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -88,9 +88,9 @@ def _tell(event: OntraportEvent, redirect_uri: str, timeout: float) -> bool:
     user: Any = event.user
     account = event.account or OntraportAccount(user=user, tenant=event.tenant, ontraport_id=event.ontraport_id)
     address = getattr(user, user.get_email_field_name(), "") if is_active(user) else ""
-    if not address or not notices.may_be_told(account):
+    if not address or not may_reconnect(account, redirect_uri):
         return False
     context = {"is_made": event.kind == EventKind.LINKED, "is_key": account.method == Method.API_KEY, "at": event.at}
-    url = urljoin(redirect_uri, reverse("ontraport_connect:accounts"))
+    url = beside(redirect_uri, "accounts")
     notice_messages.deliver(CHANGED, account, address, url=url, context=context, timeout=timeout)
     return True

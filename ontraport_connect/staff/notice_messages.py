@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from smtplib import SMTPRecipientsRefused
 from typing import Any
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.core import mail
@@ -17,12 +17,12 @@ from django.core.exceptions import ValidationError
 from django.core.mail.backends.smtp import EmailBackend
 from django.core.validators import validate_email
 from django.template.loader import render_to_string
-from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.formats import date_format
 from django.utils.translation import gettext
 
 from ontraport_connect.conf import conf
+from ontraport_connect.linking import beside
 from ontraport_connect.models import Method, OntraportAccount
 
 PERMANENT = 500
@@ -63,9 +63,9 @@ CHANGED = Texts(
 
 def send(account: OntraportAccount, address: str, redirect_uri: str, timeout: float) -> None:
     """Send the notice that ``account`` needs its person to ``address``; see ``deliver``."""
-    path = f"{reverse('ontraport_connect:connect')}?{urlencode({'account': account.uid})}"
+    url = f"{beside(redirect_uri, 'connect')}?{urlencode({'account': account.uid})}"
     context = {"account": account, "is_key": account.method == Method.API_KEY}
-    deliver(NEEDS_YOU, account, address, url=urljoin(redirect_uri, path), context=context, timeout=timeout)
+    deliver(NEEDS_YOU, account, address, url=url, context=context, timeout=timeout)
 
 
 def deliver(

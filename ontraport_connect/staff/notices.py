@@ -26,6 +26,7 @@ from ontraport_connect.models import SECRET_FIELDS, EventKind, OntraportAccount,
 from . import notice_messages
 from .notice_memory import LONGEST_ROUND, NoticeMemory, pause_after
 from .notice_messages import RecipientRefused
+from .recipients import may_reconnect
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -130,7 +131,7 @@ class _Round:
         for account in accounts:
             if self.sent >= MAX_SENT or self.failures >= MAX_FAILURES or time.monotonic() > self.stop_at:
                 return
-            if not may_be_told(account):
+            if not may_reconnect(account, self.redirect_uri):
                 self.memory.put_off(account.uid)
             elif _claim(account):
                 try:
@@ -176,12 +177,6 @@ class _Round:
         if not self.sent and (is_down or self.is_server_failing):
             self.memory.hold(WINDOW)
         self.memory.save()
-
-
-def may_be_told(account: OntraportAccount) -> bool:
-    """Tell whether the person who made the link could reconnect it: who has left a tenant may have lost the permission."""
-    user: Any = account.user
-    return not account.tenant or bool(user.has_perm("ontraport_connect.link_ontraportaccount"))
 
 
 def _claim(account: OntraportAccount) -> bool:

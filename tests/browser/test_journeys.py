@@ -92,7 +92,7 @@ def test_an_answer_counts_once(open_page: OpenPage, maya: User) -> None:
     person.link(page)
     page.wait_for_url("**/")
     page.goto(callbacks[0])
-    expect(page.get_by_role("heading", name="This sign-in link is no longer valid")).to_be_visible()
+    expect(page.get_by_role("heading", name="You've already finished this")).to_be_visible()
     assert OntraportAccount.objects.get().status == Status.CONNECTED
 
 

@@ -79,6 +79,52 @@ def test_nobody_is_sent_off_with_an_insecure_address(
 
 
 @pytest.mark.parametrize(
+    "uri",
+    [
+        "https://shop.example/ontraport/calback/",
+        "https://shop.example/ontraport/callback",
+        "https://shop.example/",
+        "https://shop.example/ontraport/callback/?a=1",
+        "https://shop.example/ontraport/callback/#a",
+        "https://me:canary@shop.example/ontraport/callback/",
+        " https://shop.example/ontraport/callback/ ",
+        "http://shop.example/ontraport/callback/",
+        "https://shop.example/ontraport/",
+    ],
+)
+def test_nobody_is_sent_off_when_nobody_could_come_back(
+    client: Client, maya: Any, caplog: pytest.LogCaptureFixture, uri: str
+) -> None:
+    """https://github.com/KRoperUK/sungrow-hass/pull/342: the first customer found the typo, after the consent."""
+    with override_settings(ONTRAPORT_REDIRECT_URI=uri):
+        response = client.post(CONNECT, headers={"host": "shop.example"})
+    assert response["Location"] == "/ontraport/problem/misconfigured/"
+    assert "redirect" in caplog.text.lower() or "https" in caplog.text
+    assert "canary" not in caplog.text
+
+
+@override_settings(ONTRAPORT_REDIRECT_URI="https://app.shop.example/of/its/own/callback/")
+def test_a_callback_that_another_urlconf_knows_is_believed(client: Client, maya: Any) -> None:
+    with override_settings(SILENCED_SYSTEM_CHECKS=["ontraport_connect.E010"]):
+        assert "/oauth/authorize" in client.post(CONNECT, headers={"host": "app.shop.example"})["Location"]
+    with override_settings(MIDDLEWARE=[f"{__name__}.OwnUrls", *site_settings.MIDDLEWARE]):
+        again = Client()
+        again.force_login(maya)
+        assert "/oauth/authorize" in again.post(CONNECT, headers={"host": "app.shop.example"})["Location"]
+
+
+class OwnUrls:
+    """A middleware such as django-hosts'."""
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: Any) -> Any:
+        request.urlconf = "tests.urls"
+        return self.get_response(request)
+
+
+@pytest.mark.parametrize(
     ("callback", "host"),
     [
         ("https://app.shop.example/ontraport/callback/", "shop.example"),

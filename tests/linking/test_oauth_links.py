@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Event
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from ontraport_connect import linking, refreshing
 from ontraport_connect.encryption import Sealed
-from ontraport_connect.exceptions import OntraportMisconfigured
+from ontraport_connect.exceptions import LinkingFailed, OntraportMisconfigured
 from ontraport_connect.models import OntraportAccount, OntraportEvent, OntraportRevocation, Status
 from ontraport_connect.refreshing import one_account
 from ontraport_connect.signals import account_linked
@@ -403,7 +403,20 @@ def test_a_site_that_is_not_set_up_sends_nobody_away(client: Client, maya: Any) 
 def test_beginning_without_any_client_id_raises(client: Client, maya: Any) -> None:
     owner = linking.Owner(user=maya, tenant=None)
     with pytest.raises(OntraportMisconfigured):
-        linking.begin(client.session, owner, redirect_uri="https://site/cb")
+        linking.begin("browser", owner, redirect_uri="https://site/cb")
+
+
+@pytest.mark.parametrize("tenant", [None, "south", "North"])
+def test_an_owner_that_is_not_the_attempts_completes_nothing(maya: Any, sandbox: Sandbox, tenant: str | None) -> None:
+    north = linking.Owner(user=maya, tenant="north")
+    url = linking.begin("the browser", north, redirect_uri="http://127.0.0.1:8000/ontraport/callback/")
+    parameters = {name: [value] for name, value in parse_qsl(urlsplit(ontraport.consent(url)).query)}
+    with pytest.raises(LinkingFailed) as raised:
+        linking.complete("the browser", linking.Owner(user=maya, tenant=tenant), parameters)
+    assert raised.value.code == "switched_tenant"
+    assert sandbox.state()["counts"]["token:authorization_code"] == 0
+    account, _attempt = linking.complete("the browser", north, parameters)
+    assert account.tenant == "north"
 
 
 def test_a_receiver_that_raises_breaks_no_link(client: Client, maya: Any, sandbox: Sandbox) -> None:

@@ -19,10 +19,10 @@ from django.utils import timezone
 from ontraport_connect.models import (
     EventKind,
     OntraportAccount,
+    OntraportAttempt,
     OntraportEvent,
     OntraportRevocation,
     OntraportService,
-    OntraportUsedState,
     Status,
     refresh_delay,
 )
@@ -233,10 +233,10 @@ def test_rows_name_no_secret() -> None:
     at = timezone.now()
     named = (
         OntraportEvent(kind=EventKind.LINKED, at=at),
-        OntraportUsedState(digest="0" * 64, at=at),
+        OntraportAttempt(digest="0" * 64, started_at=at),
         OntraportRevocation(account_uid=uid, refresh_token="refresh-1"),
     )
-    assert [str(row) for row in named] == [f"{at:%Y-%m-%d %H:%M} linked", f"used {at:%Y-%m-%d %H:%M}", f"{uid} (0)"]
+    assert [str(row) for row in named] == [f"{at:%Y-%m-%d %H:%M} linked", f"started {at:%Y-%m-%d %H:%M}", f"{uid} (0)"]
     assert not any("refresh-1" in repr(row) for row in named)
 
 

@@ -8,6 +8,7 @@ import pytest
 from django.test import RequestFactory, override_settings
 
 from ontraport_connect import urls
+from ontraport_connect.linking.site_pages import PATHS
 from ontraport_connect.pages import addresses
 
 REQUEST = RequestFactory().get("/", headers={"Host": "shop.example"}, secure=True)
@@ -37,12 +38,12 @@ def test_no_header_changes_an_address_that_is_set() -> None:
 )
 def test_the_pages_are_beside_the_callback(callback: str, beside: str) -> None:
     """A callback whose path is another's (a check says so) leads to the path of the URLconf."""
-    assert addresses.beside(callback, "connect") == beside
+    assert beside(callback, "connect") == beside
 
 
 def test_the_paths_beside_the_callback_are_those_of_the_urls() -> None:
     own = {pattern.name: str(pattern.pattern) for pattern in urls.urlpatterns}
-    assert {name: own[name] for name in addresses.PATHS} == dict(addresses.PATHS)
+    assert {name: own[name] for name in PATHS} == dict(PATHS)
     assert own["callback"] == "callback/"
 
 

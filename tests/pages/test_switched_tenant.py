@@ -13,9 +13,8 @@ from django.template import Context, Template
 from django.test import Client, RequestFactory, override_settings
 
 import ontraport_connect
-from ontraport_connect.linking.attempts import SESSION_KEY
 from ontraport_connect.middleware import RequestAccounts
-from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, Status
+from ontraport_connect.models import Method, OntraportAccount, OntraportAttempt, OntraportEvent, Status
 from tests.support.pages import ACCOUNTS, CONNECT, KEY, linked, text, url
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unreachable")]
@@ -50,7 +49,7 @@ def everything(client: Client) -> object:
     return (
         list(OntraportAccount.objects.order_by("pk").values()),
         OntraportEvent.objects.count(),
-        client.session.get(SESSION_KEY),
+        OntraportAttempt.objects.count(),
     )
 
 

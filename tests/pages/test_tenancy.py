@@ -16,7 +16,7 @@ from django.urls import reverse
 from organizations.models import Organization
 from organizations.utils import create_organization
 
-from ontraport_connect import urls
+from ontraport_connect import linking, urls
 from ontraport_connect.decorators import check_request
 from ontraport_connect.encryption.secret import Secret
 from ontraport_connect.exceptions import LinkingFailed
@@ -60,7 +60,7 @@ def member(name: str, *tenants: str, may: bool = True) -> Any:
     for tenant in tenants:
         user.groups.add(Group.objects.get_or_create(name=tenant)[0])
     if may:
-        wanted = [permission.partition(".")[2] for permission in tenancy.PERMISSIONS.values()]
+        wanted = [permission.partition(".")[2] for permission in linking.PERMISSIONS.values()]
         user.user_permissions.add(*Permission.objects.filter(codename__in=wanted))
     return user
 
@@ -257,7 +257,7 @@ def test_members_do_what_they_are_permitted_to(subdomains: None, sandbox: Sandbo
     ):
         assert client.post(url, {"label": "renamed"}).status_code == 403, url
     assert rows() == before
-    for permission in tenancy.PERMISSIONS.values():
+    for permission in linking.PERMISSIONS.values():
         looker.user_permissions.add(Permission.objects.get(codename=permission.partition(".")[2]))
     assert signed_in(looker, "acme").post(reverse("ontraport_connect:connect")).status_code == 302
     disconnect = reverse("ontraport_connect:disconnect", args=[account.uid])

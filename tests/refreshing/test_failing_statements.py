@@ -19,11 +19,11 @@ from django.utils import timezone
 from ontraport_connect.models import (
     Method,
     OntraportAccount,
+    OntraportAttempt,
     OntraportBudget,
     OntraportEvent,
     OntraportRevocation,
     OntraportService,
-    OntraportUsedState,
     Status,
 )
 from ontraport_connect.refreshing import spent_tokens
@@ -62,7 +62,7 @@ def clear(ontraport: Ontraport) -> None:
     ontraport.forget()
     OntraportEvent.objects.all().delete()
     OntraportAccount.objects.all()._raw_delete(using="default")
-    for model in (OntraportRevocation, OntraportBudget, OntraportService, OntraportUsedState):
+    for model in (OntraportRevocation, OntraportBudget, OntraportService, OntraportAttempt):
         model._default_manager.all().delete()
 
 

@@ -98,7 +98,7 @@ def _check_key(account: OntraportAccount) -> Report:
 def _all(progress: Progress) -> Report:
     """Do one round of the beat task and the workers. Accounts that Ontraport asked to wait are not due, and wait."""
     refreshing.require_own_database()
-    linking.forget_used_states()
+    linking.forget_old_attempts()
     outcomes: Counter[str] = Counter()
     for pks in refreshing.due_batches(int(conf.ONTRAPORT_REFRESH_RATE * INTERVAL)):
         outcomes.update(refreshing.refresh_batch(pks))
