@@ -8,14 +8,13 @@ from typing import Any
 
 from django.db import Error as DatabaseFailure
 from django.db import IntegrityError, connections, transaction
-from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from ontraport_connect import refreshing
 from ontraport_connect.database import alias
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import LinkingFailed, OntraportError, SecretUnreadable
-from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, Status
+from ontraport_connect.models import EventKind, Method, Now, OntraportAccount, OntraportEvent, Status
 from ontraport_connect.protocol import Grant
 from ontraport_connect.signals import account_linked
 

@@ -13,7 +13,9 @@ from .account import (
     refresh_delay,
 )
 from .budget import OntraportBudget
+from .clock import Now
 from .event import EventKind, OntraportEvent
+from .exact_texts import ExactCharField
 from .labels import is_visible, validate_label
 from .people import is_active, is_signed_in, owner_is_active, owner_is_inactive
 from .revocation import OntraportRevocation
@@ -24,7 +26,9 @@ from .used_state import OntraportUsedState
 __all__ = [
     "SECRET_FIELDS",
     "EventKind",
+    "ExactCharField",
     "Method",
+    "Now",
     "OntraportAccount",
     "OntraportAccountQuerySet",
     "OntraportBudget",

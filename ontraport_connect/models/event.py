@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from .account import OntraportAccount
+from .exact_texts import ExactCharField
 
 
 class EventKind(models.TextChoices):
@@ -32,8 +33,8 @@ class OntraportEvent(models.Model):
         settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.SET_NULL, null=True, related_name="+"
     )
     actor = models.CharField(_("by"), max_length=200, blank=True, default="")
-    tenant = models.CharField(_("tenant"), max_length=200, blank=True, default="")
-    ontraport_id = models.CharField(_("Ontraport account"), max_length=40, blank=True, default="")
+    tenant = ExactCharField(_("tenant"), max_length=200, blank=True, default="")
+    ontraport_id = ExactCharField(_("Ontraport account"), max_length=40, blank=True, default="")
     kind = models.CharField(_("what"), max_length=20, choices=EventKind)
     detail = models.CharField(_("detail"), max_length=200, blank=True, default="")
     at = models.DateTimeField(_("when"), default=timezone.now, db_index=True)

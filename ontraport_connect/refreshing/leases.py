@@ -17,11 +17,10 @@ from typing import Any, Self
 
 from django.db import transaction
 from django.db.models import Q, Value
-from django.db.models.functions import Now
 
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias, row_lock
-from ontraport_connect.models import OntraportAccount, Status
+from ontraport_connect.models import Now, OntraportAccount, Status
 
 from . import spent_tokens
 from .spent_token_stores import SpentToken

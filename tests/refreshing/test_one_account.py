@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
-from django.db.models.functions import Now
 from django.test import override_settings
 from django.utils import timezone
 
@@ -25,7 +24,7 @@ from ontraport_connect.exceptions import (
     ReconnectRequired,
     SecretUnreadable,
 )
-from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, OntraportService, Status
+from ontraport_connect.models import Method, Now, OntraportAccount, OntraportRevocation, OntraportService, Status
 from ontraport_connect.refreshing import (
     RATE_LIMITED,
     client_settings,
