@@ -39,7 +39,7 @@ def add_unique_columns(apps: Any, schema_editor: Any) -> None:
         schema_editor.execute(
             f"ALTER TABLE {table} ADD COLUMN {name} varchar(40) COLLATE {collation}"
             f" GENERATED ALWAYS AS (CASE WHEN {condition} THEN ontraport_id END) VIRTUAL,"
-            f" ADD UNIQUE INDEX ontraport_{name} ({owner}, method, {name})"
+            f" ADD UNIQUE INDEX ontraport_{name} ({name}, method, {owner})"
         )
 
 
@@ -97,5 +97,5 @@ class Migration(migrations.Migration):
             "ontraportspenttoken", "digest", ExactCharField(max_length=64, primary_key=True, serialize=False)
         ),
         AlterFieldOnMySQL("ontraportspenttoken", "owner", ExactCharField(max_length=32)),
-        migrations.RunPython(add_unique_columns, remove_unique_columns),
+        migrations.RunPython(add_unique_columns, remove_unique_columns, atomic=False),
     ]

@@ -66,6 +66,7 @@ class MariaDB(Server):
             # The data need not survive a power cut. A killed server still recovers it.
             "innodb-flush-log-at-trx-commit": 2,
             "innodb-doublewrite": 0,
+            "innodb-flush-method": "nosync",
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
         return Process(
