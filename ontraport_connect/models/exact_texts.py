@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
+from django.db.models.expressions import Combinable
 
 
-class ExactCharField(models.CharField):
+if TYPE_CHECKING:
+    CharField = models.CharField[str | int | Combinable, str]
+else:
+    CharField = models.CharField
+
+
+class ExactCharField(CharField):
     """A ``CharField`` for names that others gave, and for what decides who may see a row.
 
     MySQL and MariaDB compare text without case, accents and blanks at the end, as the database's default says: the tenant ``acme`` would

@@ -19,7 +19,9 @@ from ontraport_connect.conf import conf
 from ontraport_connect.models import OntraportAccount
 from ontraport_connect.refreshing import one_account
 from tests.refreshing.test_one_account import Undone
+from tests.support import dialects
 from tests.support.accounts import linked, read, token_of
+from tests.support.servers import wait_until
 from tests.support.strict_server import StrictServer
 
 
@@ -83,21 +85,13 @@ def test_a_connection_goes_back_to_its_pool_as_it_came(child_environ: Any) -> No
     assert done.stdout.split() == ["0", "1s", "0"]
 
 
-@pytest.mark.postgresql
+@pytest.mark.server_database
 def test_inside_one_another_connection_writes_and_is_closed() -> None:
-    def pid() -> int:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid(), current_setting('lock_timeout')")
-            number, timeout = cursor.fetchone()
-            assert timeout == "1s"
-            return int(number)
-
     with transaction.atomic():
-        theirs = database.on_own_connection(pid)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid(), (SELECT count(*) FROM pg_stat_activity WHERE pid = %s)", [theirs])
-            ours, alive = cursor.fetchone()
-    assert (theirs != ours, alive) == (True, 0)
+        theirs, wait = database.on_own_connection(dialects.own_lock_wait)
+        ours, _ = dialects.own_lock_wait()
+        assert (theirs != ours, wait) == (True, "1s")
+        wait_until(lambda: theirs not in dialects.others(), "the server to notice that the other one has gone")
 
 
 @pytest.mark.sqlite

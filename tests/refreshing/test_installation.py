@@ -36,6 +36,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 READ_ONLY = {
     "sqlite": ("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
+    "mysql": ("SET SESSION TRANSACTION READ ONLY", "SET SESSION TRANSACTION READ WRITE"),
     "postgresql": ("SET default_transaction_read_only = on", "RESET default_transaction_read_only"),
 }
 

@@ -118,7 +118,7 @@ def test_in_a_transaction_on_sqlite_nobody_waits_for_who_waits_for_this_transact
     assert time.monotonic() - started < 0.5
 
 
-@pytest.mark.postgresql
+@pytest.mark.server_database
 def test_an_account_that_this_transaction_has_changed_is_refreshed_in_it_and_survives_it(strict: StrictServer) -> None:
     account = linked("one")
     with rolled_back():
@@ -325,7 +325,7 @@ def test_with_autocommit_off_the_new_token_is_committed(strict: StrictServer) ->
     assert (token_of(account), strict.requests, strict.dead) == ("a.one.1", 1, [])
 
 
-@pytest.mark.postgresql
+@pytest.mark.server_database
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
 def test_in_a_transaction_that_sees_an_old_snapshot_nothing_is_spent_twice(strict: StrictServer, level: str) -> None:
     account = linked("one")
@@ -339,7 +339,7 @@ def test_in_a_transaction_that_sees_an_old_snapshot_nothing_is_spent_twice(stric
     assert (strict.requests, strict.dead) == (1, [])
 
 
-@pytest.mark.postgresql
+@pytest.mark.server_database
 def test_in_a_read_only_transaction_the_new_token_is_committed(strict: StrictServer) -> None:
     account = linked("one")
     with transaction.atomic():

@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ class MariaDB(Server):
 
     name = "mariadb"
     user = "ontraport"
+    fast_shutdown, crash = signal.SIGTERM, signal.SIGKILL
     time_zone = "-06:00"
 
     def __init__(self) -> None:
