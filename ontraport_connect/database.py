@@ -153,6 +153,13 @@ def is_lock_timeout(error: BaseException) -> bool:
     return state == "55P03" or getattr(cause, "args", (None,))[:1] == (1205,)
 
 
+def is_deadlock(error: BaseException) -> bool:
+    """Tell whether the database ended a transaction because two waited for each other. Done again, it succeeds."""
+    cause = error.__cause__
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return state == "40P01" or getattr(cause, "args", (None,))[:1] == (1213,)
+
+
 def persistently(step: Callable[[], T], *, is_aside: bool = False) -> T:
     """Run a step, again and again while the database is away, for ``PATIENCE`` seconds at most.
 
