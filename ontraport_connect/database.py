@@ -89,6 +89,11 @@ def row_lock() -> dict[str, bool]:
     }
 
 
+def passes_over_locked_rows_in_one() -> bool:
+    """Tell whether an UPDATE passes over the rows that its subquery passes over. MySQL's waits for them all the same."""
+    return connections[alias()].vendor != "mysql"
+
+
 def on_own_connection(step: Callable[[], T]) -> T:
     """Run ``step`` where each of its statements commits by itself, and to its end even when the caller is interrupted."""
     if not in_transaction():
