@@ -143,7 +143,7 @@ def test_a_locked_table_loses_nothing(strict: StrictServer, round_: int) -> None
     strict.behave(hold="after")
     with in_thread(lambda: batches.refresh_batch(pks)) as first:
         strict.wait_for_held(5)
-        with locked(dialects.LOCK_ACCOUNTS[connection.vendor]):
+        with locked(dialects.lock_table(OntraportAccount)):
             strict.release()
             assert first.result(30) == {"refreshed": 5}
             assert tokens() == [f"a.g{number}.0" for number in range(5)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import connection
+from django.db.models import Model
 
 OPEN_TRANSACTIONS = {
     "postgresql": (
@@ -24,17 +25,19 @@ OWN_LOCK_WAIT = {
     "postgresql": "SELECT pg_backend_pid(), current_setting('lock_timeout')",
     "mysql": "SELECT connection_id(), concat(@@innodb_lock_wait_timeout, 's')",
 }
-LOCK_ACCOUNTS = {
-    "postgresql": "LOCK TABLE ontraport_connect_ontraportaccount IN SHARE MODE",
-    "mysql": "LOCK TABLES ontraport_connect_ontraportaccount READ",
-}
-"""Keeps everybody from writing accounts until the transaction ends, or, on MySQL, the connection."""
+LOCK_TABLE = {"postgresql": "LOCK TABLE {} IN EXCLUSIVE MODE", "mysql": "LOCK TABLES {} READ"}
+"""Keeps everybody from writing a table until the transaction ends, or, on MySQL, the connection."""
 
 
 def number(statements: dict[str, str]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(statements[connection.vendor])
         return int(cursor.fetchone()[0])
+
+
+def lock_table(model: type[Model]) -> str:
+    """Return the statement that keeps everybody else from writing the table of ``model``."""
+    return LOCK_TABLE[connection.vendor].format(connection.ops.quote_name(model._meta.db_table))
 
 
 def transactions_of_others() -> int:
@@ -66,6 +69,11 @@ def own_lock_wait() -> tuple[int, str]:
         cursor.execute(OWN_LOCK_WAIT[connection.vendor])
         pid, wait = cursor.fetchone()
     return int(pid), str(wait)
+
+
+def locks_what_it_reads(level: str) -> bool:
+    """Tell whether a transaction of that isolation level keeps others from changing what it has read."""
+    return connection.vendor == "mysql" and level == "SERIALIZABLE"
 
 
 def quoted(sql: str) -> str:

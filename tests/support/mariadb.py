@@ -5,6 +5,8 @@ import secrets
 import shutil
 import signal
 import subprocess
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ class MariaDB(Server):
     time_zone = "-06:00"
 
     def __init__(self) -> None:
+        use_driver()
         self.server, self.installer = program("mariadbd"), program("mariadb-install-db")
         super().__init__()
         self.password = secrets.token_urlsafe(16)
@@ -91,6 +94,15 @@ class MariaDB(Server):
             "PORT": self.port,
             "OPTIONS": {"charset": "utf8mb4"},
         }
+
+
+def use_driver() -> None:
+    """Let Django find a driver: mysqlclient where it could be built, otherwise PyMySQL under its name."""
+    if find_spec("MySQLdb") is not None:
+        return
+    if find_spec("pymysql") is None:
+        raise Unavailable("neither mysqlclient nor PyMySQL is installed")
+    import_module("pymysql").install_as_MySQLdb()
 
 
 def program(name: str) -> Path:
