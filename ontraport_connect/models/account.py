@@ -64,11 +64,13 @@ class OntraportAccountQuerySet(models.QuerySet["OntraportAccount"]):
     def for_owner(self, user: Any, tenant: str | None) -> OntraportAccountQuerySet:
         """Return the accounts of ``tenant``, or the personal ones of ``user`` (an instance or pk) when ``tenant`` is ``None``.
 
-        With an empty ``tenant`` there are none: tenants are used, and the request has none.
+        With an empty ``tenant`` there are none: tenants are used, and the request has none. The rows are read where they are written,
+        unless ``using`` says where: after linking, a replica that is behind would not know the link yet.
         """
+        rows = self.using(self._db or router.db_for_write(self.model))
         if tenant is None:
-            return self.filter(user=user, tenant="")
-        return self.filter(tenant=tenant) if tenant else self.none()
+            return rows.filter(user=user, tenant="")
+        return rows.filter(tenant=tenant) if tenant else rows.none()
 
     def usable(self) -> OntraportAccountQuerySet:
         """Leave out the accounts of people who were deactivated; those of a tenant do not depend on one person."""

@@ -21,6 +21,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from ontraport_connect import linking, refreshing
 from ontraport_connect.conf import conf
+from ontraport_connect.database import alias
 from ontraport_connect.exceptions import LinkingFailed, OntraportMisconfigured
 from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, is_signed_in
 
@@ -36,7 +37,8 @@ LONGEST_HISTORY = 10
 @require_safe
 def accounts(request: HttpRequest) -> HttpResponse:
     """List this owner's links, each with its latest events."""
-    history = Prefetch("events", OntraportEvent.objects.order_by("-at", "-pk")[:LONGEST_HISTORY], to_attr="history")
+    events = OntraportEvent.objects.using(alias()).order_by("-at", "-pk")[:LONGEST_HISTORY]
+    history = Prefetch("events", events, to_attr="history")
     rows = list(OntraportAccount.objects.for_request(request).prefetch_related(history))
     context = {
         "accounts": rows,
