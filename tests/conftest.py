@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import pytest
+from django.conf import settings
+from django.core.management import call_command
 from django.db import connection
 from django.test import override_settings
 
@@ -58,6 +60,13 @@ def unavailable(reason: object) -> NoReturn:
     if IN_CI:
         pytest.fail(str(reason), pytrace=False)
     pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def collected() -> None:
+    """Collect static files for a site whose pages name them by their content."""
+    if "Manifest" in settings.STORAGES["staticfiles"]["BACKEND"]:
+        call_command("collectstatic", interactive=False, verbosity=0)
 
 
 @pytest.fixture(autouse=True)
