@@ -102,6 +102,4 @@ sentry_sdk.init(
     ],
     environment="production",
     traces_sample_rate=1.0,
-    send_default_pii=True,
-    max_request_body_size="always",
 )

@@ -67,7 +67,7 @@ class OntraportAccountQuerySet(models.QuerySet["OntraportAccount"]):
         With an empty ``tenant`` there are none: tenants are used, and the request has none. The rows are read where they are written,
         unless ``using`` says where: after linking, a replica that is behind would not know the link yet.
         """
-        rows = self.using(self._db or router.db_for_write(self.model))
+        rows = self.using(vars(self)["_db"] or router.db_for_write(self.model))
         if tenant is None:
             return rows.filter(user=user, tenant="")
         return rows.filter(tenant=tenant) if tenant else rows.none()
