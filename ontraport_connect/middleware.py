@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
@@ -76,6 +76,31 @@ class RequestAccounts:
 
     def __bool__(self) -> bool:
         return any(account.is_connected for account in self.accounts)
+
+
+class ConnectedAccounts(Protocol):
+    """What ``request.ontraport`` is in a view behind ``ontraport_required``, for type checkers: the account of the view is there.
+
+    That is ``account``, or ``get(uid)`` with the ``uid`` that the decorator has checked.
+    """
+
+    @property
+    def account(self) -> OntraportAccount: ...
+    @property
+    def accounts(self) -> Sequence[OntraportAccount]: ...
+    def get(self, uid: UUID | str) -> OntraportAccount: ...
+
+
+class OntraportRequest(HttpRequest):
+    """A request behind the middleware, for annotations."""
+
+    ontraport: RequestAccounts
+
+
+class ConnectedRequest(HttpRequest):
+    """The request of a view behind ``ontraport_required``, for annotations."""
+
+    ontraport: ConnectedAccounts
 
 
 class OntraportMiddleware:

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import pytest
+from django.conf import settings
+from django.core.management import call_command
 from django.db import connection
 from django.test import override_settings
 
 from ontraport_connect.protocol import close_connections
-from tests.support.databases import WANTED, test_database
+from tests.support.databases import SERVERS, WANTED, test_database
+from tests.support.mariadb import MariaDB
 from tests.support.servers import PostgreSQL, Sandbox, Unavailable, Valkey
 from tests.support.strict_server import StrictServer
 
@@ -30,9 +33,11 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect tests of behaviour that only the other database has, instead of skipping them."""
-    other = "sqlite" if WANTED == "postgresql" else "postgresql"
-    left_out = [item for item in items if item.get_closest_marker(other)]
+    """Deselect tests of behaviour that only other databases have, instead of skipping them."""
+    others = {"sqlite", "postgresql", "mariadb", "server_database"} - {WANTED}
+    if WANTED in SERVERS:
+        others -= {"server_database"}
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in others)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
@@ -55,6 +60,13 @@ def unavailable(reason: object) -> NoReturn:
     if IN_CI:
         pytest.fail(str(reason), pytrace=False)
     pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def collected() -> None:
+    """Collect static files for a site whose pages name them by their content."""
+    if "Manifest" in settings.STORAGES["staticfiles"]["BACKEND"]:
+        call_command("collectstatic", interactive=False, verbosity=0)
 
 
 @pytest.fixture(autouse=True)
@@ -100,10 +112,17 @@ def valkey(valkey_process: Valkey) -> Valkey:
 
 
 @pytest.fixture
-def postgresql() -> PostgreSQL:
-    """The server of the test database, to restart it. For tests marked ``postgresql``."""
-    assert test_database.server is not None, "mark the test with pytest.mark.postgresql"
+def database_server() -> PostgreSQL | MariaDB:
+    """The server of the test database, to restart it. For tests marked ``server_database``, ``postgresql`` or ``mariadb``."""
+    assert test_database.server is not None, "mark the test with pytest.mark.server_database"
     return test_database.server
+
+
+@pytest.fixture
+def postgresql(database_server: PostgreSQL | MariaDB) -> PostgreSQL:
+    """The server of the test database. For tests marked ``postgresql``."""
+    assert isinstance(database_server, PostgreSQL)
+    return database_server
 
 
 @pytest.fixture

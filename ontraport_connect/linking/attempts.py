@@ -14,12 +14,11 @@ from datetime import timedelta
 from typing import Any
 
 from django.db.models import F, Value
-from django.db.models.functions import Now
 
 from ontraport_connect.database import alias
 from ontraport_connect.encryption import Secret, seal, unseal
 from ontraport_connect.exceptions import LinkingFailed
-from ontraport_connect.models import OntraportAttempt
+from ontraport_connect.models import Now, OntraportAttempt
 
 LIFETIME = timedelta(minutes=10)
 """How long an attempt can be completed."""

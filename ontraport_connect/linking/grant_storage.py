@@ -7,15 +7,14 @@ from contextvars import Context
 from typing import Any
 
 from django.db import Error as DatabaseFailure
-from django.db import IntegrityError, connections, transaction
-from django.db.models.functions import Now
+from django.db import IntegrityError, OperationalError, connections, transaction
 from django.utils.translation import gettext as _
 
 from ontraport_connect import refreshing
-from ontraport_connect.database import alias
+from ontraport_connect.database import alias, is_deadlock
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import LinkingFailed, OntraportError, SecretUnreadable
-from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, Status
+from ontraport_connect.models import EventKind, Method, Now, OntraportAccount, OntraportEvent, Status
 from ontraport_connect.protocol import Grant
 from ontraport_connect.signals import account_linked
 
@@ -31,7 +30,10 @@ def store_grant(owner: Owner, attempt: Attempt, grant: Grant) -> OntraportAccoun
         identity = Context().run(identify, grant.access_token)  # the MCP SDK logs, too: see oauth_links
         try:
             return _save(owner, attempt, grant, identity)
-        except IntegrityError:  # the same Ontraport account was linked concurrently; its row can be found now
+        except (IntegrityError, OperationalError) as error:
+            if isinstance(error, OperationalError) and not is_deadlock(error):
+                raise
+            # The same Ontraport account was linked, or its row was changed, at the same moment: it can be found now.
             return _save(owner, attempt, grant, identity)
     except IntegrityError:
         _revoke_unsaved(owner, attempt, grant, identity)

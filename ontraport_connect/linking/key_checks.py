@@ -14,7 +14,6 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import F
-from django.db.models.functions import Now
 
 from ontraport_connect import refreshing, using
 from ontraport_connect.database import alias
@@ -25,7 +24,7 @@ from ontraport_connect.exceptions import (
     OntraportUnavailable,
     ReconnectRequired,
 )
-from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, Status
+from ontraport_connect.models import EventKind, Method, Now, OntraportAccount, OntraportEvent, Status
 from ontraport_connect.signals import account_needs_reconnect, account_recovered
 
 from .identity import CHEAP_CALL, next_check

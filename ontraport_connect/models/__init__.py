@@ -15,7 +15,9 @@ from .account import (
 from .actors import acting
 from .attempt import OntraportAttempt
 from .budget import OntraportBudget
+from .clock import Now
 from .event import EventKind, OntraportEvent
+from .exact_texts import ExactCharField
 from .labels import is_visible, validate_label
 from .people import is_active, is_signed_in, owner_is_active, owner_is_inactive
 from .revocation import OntraportRevocation
@@ -25,7 +27,9 @@ from .standing import OntraportService
 __all__ = [
     "SECRET_FIELDS",
     "EventKind",
+    "ExactCharField",
     "Method",
+    "Now",
     "OntraportAccount",
     "OntraportAccountQuerySet",
     "OntraportAttempt",

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .account import OntraportAccount
 from .actors import current_actor
+from .exact_texts import ExactCharField
 
 
 class EventKind(models.TextChoices):
@@ -37,8 +38,8 @@ class OntraportEvent(models.Model):
         settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.SET_NULL, null=True, related_name="+"
     )
     actor = models.CharField(_("by"), max_length=200, blank=True, default="")
-    tenant = models.CharField(_("tenant"), max_length=200, blank=True, default="")
-    ontraport_id = models.CharField(_("Ontraport account"), max_length=40, blank=True, default="")
+    tenant = ExactCharField(_("tenant"), max_length=200, blank=True, default="")
+    ontraport_id = ExactCharField(_("Ontraport account"), max_length=40, blank=True, default="")
     kind = models.CharField(_("event"), max_length=20, choices=EventKind)
     detail = models.CharField(_("details"), max_length=200, blank=True, default="")
     at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)

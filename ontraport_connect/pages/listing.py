@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from ontraport_connect import refreshing
+from ontraport_connect.database import alias
 from ontraport_connect.models import OntraportAccount, OntraportEvent
 from ontraport_connect.refreshing import LinkState
 
@@ -44,7 +45,8 @@ def show(
     request: HttpRequest, *, renamed: OntraportAccount | None = None, form: RenameForm | None = None
 ) -> HttpResponse:
     """Render the page. ``renamed`` is the account whose rename ``form`` has errors, which are shown where it was filled in (status 422)."""
-    history = Prefetch("events", OntraportEvent.objects.order_by("-at", "-pk")[:LONGEST_HISTORY], to_attr="history")
+    events = OntraportEvent.objects.using(alias()).order_by("-at", "-pk")[:LONGEST_HISTORY]
+    history = Prefetch("events", events, to_attr="history")
     rows = list(OntraportAccount.objects.for_request(request).select_related("user").prefetch_related(history))
     pause = refreshing.site_pause()
     states = {row.pk: state_of(row, pause) for row in rows}

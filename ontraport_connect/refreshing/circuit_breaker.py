@@ -19,7 +19,6 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q, Value
-from django.db.models.functions import Now
 
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias, has_one_writer, on_own_connection
@@ -29,7 +28,7 @@ from ontraport_connect.exceptions import (
     OntraportUnavailable,
     SecretUnreadable,
 )
-from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportService
+from ontraport_connect.models import EventKind, Now, OntraportAccount, OntraportEvent, OntraportService
 from ontraport_connect.protocol import LONGEST_PAUSE, OPERATOR_ERRORS
 
 from . import client_settings, installation, strikes

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models.functions import Now
-
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.exceptions import OntraportError, OntraportRejected, OntraportUnavailable, SecretUnreadable
-from ontraport_connect.models import OntraportAccount, Status, is_active
+from ontraport_connect.models import Now, OntraportAccount, Status, is_active
 
 from . import circuit_breaker, client_settings, spent_tokens
 from .leases import TAKE_OVER_WITHIN, Lease, claim

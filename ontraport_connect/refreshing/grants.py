@@ -8,11 +8,10 @@ from datetime import timedelta
 from typing import Any, cast
 
 from django.db.models import F, Value
-from django.db.models.functions import Now
 
 from ontraport_connect.conf import conf
 from ontraport_connect.encryption import EncryptedTextField, Sealed
-from ontraport_connect.models import OntraportAccount, refresh_delay
+from ontraport_connect.models import Now, OntraportAccount, refresh_delay
 from ontraport_connect.protocol import Grant
 
 from . import client_settings

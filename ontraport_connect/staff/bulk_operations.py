@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from django.db.models.functions import Now
 from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.timezone import localtime
@@ -16,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from ontraport_connect import refreshing
 from ontraport_connect.database import alias
-from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, Status
+from ontraport_connect.models import Method, Now, OntraportAccount, OntraportRevocation, Status
 
 INLINE_LIMIT = 20
 """The most accounts that are handled within the request; larger selections are left to the beat task and the workers."""

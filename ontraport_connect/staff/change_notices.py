@@ -14,13 +14,12 @@ from smtplib import SMTPDataError
 from typing import Any
 
 from django.db.models import Value
-from django.db.models.functions import Now
 
 from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.linking import beside
-from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, is_active
+from ontraport_connect.models import EventKind, Method, Now, OntraportAccount, OntraportEvent, is_active
 from ontraport_connect.using import DatabaseStore
 
 from . import notice_messages, notices

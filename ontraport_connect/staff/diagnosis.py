@@ -11,14 +11,13 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core import checks
 from django.db.models import Value
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured
-from ontraport_connect.models import Method, OntraportAccount
+from ontraport_connect.models import Method, Now, OntraportAccount
 from ontraport_connect.protocol import Answer, Endpoints, Transport
 
 from . import key_rotation

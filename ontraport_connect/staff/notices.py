@@ -16,12 +16,19 @@ from smtplib import SMTPDataError
 from typing import Any
 
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
-from django.db.models.functions import Now
 
 from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
-from ontraport_connect.models import SECRET_FIELDS, EventKind, OntraportAccount, OntraportEvent, Status, owner_is_active
+from ontraport_connect.models import (
+    SECRET_FIELDS,
+    EventKind,
+    Now,
+    OntraportAccount,
+    OntraportEvent,
+    Status,
+    owner_is_active,
+)
 
 from . import notice_messages
 from .notice_memory import LONGEST_ROUND, NoticeMemory, pause_after

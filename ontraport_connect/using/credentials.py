@@ -9,7 +9,6 @@ from copy import copy
 from urllib.parse import urlsplit
 
 from django.db.models import Q
-from django.db.models.functions import Now
 
 from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
@@ -22,7 +21,7 @@ from ontraport_connect.database import (
 )
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportRejected, OntraportUnavailable, ReconnectRequired
-from ontraport_connect.models import Method, OntraportAccount, Status, is_active
+from ontraport_connect.models import Method, Now, OntraportAccount, Status, is_active
 from ontraport_connect.protocol import require_secure
 
 logger = logging.getLogger("ontraport_connect")

@@ -15,11 +15,11 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from django.db.models import F
-from django.db.models.functions import Now, Right
+from django.db.models.functions import Right
 from django.utils import timezone
 
 from ontraport_connect.database import alias
-from ontraport_connect.models import OntraportBudget
+from ontraport_connect.models import Now, OntraportBudget
 
 from .redis_server import RedisServer, UnusableRedis, find_redis
 

@@ -25,7 +25,7 @@ from ontraport_connect.exceptions import LinkingFailed, OntraportMisconfigured
 from ontraport_connect.models import OntraportAccount, OntraportEvent, OntraportRevocation, Status
 from ontraport_connect.refreshing import one_account
 from ontraport_connect.signals import account_linked
-from tests.support import ontraport
+from tests.support import dialects, ontraport
 from tests.support.hostile_server import KeepAlive, answer, hostile_server
 from tests.support.servers import Sandbox, wait_until
 
@@ -304,24 +304,19 @@ def test_the_same_account_linked_twice_at_the_same_moment_is_one_row(
     one_account.refresh(OntraportAccount.objects.get())
 
 
-@pytest.mark.postgresql
+@pytest.mark.server_database
 def test_who_comes_second_by_a_moment_gets_the_account_of_the_first(
     client: Client, maya: Any, sandbox: Sandbox
 ) -> None:
     back = ontraport.consent(ontraport.press_connect(client))
     is_there = Event()
 
-    def somebody_waits() -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            return bool(cursor.fetchone()[0])
-
     def come_first() -> None:
         try:
             with transaction.atomic():
                 OntraportAccount.objects.create(user=maya, ontraport_id="187157")
                 is_there.set()
-                wait_until(somebody_waits, "the second to find the first one's row")
+                wait_until(dialects.somebody_waits, "the second to find the first one's row")
         finally:
             connection.close()
 

@@ -102,7 +102,7 @@ INSERTING = {"link", "reconnect", "refresh in a batch", "disconnect", "link a ke
 """Flows that insert a row with a foreign key."""
 
 CASES = [
-    pytest.param(make, failure, id=f"{flow}, {name}", marks=[] if failure.error else pytest.mark.postgresql)
+    pytest.param(make, failure, id=f"{flow}, {name}", marks=[] if failure.error else pytest.mark.server_database)
     for flow, make in FLOWS.items()
     for name, failure in FAILURES.items()
     if failure.statements != CONSTRAINED or flow in INSERTING

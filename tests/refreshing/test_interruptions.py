@@ -31,6 +31,7 @@ from tests.refreshing.test_one_account import in_thread
 from tests.refreshing.test_rollbacks import change
 from tests.support.accounts import linked, read, token_of
 from tests.support.answering import Answering, Reply
+from tests.support.dialects import quoted
 from tests.support.linked import person
 from tests.support.strict_server import StrictServer
 
@@ -42,7 +43,7 @@ def fails(error: type[BaseException], number: int = 1) -> Callable[..., Any]:
     saves = iter(range(1, number + 1))
 
     def wrapper(execute: Any, sql: str, *args: Any) -> Any:
-        is_save = sql.startswith("UPDATE") and '"refreshed_at"' in sql.split("WHERE", maxsplit=1)[0]
+        is_save = sql.startswith("UPDATE") and '"refreshed_at"' in quoted(sql).split("WHERE", maxsplit=1)[0]
         if is_save and next(saves, None) == number:
             raise error
         return execute(sql, *args)

@@ -16,12 +16,12 @@ from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.db import transaction
 from django.db.models import DateTimeField, F
-from django.db.models.functions import Now
 from django.test import Client, override_settings
 from django.urls import reverse
 
 from ontraport_connect.database import has_one_writer
 from ontraport_connect.models import (
+    Now,
     OntraportAccount,
     OntraportAttempt,
     OntraportBudget,

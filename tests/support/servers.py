@@ -192,6 +192,7 @@ class PostgreSQL(Server):
 
     name = "postgresql"
     user = "postgres"
+    fast_shutdown, crash = signal.SIGINT, signal.SIGQUIT
 
     def __init__(self) -> None:
         super().__init__()

@@ -227,7 +227,7 @@ class Sinks:
         """Collect every cell of every table."""
         with connection.cursor() as cursor:
             for table in connection.introspection.table_names(cursor):
-                cursor.execute(f'SELECT * FROM "{table}"')  # noqa: S608
+                cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")  # noqa: S608
                 sink = "rows of events" if table.endswith("ontraportevent") else "rows of all tables"
                 for row in cursor.fetchall():
                     self.add(sink, *(bytes(cell).decode("latin-1") if is_binary(cell) else str(cell) for cell in row))
