@@ -192,7 +192,7 @@ def ask_once(
     deadlines: tuple[float, float],
     route: Route = DIRECT,
 ) -> Any:
-    """Call one tool without arguments in a session of its own, all within the sum of ``deadlines`` (connect, read) in seconds, and end the session.
+    """Call one tool without arguments, all within the sum of ``deadlines`` (connect, read) in seconds, and end the session that it took.
 
     ``credentials`` are the headers to send. Raises ``OntraportUnavailable``, ``OntraportRejected`` or ``OntraportMisconfigured``.
     """

@@ -38,6 +38,8 @@ class McpServer(Answering):
     With ``binds``, a session may be used with the credentials that opened it, and with no others.
     """
 
+    forbidden = Reply(status=403)
+
     def __init__(
         self,
         *,
@@ -67,7 +69,7 @@ class McpServer(Answering):
         self._lock = threading.Lock()
 
     @property
-    def settings(self) -> AbstractContextManager[None]:
+    def settings(self) -> AbstractContextManager[Any]:
         """The settings of a site that uses this server, which counts all requests and lets all through."""
         return override_settings(ONTRAPORT_MCP_URL=self.url, ONTRAPORT_RATE_LIMIT=(10_000, 60))
 
@@ -76,17 +78,19 @@ class McpServer(Answering):
         return len(self.asked)
 
     def answer(self, asked: Asked) -> Reply | None:
-        if self.is_deaf:
-            return None
         headers = {name.lower(): value for name, value in asked.headers.items()}
         credentials = self.credentials(headers)
+        if self.is_deaf:
+            return None
         if credentials is None:
             return Reply(status=401)
         if asked.method == "DELETE":
             return self.end(headers)
         sent = json.loads(asked.body)
-        if "io.modelcontextprotocol/protocolVersion" in sent.get("params", {}).get("_meta", {}):
-            return self.answer_modern(sent, headers)
+        is_modern = f"{META}protocolVersion" in sent.get("params", {}).get("_meta", {})
+        return self.answer_modern(sent, headers) if is_modern else self.answer_in_session(sent, headers, credentials)
+
+    def answer_in_session(self, sent: dict[str, Any], headers: dict[str, str], credentials: str) -> Reply:
         if HANDSHAKE not in self.protocols:
             return rpc_error(-32022, "Unsupported protocol version", sent.get("id"), 400)
         if sent["method"] == "initialize":
@@ -120,7 +124,7 @@ class McpServer(Answering):
             return rpc_error(-32000, "Bad Request: Mcp-Session-Id header is required", status=400)
         if number not in self.open:
             return self.unknown
-        return Reply(status=403) if self.binds and self.open[number] != credentials else None
+        return self.forbidden if self.binds and self.open[number] != credentials else None
 
     def end(self, headers: dict[str, str]) -> Reply:
         number = headers["mcp-session-id"]

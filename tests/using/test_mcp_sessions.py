@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -44,7 +45,7 @@ def cost(server: McpServer, call: Callable[[], object]) -> int:
 def test_the_first_call_opens_a_session_and_each_that_follows_is_one_request(
     server: McpServer, account: OntraportAccount
 ) -> None:
-    costs = [cost(server, lambda: account.mcp("echo", number=number)) for number in range(5)]
+    costs = [cost(server, partial(account.mcp, "echo", number=number)) for number in range(5)]
     costs.append(cost(server, account.mcp_tools))
     costs.append(cost(server, lambda: OntraportAccount.objects.get().mcp("echo")))
     assert (costs, server.opened, len(server.open)) == ([3, 1, 1, 1, 1, 1, 1], 1, 1)
@@ -54,7 +55,7 @@ def test_the_first_call_opens_a_session_and_each_that_follows_is_one_request(
 def test_a_server_without_sessions_is_asked_for_one_once(account: OntraportAccount) -> None:
     other = key_account(person("tomas"))
     with McpServer(sessions=False) as server, server.settings:
-        costs = [cost(server, lambda: each.mcp("echo")) for each in (account, account, other, other)]  # noqa: B023
+        costs = [cost(server, partial(each.mcp, "echo")) for each in (account, account, other, other)]
     assert costs == [3, 1, 1, 1]
     assert len(mcp_requests.sessions) == 0
 
@@ -106,7 +107,7 @@ def test_what_a_server_says_of_the_call_itself_is_no_word_about_the_session(
 def test_a_server_that_knows_the_newer_protocol_only_is_found_out_once(account: OntraportAccount) -> None:
     other = key_account(person("tomas"))
     with McpServer(protocols=(MODERN,)) as server, server.settings:
-        costs = [cost(server, lambda: each.mcp("echo", a=1)) for each in (account, account, other)]  # noqa: B023
+        costs = [cost(server, partial(each.mcp, "echo", a=1)) for each in (account, account, other)]
         costs.append(cost(server, account.mcp_tools))
         assert account.mcp("echo", a="b") == {"a": "b"}
     assert costs == [3, 1, 1, 1]
