@@ -169,9 +169,7 @@ def _parsed(kind: Any, result: Mapping[str, Any], names: Iterable[str]) -> Any:
     return parsed
 
 
-def send(
-    transport: Transport, url: str, message: Message, credentials: Mapping[str, Secret], limit: int = ANSWER_LIMIT
-) -> Answer:
+def send(transport: Transport, url: str, message: Message, credentials: Mapping[str, Secret]) -> Answer:
     """Send one request. Raises as ``Transport.send`` does."""
     headers: dict[str, str | Secret] = {**message.headers, **credentials}
     return transport.send(
@@ -179,7 +177,7 @@ def send(
         url,
         document=message.document,
         headers=headers,
-        limit=limit,
+        limit=ANSWER_LIMIT,
         until=message.end_of_stream(),
     )
 
