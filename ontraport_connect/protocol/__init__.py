@@ -11,7 +11,7 @@ from .authorization_response import AuthorizationResponse
 from .connections import close_connections, close_idle_connections
 from .failures import FAILURES, excerpt
 from .http import Transport, reveal, shared_transport
-from .mcp import Conversation, TimeLimit, ask_once, send, status_of, tool_value
+from .mcp import Conversation, TimeLimit, ask_once, send_message, status_of, tool_value
 from .mcp_messages import Message, as_json, end_of
 from .mcp_sdk import is_mcp_installed, require_mcp
 from .mcp_sessions import Session, Sessions
@@ -55,7 +55,7 @@ __all__ = [
     "require_mcp",
     "require_secure",
     "reveal",
-    "send",
+    "send_message",
     "shared_transport",
     "status_of",
     "tls_context",

@@ -85,17 +85,26 @@ class Conversation:
 
     def _ask(self, method: str, params: Mapping[str, Any]) -> Talk[dict[str, Any]]:
         session = self._known_session()
-        is_remembered = session is not None
+        is_remembered, may_learn = session is not None, method == "tools/call"
         while True:
             if session is None:
                 session = yield from self._opened()
-            message = mcp_messages.request(session, method, params)
+            message = mcp_messages.request(session, method, params, self._sessions.server(self._url).schemas)
             answer: Answer = yield message
             session.owner = self.owner
-            if not is_remembered or not self._is_refused(session, answer, message):
+            if is_remembered and self._is_refused(session, answer, message):
+                self._forget(session)
+                session, is_remembered = None, False
+            elif may_learn and mcp_messages.wants_headers(answer, message):
+                may_learn = False
+                yield from self._learn_schema(params["name"])
+            else:
                 return mcp_messages.result_of(answer, message, self._secrets())
-            self._forget(session)
-            session, is_remembered = None, False
+
+    def _learn_schema(self, tool: str) -> Talk[None]:
+        """Remember which arguments of a tool the server wants in headers: it says so in its list of tools."""
+        schemas = {each.name: each.input_schema for each in (yield from self.list_tools())}
+        self._sessions.server(self._url).schemas[tool] = schemas.get(tool, {})
 
     def _known_session(self) -> Session | None:
         """Return the session to use, without a request: one that is held, or what does without, where the server gives none."""
@@ -169,7 +178,7 @@ def _parsed(kind: Any, result: Mapping[str, Any], names: Iterable[str]) -> Any:
     return parsed
 
 
-def send(transport: Transport, url: str, message: Message, credentials: Mapping[str, Secret]) -> Answer:
+def send_message(transport: Transport, url: str, message: Message, credentials: Mapping[str, Secret]) -> Answer:
     """Send one request. Raises as ``Transport.send`` does."""
     headers: dict[str, str | Secret] = {**message.headers, **credentials}
     return transport.send(
@@ -199,7 +208,7 @@ def ask_once(
 
     def answer_to(message: Message) -> Answer:
         return limit.run(
-            lambda timeout: send(shared_transport(timeout=timeout, route=route), url, message, credentials)
+            lambda timeout: send_message(shared_transport(timeout=timeout, route=route), url, message, credentials)
         )
 
     conversation = Conversation(sessions, url, holder=url, secrets=credentials.values)
@@ -223,10 +232,14 @@ class TimeLimit:
         self._deadlines = deadlines
         self._left = sum(deadlines)
 
-    def run(self, request: Callable[[tuple[float, float]], T]) -> T:
-        """Run a request with its deadlines. Raises ``OntraportUnavailable`` when no time is left."""
+    def check(self) -> None:
+        """Raise ``OntraportUnavailable`` when no time is left."""
         if self._left <= 0:
             raise unavailable("timeout")
+
+    def run(self, request: Callable[[tuple[float, float]], T]) -> T:
+        """Run a request with its deadlines. Raises ``OntraportUnavailable`` when no time is left."""
+        self.check()
         connect, read = self._deadlines
         started = time.monotonic()
         try:

@@ -28,6 +28,10 @@ INVALID_PARAMS = -32602
 
 UNSUPPORTED_VERSION = -32022
 
+HEADER_MISMATCH = -32020
+
+BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+
 CLIENT = {"name": "django-ontraport-connect", "version": __version__}
 META = "io.modelcontextprotocol"
 
@@ -62,14 +66,21 @@ def is_modern(version: str) -> bool:
     return version in sdk("mcp_types").version.MODERN_PROTOCOL_VERSIONS
 
 
-def request(session: Session, method: str, params: Mapping[str, Any]) -> Message:
-    """Return a request in a session, or with what takes its place in the newer protocol."""
+def request(
+    session: Session, method: str, params: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]] | None = None
+) -> Message:
+    """Return a request in a session, or with what takes its place in the newer protocol.
+
+    ``schemas`` are those of tools whose arguments are to be repeated in headers.
+    """
     if not is_modern(session.version):
         return _message(method, params, {"Mcp-Protocol-Version": session.version, **_session_header(session)})
     meta = {"protocolVersion": session.version, "clientInfo": CLIENT, "clientCapabilities": {}}
     headers = {"Mcp-Protocol-Version": session.version, "Mcp-Method": method}
     if "name" in params:
         headers["Mcp-Name"] = _header_value(params["name"])
+    if params.get("name") in (schemas or {}):
+        headers |= _headers_of(params["arguments"], (schemas or {})[params["name"]])
     return _message(method, {**params, "_meta": {f"{META}/{key}": value for key, value in meta.items()}}, headers)
 
 
@@ -110,6 +121,18 @@ def _header_value(text: str) -> str:
     if re.fullmatch(r"[!-~]([ -~]*[!-~])?", text) and not text.startswith("=?base64?"):
         return text
     return f"=?base64?{base64.b64encode(text.encode()).decode()}?="
+
+
+def _headers_of(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headers that repeat arguments of a tool, as its schema wants them (``x-mcp-header``)."""
+    inbound = sdk("mcp.shared.inbound")  # imports the whole SDK, which nothing else needs
+    headers: dict[str, str] = inbound.mcp_param_headers(inbound.x_mcp_header_map(schema), arguments)
+    return headers
+
+
+def wants_headers(answer: Answer, message: Message) -> bool:
+    """Tell whether the server misses arguments in the headers of a request, and has not carried it out."""
+    return answer.status == 400 and _error_code(_reply(answer, message.id)) == HEADER_MISMATCH
 
 
 def session_of(url: str, answer: Answer, message: Message) -> Session:
@@ -223,11 +246,16 @@ class _Events:
 
     def __init__(self, message_id: object) -> None:
         self._id = message_id
-        self._rest = b""
+        self._rest = bytearray()
         self.reply: dict[str, Any] | None = None
 
     def feed(self, chunk: bytes) -> bool:
-        *events, self._rest = re.split(rb"\r\n\r\n|\n\n|\r\r", self._rest + chunk)
+        new = max(0, len(self._rest) - 3)  # what came before has been searched
+        self._rest += chunk
+        if not BLANK_LINE.search(self._rest, new):
+            return self.reply is not None
+        *events, rest = BLANK_LINE.split(bytes(self._rest))
+        self._rest = bytearray(rest)
         for event in events:
             lines = re.split(rb"\r\n|\n|\r", event)
             data = b"\n".join(line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:"))

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakSet
@@ -33,13 +33,14 @@ class Server:
 
     ``version`` is the protocol version that it speaks, or empty. ``needs_session`` is false where calls need no handshake: the server
     gives no sessions. ``key_headers`` tells whether it takes key pairs as headers of their own; ``None``: not known. ``rests_until`` is
-    the time up to which no session is ended there.
+    the time up to which no session is ended there. ``schemas`` are those of its tools that want arguments in headers.
     """
 
     version: str = ""
     needs_session: bool = True
     key_headers: bool | None = None
     rests_until: float = 0.0
+    schemas: dict[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(kw_only=True, slots=True)

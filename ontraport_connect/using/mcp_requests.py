@@ -125,6 +125,7 @@ class Caller:
         yield partial(credentials.renew, self._account, sent=self._sent)
 
     def _send(self, message: Message, limit: TimeLimit) -> Steps:
+        limit.check()
         turn = yield from self._take_turn()
         self._sent = sent = credentials.snapshot(self._account)
         headers = _headers(sent, key_headers=self._key_headers)
@@ -158,7 +159,7 @@ def _headers(sent: OntraportAccount, *, key_headers: bool) -> Mapping[str, Secre
 
 def _post(url: str, message: Message, headers: Mapping[str, Secret], timeout: tuple[float, float]) -> Answer:
     protocol.tls_context(conf.ONTRAPORT_CA_BUNDLE)  # one that is unusable is told of on loopback hosts, too
-    return protocol.send(refreshing.new_transport(timeout=timeout), url, message, headers)
+    return protocol.send_message(refreshing.new_transport(timeout=timeout), url, message, headers)
 
 
 def tidy_up() -> Steps:

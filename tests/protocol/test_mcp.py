@@ -22,7 +22,7 @@ from ontraport_connect.protocol import (
     mcp_messages,
     mcp_sessions,
     require_mcp,
-    send,
+    send_message,
     shared_transport,
     tool_value,
 )
@@ -62,13 +62,26 @@ def test_servers_of_the_official_sdk_are_spoken_to(tmp_path: Path, options: tupl
             before = server.requests()
             conversation = Conversation(sessions, server.url, holder="maya", secrets=CREDENTIALS.values)
             talk = conversation.call_tool("count", {"objectID": "123"})
-            assert tool_value(hold(talk, lambda message: send(transport, server.url, message, CREDENTIALS))) == {
-                "count": 3
-            }
+            assert tool_value(
+                hold(talk, lambda message: send_message(transport, server.url, message, CREDENTIALS))
+            ) == {"count": 3}
             assert server.requests() - before == cost
         assert len(sessions) == (options in {(), ("--json",)})
         for session in sessions.take_all():
-            assert send(transport, server.url, mcp_messages.end_of(session), CREDENTIALS).status == 200
+            assert send_message(transport, server.url, mcp_messages.end_of(session), CREDENTIALS).status == 200
+
+
+def test_arguments_that_a_server_wants_in_headers_too_are_put_there(tmp_path: Path) -> None:
+    """The SDK's server refuses the first call; its list of tools says what it misses, and is read once."""
+    require_mcp()
+    sessions, transport = Sessions(), shared_transport(timeout=(5, 5))
+    with sdk_server(tmp_path, "--modern", "--json") as server:
+        for region, cost in (("Lagos", 5), ("\u00e9", 1)):
+            before = server.requests()
+            talk = Conversation(sessions, server.url, holder="maya").call_tool("locate", {"region": region})
+            result = hold(talk, lambda message: send_message(transport, server.url, message, CREDENTIALS))
+            assert tool_value(result) == {"result": region}
+            assert server.requests() - before == cost
 
 
 def test_one_question_ends_its_session() -> None:

@@ -10,11 +10,12 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import requests
 import uvicorn
 from mcp.server.mcpserver import MCPServer
+from pydantic import Field
 from starlette.responses import JSONResponse, PlainTextResponse
 
 from tests.support.hostile_server import certificate
@@ -26,6 +27,11 @@ PATH = "/mcp"
 def count(objectID: str) -> dict[str, int]:  # noqa: N803  # as Ontraport's tools have it
     """Count objects."""
     return {"count": len(objectID)}
+
+
+def locate(region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]) -> str:
+    """Return what the header has to repeat."""
+    return region
 
 
 class Counting:
@@ -92,6 +98,7 @@ def main() -> None:
     arguments = parser.parse_args()
     server = MCPServer("test")
     server.tool()(count)
+    server.tool()(locate)
     app = server.streamable_http_app(
         streamable_http_path=PATH, json_response=arguments.json, stateless_http=arguments.stateless
     )
