@@ -11,8 +11,9 @@ from .authorization_response import AuthorizationResponse
 from .connections import close_connections, close_idle_connections
 from .failures import FAILURES, excerpt
 from .http import Transport, reveal, shared_transport
-from .mcp import Conversation, TimeLimit, ask_once, send_message, status_of, tool_value
+from .mcp import Conversation, TimeLimit, ask_once, send_message
 from .mcp_messages import Message, as_json, end_of
+from .mcp_results import status_of, tool_value
 from .mcp_sdk import is_mcp_installed, require_mcp
 from .mcp_sessions import Session, Sessions
 from .oauth import PRESETS, Client, Endpoints, challenge_of, new_verifier

@@ -24,7 +24,7 @@ from ontraport_connect import __version__
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError
 
-from .answer import Answer
+from .answer import Answer, is_event_stream
 from .connections import Connections, shared_connections
 from .deadline import BoundedConnection
 from .failures import failure_code, unavailable
@@ -34,8 +34,6 @@ from .secure_urls import require_secure
 USER_AGENT = f"django-ontraport-connect/{__version__}"
 MESSAGE_LIMIT = 256 * 1024
 CHUNK = 16 * 1024
-
-EVENT_STREAM = "text/event-stream"
 
 END_WITHIN = 0.1
 """Seconds that the end of an event stream is waited for once enough of it has come. Later than that, the connection is not kept."""
@@ -145,7 +143,7 @@ class Transport:
             )
             connection.timeout = read_timeout
             response = connection.getresponse()
-            if until is not None and response.headers.get("Content-Type", "").lower().startswith(EVENT_STREAM):
+            if until is not None and is_event_stream(response.headers):
                 body = read_events(response, connection, limit, until)
             else:
                 body = read_bounded(response, limit)

@@ -9,20 +9,20 @@ them it speaks is found out once a server. The SDK asks in the other order, whic
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from ontraport_connect.encryption import Secret
-from ontraport_connect.exceptions import OntraportError, OntraportRejected, OntraportUnavailable
+from ontraport_connect.exceptions import OntraportError
 
 from . import mcp_messages
 from .answer import Answer
-from .failures import excerpt, unavailable
-from .http import Transport, reveal, shared_transport
+from .failures import unavailable
+from .http import Transport, shared_transport
 from .mcp_messages import Message
+from .mcp_results import parsed
 from .mcp_sdk import require_mcp, sdk
 from .mcp_sessions import Session, Sessions
 from .route import DIRECT, Route
@@ -67,9 +67,9 @@ class Conversation:
         self._secrets = secrets
 
     def call_tool(self, tool: str, arguments: Mapping[str, Any]) -> Talk[Any]:
-        """Call a tool, and return its result; see ``tool_value``."""
+        """Call a tool, and return its result; see ``mcp_results.tool_value``."""
         result = yield from self._ask("tools/call", {"name": tool, "arguments": arguments})
-        return _parsed(sdk("mcp_types").CallToolResult, result, ("content", "structuredContent", "isError"))
+        return parsed(sdk("mcp_types").CallToolResult, result, ("content", "structuredContent", "isError"))
 
     def list_tools(self) -> Talk[Sequence[Any]]:
         """Return all tools that the server lists."""
@@ -77,7 +77,7 @@ class Conversation:
         params: dict[str, Any] = {}
         for _ in range(MOST_PAGES):
             result = yield from self._ask("tools/list", params)
-            tools += _parsed(sdk("mcp_types").ListToolsResult, result, ("tools", "nextCursor")).tools
+            tools += parsed(sdk("mcp_types").ListToolsResult, result, ("tools", "nextCursor")).tools
             if not isinstance(result.get("nextCursor"), str):
                 break
             params = {"cursor": result["nextCursor"]}
@@ -167,17 +167,6 @@ class Conversation:
         return ""
 
 
-def _parsed(kind: Any, result: Mapping[str, Any], names: Iterable[str]) -> Any:
-    """Return these members of a result as the SDK's type. What another version of the protocol adds is left out."""
-    try:
-        parsed = kind.model_validate({name: result[name] for name in names if name in result}, by_name=False)
-    except sdk("pydantic").ValidationError:
-        parsed = None
-    if parsed is None:
-        raise unavailable("nonsense")
-    return parsed
-
-
 def send_message(transport: Transport, url: str, message: Message, credentials: Mapping[str, Secret]) -> Answer:
     """Send one request. Raises as ``Transport.send`` does."""
     headers: dict[str, str | Secret] = {**message.headers, **credentials}
@@ -246,49 +235,3 @@ class TimeLimit:
             return request((min(connect, self._left), min(read, self._left)))
         finally:
             self._left -= time.monotonic() - started
-
-
-def tool_value(result: Any, secrets: Iterable[Secret] = ()) -> Any:
-    """Return the structured content of a result, or else its text, parsed when it is JSON.
-
-    Raises ``OntraportRejected`` (with ``said``, which repeats none of ``secrets``) when the tool reported an error, and
-    ``OntraportUnavailable`` when Ontraport failed behind it.
-    """
-    text = _text_of(result)
-    if result.is_error:
-        raise _tool_error(text, _status_of(text), secrets)
-    if result.structured_content is not None:
-        return result.structured_content
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
-def status_of(result: Any) -> int | None:
-    """Return the HTTP status of Ontraport's REST API that a result hands on as the error of the tool, or ``None``."""
-    return _status_of(_text_of(result)) if getattr(result, "is_error", False) else None
-
-
-def _text_of(result: Any) -> str:
-    return "\n".join(part.text for part in result.content if part.type == "text")
-
-
-def _status_of(text: str) -> int | None:
-    """Read ``{"code": 422, …}``, as Ontraport's published server writes it."""
-    try:
-        members = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    code = members.get("code") if isinstance(members, dict) else None
-    return code if isinstance(code, int) and 400 <= code < 600 else None
-
-
-def _tool_error(text: str, status: int | None, secrets: Iterable[Secret]) -> OntraportError:
-    if status is not None and status >= 500:
-        return OntraportUnavailable(f"Ontraport answered the tool with status {status}.", code=f"http_{status}")
-    error = OntraportRejected(
-        "The tool reported an error.", code="tool_error" if status is None else f"http_{status}", status=status
-    )
-    error.said = excerpt(text, map(reveal, secrets))
-    return error

@@ -16,6 +16,7 @@ from ontraport_connect.exceptions import OntraportError, OntraportRejected, Ontr
 
 from .answer import Answer
 from .failures import excerpt, unavailable
+from .json_rpc import Events, error_code, reply_of
 from .mcp_sdk import sdk
 from .mcp_sessions import Session
 from .retry_after import pause_of
@@ -29,8 +30,6 @@ INVALID_PARAMS = -32602
 UNSUPPORTED_VERSION = -32022
 
 HEADER_MISMATCH = -32020
-
-BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 CLIENT = {"name": "django-ontraport-connect", "version": __version__}
 META = "io.modelcontextprotocol"
@@ -58,7 +57,7 @@ class Message:
 
     def end_of_stream(self) -> Callable[[bytes], bool]:
         """Return a function that takes an event stream in pieces, and tells when the response to this request is complete."""
-        return _Events(self.id).feed
+        return Events(self.id).feed
 
 
 def is_modern(version: str) -> bool:
@@ -132,7 +131,7 @@ def _headers_of(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict
 
 def wants_headers(answer: Answer, message: Message) -> bool:
     """Tell whether the server misses arguments in the headers of a request, and has not carried it out."""
-    return answer.status == 400 and _error_code(_reply(answer, message.id)) == HEADER_MISMATCH
+    return answer.status == 400 and error_code(reply_of(answer, message.id)) == HEADER_MISMATCH
 
 
 def session_of(url: str, answer: Answer, message: Message) -> Session:
@@ -152,18 +151,18 @@ def is_refused_before_it_is_read(answer: Answer, message: Message) -> bool:
     """
     if answer.status not in {400, 404}:
         return False
-    reply = _reply(answer, None) or {}
-    return reply.get("id") != message.id or _error_code(reply) in {-32000, -32001, UNSUPPORTED_VERSION}
+    reply = reply_of(answer, None) or {}
+    return reply.get("id") != message.id or error_code(reply) in {-32000, -32001, UNSUPPORTED_VERSION}
 
 
 def speaks_otherwise(answer: Answer) -> bool:
     """Tell whether an answer to ``initialize`` or ``server/discover`` may come from a server that knows no such request."""
-    return answer.status in {400, 404, 405} or (answer.status < 300 and _error_code(_reply(answer, None)) is not None)
+    return answer.status in {400, 404, 405} or (answer.status < 300 and error_code(reply_of(answer, None)) is not None)
 
 
 def versions_of(answer: Answer, message: Message) -> tuple[str, ...]:
     """Return the protocol versions that a server names in its answer to ``server/discover``."""
-    reply = _reply(answer, message.id) or {}
+    reply = reply_of(answer, message.id) or {}
     result = reply.get("result")
     named = result.get("supportedVersions") if isinstance(result, dict) else None
     return tuple(each for each in named if isinstance(each, str)) if isinstance(named, list) else ()
@@ -180,8 +179,8 @@ def result_of(answer: Answer, message: Message, secrets: Iterable[Secret] = NOTH
         )
     if answer.status >= 500:
         raise OntraportUnavailable(_answered_with(answer.status), code=f"http_{answer.status}")
-    reply = None if 300 <= answer.status < 400 else _reply(answer, message.id)
-    code = _error_code(reply)
+    reply = None if 300 <= answer.status < 400 else reply_of(answer, message.id)
+    code = error_code(reply)
     if code is not None and code not in NO_ANSWER:
         raise _rpc_refusal(code, (reply or {})["error"].get("message"), answer.status, secrets)
     if answer.status >= 300:
@@ -210,59 +209,6 @@ def _rpc_refusal(code: int, said: object, status: int, secrets: Iterable[Secret]
     error = OntraportRejected(text, code="mcp_error", status=status if status >= 400 else None)
     error.said = excerpt(said if isinstance(said, str) else "", (each.reveal() for each in secrets))
     return error
-
-
-def _error_code(reply: Mapping[str, Any] | None) -> int | None:
-    error = (reply or {}).get("error")
-    code = error.get("code") if isinstance(error, dict) and (reply or {}).get("jsonrpc") == "2.0" else None
-    return code if isinstance(code, int) else None
-
-
-def _reply(answer: Answer, message_id: object) -> dict[str, Any] | None:
-    """Return the JSON-RPC response in a body: the whole of it, or in an event stream the one that answers ``message_id``."""
-    if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
-        return None
-    if is_event_stream(answer.headers):
-        events = _Events(message_id)
-        events.feed(answer.body + b"\n\n")
-        return events.reply
-    return _object(answer.body)
-
-
-def is_event_stream(headers: Mapping[str, str]) -> bool:
-    return headers.get("Content-Type", "").lower().startswith("text/event-stream")
-
-
-def _object(text: bytes) -> dict[str, Any] | None:
-    try:
-        value = Answer(status=200, headers={}, body=text).json()
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-class _Events:
-    """An event stream, read up to the response to one request. Notifications and questions of the server are passed over."""
-
-    def __init__(self, message_id: object) -> None:
-        self._id = message_id
-        self._rest = bytearray()
-        self.reply: dict[str, Any] | None = None
-
-    def feed(self, chunk: bytes) -> bool:
-        new = max(0, len(self._rest) - 3)  # what came before has been searched
-        self._rest += chunk
-        if not BLANK_LINE.search(self._rest, new):
-            return self.reply is not None
-        *events, rest = BLANK_LINE.split(bytes(self._rest))
-        self._rest = bytearray(rest)
-        for event in events:
-            lines = re.split(rb"\r\n|\n|\r", event)
-            data = b"\n".join(line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:"))
-            message = _object(data) or {}
-            if self.reply is None and message.keys() & {"result", "error"} and message.get("id") in {self._id, None}:
-                self.reply = message
-        return self.reply is not None
 
 
 def as_json(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Sync calls of the MCP server run in one background event loop, and disturb nothing that shares their thread."""
+"""Sync calls of the MCP server need no event loop, and disturb nothing that shares their thread."""
 
 from __future__ import annotations
 
