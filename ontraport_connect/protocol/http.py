@@ -192,7 +192,7 @@ def read_events(
     try:
         while chunk := response.read1(CHUNK, decode_content=False):
             body += chunk
-            if len(body) > limit:
+            if limit < len(body):
                 return None
             if not is_enough and until(chunk):
                 is_enough = True

@@ -88,7 +88,7 @@ class Conversation:
         is_remembered, may_learn = session is not None, method == "tools/call"
         while True:
             if session is None:
-                session = yield from self._opened()
+                session = self._known_session() or (yield from self._opened())
             message = mcp_messages.request(session, method, params, self._sessions.server(self._url).schemas)
             answer: Answer = yield message
             session.owner = self.owner

@@ -13,6 +13,7 @@ import pytest
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError, OntraportRejected, OntraportUnavailable
 from ontraport_connect.protocol import (
+    Answer,
     Conversation,
     Session,
     Sessions,
@@ -274,6 +275,18 @@ def test_a_session_is_forgotten_but_not_the_one_that_has_taken_its_place() -> No
     assert sessions.find("https://a.example", "maya", None) is new
     assert sessions.find("https://a.example", "maya", "another link") is None
     assert sessions.surplus() is None
+
+
+def test_of_two_calls_that_are_told_of_an_ended_session_one_opens_the_next() -> None:
+    require_mcp()
+    sessions, url, gone = Sessions(), "https://a.example", Answer(status=404, headers={}, body=b"")
+    sessions.keep("maya", Session(url=url, version=HANDSHAKE, id=Secret("old")))
+    first, second = (Conversation(sessions, url, holder="maya").call_tool("echo", {}) for _ in range(2))
+    assert [next(each).headers["Mcp-Session-Id"].reveal() for each in (first, second)] == ["old", "old"]  # type: ignore[union-attr]
+    agreed = json.dumps({"jsonrpc": "2.0", "id": first.send(gone).id, "result": AGREED}).encode()  # type: ignore[union-attr]
+    first.send(Answer(status=200, headers={"Mcp-Session-Id": "new"}, body=agreed))
+    first.send(Answer(status=202, headers={}, body=b""))
+    assert second.send(gone).headers["Mcp-Session-Id"].reveal() == "new"  # type: ignore[union-attr]
 
 
 def test_who_waits_in_vain_for_a_session_opens_one(monkeypatch: pytest.MonkeyPatch) -> None:
