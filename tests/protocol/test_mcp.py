@@ -277,6 +277,15 @@ def test_a_session_is_forgotten_but_not_the_one_that_has_taken_its_place() -> No
     assert sessions.surplus() is None
 
 
+def test_a_forked_process_begins_without_the_sessions_of_its_parent() -> None:
+    """What runs in the child, run here: the coverage of a forked process is not measured."""
+    sessions = Sessions()
+    sessions.keep("maya", Session(url="https://a.example", version=HANDSHAKE))
+    sessions.server("https://a.example").version = HANDSHAKE
+    mcp_sessions._start_anew()
+    assert (len(sessions), sessions.server("https://a.example").version) == (0, "")
+
+
 def test_of_two_calls_that_are_told_of_an_ended_session_one_opens_the_next() -> None:
     require_mcp()
     sessions, url, gone = Sessions(), "https://a.example", Answer(status=404, headers={}, body=b"")

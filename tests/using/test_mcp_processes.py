@@ -184,7 +184,7 @@ def test_a_process_ends_its_sessions_when_it_ends(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert (done.stdout, done.stderr, done.returncode) == ("{'number': 1} {'number': 2} 1\n", "", 0)
     assert (server.ended, server.open, server.requests) == (["session-1"], {}, 5)
