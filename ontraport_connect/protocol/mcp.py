@@ -68,19 +68,21 @@ class Conversation:
 
     def call_tool(self, tool: str, arguments: Mapping[str, Any]) -> Talk[Any]:
         """Call a tool, and return its result; see ``mcp_results.tool_value``."""
-        result = yield from self._ask("tools/call", {"name": tool, "arguments": arguments})
-        return parsed(sdk("mcp_types").CallToolResult, result, ("content", "structuredContent", "isError"))
+        params = {"name": tool, "arguments": arguments}
+        names = ("content", "structuredContent", "isError")
+        return parsed(sdk("mcp_types").CallToolResult, (yield from self._ask("tools/call", params)), names)
 
     def list_tools(self) -> Talk[Sequence[Any]]:
         """Return all tools that the server lists."""
         tools: list[Any] = []
         params: dict[str, Any] = {}
         for _ in range(MOST_PAGES):
-            result = yield from self._ask("tools/list", params)
-            tools += parsed(sdk("mcp_types").ListToolsResult, result, ("tools", "nextCursor")).tools
-            if not isinstance(result.get("nextCursor"), str):
+            names = ("tools", "nextCursor")
+            page = parsed(sdk("mcp_types").ListToolsResult, (yield from self._ask("tools/list", params)), names)
+            tools += page.tools
+            if page.next_cursor is None:
                 break
-            params = {"cursor": result["nextCursor"]}
+            params = {"cursor": page.next_cursor}
         return tools
 
     def _ask(self, method: str, params: Mapping[str, Any]) -> Talk[dict[str, Any]]:

@@ -136,10 +136,16 @@ def wants_headers(answer: Answer, message: Message) -> bool:
 
 def session_of(url: str, answer: Answer, message: Message) -> Session:
     """Return what the answer to ``initialize`` agrees to. Raises as ``result_of`` does."""
-    version = result_of(answer, message).get("protocolVersion")
-    number = answer.headers.get("Mcp-Session-Id", "")
-    if version not in sdk("mcp_types").version.HANDSHAKE_PROTOCOL_VERSIONS or not re.fullmatch(r"[!-~]*", number):
+    session = _agreed(url, result_of(answer, message), answer.headers.get("Mcp-Session-Id", ""))
+    if session is None:
         raise unavailable("nonsense")
+    return session
+
+
+def _agreed(url: str, result: Mapping[str, Any], number: str) -> Session | None:
+    version = result.get("protocolVersion")
+    if version not in sdk("mcp_types").version.HANDSHAKE_PROTOCOL_VERSIONS or not re.fullmatch(r"[!-~]*", number):
+        return None
     return Session(url=url, version=str(version), id=Secret(number) if number else None)
 
 
@@ -173,22 +179,29 @@ def result_of(answer: Answer, message: Message, secrets: Iterable[Secret] = NOTH
 
     Raises ``OntraportRejected`` (what was ``said`` repeats none of ``secrets``) and ``OntraportUnavailable``.
     """
+    outcome = _outcome(answer, message, secrets)
+    if isinstance(outcome, OntraportError):
+        raise outcome
+    return outcome
+
+
+def _outcome(answer: Answer, message: Message, secrets: Iterable[Secret]) -> dict[str, Any] | OntraportError:
+    """Return the result or the error. This frame holds what the server sent, which may repeat secrets, so nothing is raised from it."""
     if answer.status == 429:
-        raise OntraportUnavailable(
+        return OntraportUnavailable(
             "Ontraport asks to slow down.", code="rate_limited", retry_after=pause_of(answer.headers)
         )
     if answer.status >= 500:
-        raise OntraportUnavailable(_answered_with(answer.status), code=f"http_{answer.status}")
-    reply = None if 300 <= answer.status < 400 else reply_of(answer, message.id)
+        return OntraportUnavailable(_answered_with(answer.status), code=f"http_{answer.status}")
+    reply = (None if 300 <= answer.status < 400 else reply_of(answer, message.id)) or {}
     code = error_code(reply)
     if code is not None and code not in NO_ANSWER:
-        raise _rpc_refusal(code, (reply or {})["error"].get("message"), answer.status, secrets)
+        return _rpc_refusal(code, reply["error"].get("message"), answer.status, secrets)
     if answer.status >= 300:
-        raise _refusal(answer, secrets)
-    result = (reply or {}).get("result")
-    if not isinstance(result, dict) or result.get("resultType", "complete") != "complete":
-        raise unavailable("nonsense")
-    return result
+        return _refusal(answer, secrets)
+    result = reply.get("result")
+    is_complete = isinstance(result, dict) and result.get("resultType", "complete") == "complete"
+    return result if is_complete else unavailable("nonsense")  # type: ignore[return-value]
 
 
 def _answered_with(status: int) -> str:

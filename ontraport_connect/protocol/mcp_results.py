@@ -19,6 +19,7 @@ def parsed(kind: Any, result: Mapping[str, Any], names: Iterable[str]) -> Any:
         found = kind.model_validate({name: result[name] for name in names if name in result}, by_name=False)
     except sdk("pydantic").ValidationError:
         found = None
+    del result  # it may repeat secrets, and would be in the frame of the error
     if found is None:
         raise unavailable("nonsense")
     return found
@@ -30,9 +31,17 @@ def tool_value(result: Any, secrets: Iterable[Secret] = ()) -> Any:
     Raises ``OntraportRejected`` (with ``said``, which repeats none of ``secrets``) when the tool reported an error, and
     ``OntraportUnavailable`` when Ontraport failed behind it.
     """
+    value = _value(result, list(secrets))
+    del result  # it may repeat secrets, and would be in the frame of the error
+    if isinstance(value, OntraportError):
+        raise value
+    return value
+
+
+def _value(result: Any, secrets: Iterable[Secret]) -> Any:
     text = _text_of(result)
     if result.is_error:
-        raise _tool_error(text, _status_of(text), secrets)
+        return _tool_error(text, _status_of(text), secrets)
     if result.structured_content is not None:
         return result.structured_content
     try:

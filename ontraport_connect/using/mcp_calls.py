@@ -14,7 +14,7 @@ from ontraport_connect.exceptions import OntraportRejected, OntraportUnavailable
 from ontraport_connect.models import OntraportAccount
 from ontraport_connect.protocol import Conversation
 
-from . import credentials, mcp_requests, steps, waiting
+from . import credentials, steps, waiting
 from .mcp_requests import Caller
 from .steps import Steps
 
@@ -78,9 +78,9 @@ def _tool_steps(account: OntraportAccount, tool: str, arguments: Mapping[str, An
     sent = protocol.as_json(arguments)
     caller = yield from _caller(account)
     with _noting_outcome(caller):
-        result = yield from caller.converse(lambda conversation: conversation.call_tool(tool, sent))
-        yield from mcp_requests.tidy_up()
-        return protocol.tool_value(result, caller.secrets())
+        return protocol.tool_value(
+            (yield from caller.converse(lambda conversation: conversation.call_tool(tool, sent))), caller.secrets()
+        )
 
 
 def _list_steps(account: OntraportAccount) -> Steps:

@@ -67,12 +67,14 @@ class Caller:
                 result = yield from self._answer_all(conversation, talk)
             status = protocol.status_of(result)
             self.outcome_unknown = status is not None and status >= 500
+            if status not in {401, 429}:
+                yield from tidy_up()
+                return result
+            del result  # it may repeat secrets, and would be in the frame of an error
             if status == 429:
                 yield partial(rate_limiter.hold, self._account, protocol.pause_of({}))
-            elif status == 401:
-                yield from self._renew()
             else:
-                return result
+                yield from self._renew()
 
     def _conversation(self) -> Conversation:
         account = self._account

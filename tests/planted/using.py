@@ -13,8 +13,8 @@ BUGS = [
     Bug(
         "a 401 inside a result is the tool's own",
         "using/mcp_requests",
-        "elif status == 401:",
-        "elif status == 999:",
+        "if status not in {401, 429}:",
+        "if status != 429:",
         "using/test_mcp_refusals.py::test_a_401_inside_a_result_is_one_refresh_and_one_retry",
     ),
     Bug(

@@ -178,13 +178,34 @@ def test_a_refusal_that_repeats_the_credentials_is_not_kept() -> None:
     assert (raised.value.code, raised.value.said) == ("http_403", "")
 
 
-def test_no_frame_shows_the_credentials_or_the_session() -> None:
-    with McpServer(tool=lambda params: Reply(status=500)) as server, pytest.raises(OntraportError) as raised:
+ECHO = {"canary": "canary-token"}
+ECHOES: list[Any] = [
+    Reply(status=400, body=json.dumps(ECHO).encode()),
+    Reply(status=403, body=b"canary-token"),
+    Reply(status=500, body=b"canary-token"),
+    Reply(body=json.dumps(ECHO).encode()),
+    {"content": "canary-token"},
+    text(ECHO, is_error=True),
+    {"content": [], "resultType": "canary-token"},
+]
+
+
+@pytest.mark.parametrize("answer", ECHOES)
+def test_no_frame_shows_the_credentials_that_a_server_repeats_or_the_session(answer: Any) -> None:
+    with McpServer(tool=lambda params: answer) as server, pytest.raises(OntraportError) as raised:
         ask(server.url)
     frames = [frame.locals for frame in raised.traceback if "ontraport_connect" in str(frame.path)]
     assert frames
     assert "canary" not in repr(frames)
     assert "session-1" not in repr(frames)
+
+
+def test_no_frame_shows_the_credentials_that_an_agreement_repeats() -> None:
+    agreed = {"protocolVersion": "canary-token"}
+    with Answering(lambda asked: handshake(asked, agreed)) as server, pytest.raises(OntraportError) as raised:
+        ask(server.url)
+    frames = [frame.locals for frame in raised.traceback if "ontraport_connect" in str(frame.path)]
+    assert "canary" not in repr(frames)
 
 
 def stream(body: bytes, *, ends: bool = True) -> Any:
