@@ -13,6 +13,7 @@ from django.db import connection
 from django.test import override_settings
 
 from ontraport_connect.protocol import close_connections
+from ontraport_connect.using import mcp_requests
 from tests.support.databases import SERVERS, WANTED, test_database
 from tests.support.mariadb import MariaDB
 from tests.support.servers import PostgreSQL, Sandbox, Unavailable, Valkey
@@ -73,6 +74,7 @@ def collected() -> None:
 def no_connection_outlives_its_test() -> Iterator[None]:
     """The process keeps its connections to Ontraport, and each test has another Ontraport."""
     yield
+    mcp_requests.sessions.forget_all()
     close_connections()
 
 

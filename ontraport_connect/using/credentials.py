@@ -110,10 +110,15 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 def credentials(account: OntraportAccount, url: str) -> Mapping[str, Secret]:
     """Return the headers that authenticate ``account`` at ``url``. Secrets are decrypted when they are revealed."""
     if account.method == Method.API_KEY:
-        return {"Api-Appid": _required(account, account.app_id), "Api-Key": _required(account, account.access_token)}
+        return key_pair(account)
     if is_rest(url) and not is_mcp(url):
         raise rest_takes_keys()
     return {"Authorization": bearer(account)}
+
+
+def key_pair(account: OntraportAccount) -> Mapping[str, Secret]:
+    """Return the two headers of a key pair."""
+    return {"Api-Appid": _required(account, account.app_id), "Api-Key": _required(account, account.access_token)}
 
 
 def bearer(account: OntraportAccount) -> Secret:

@@ -53,8 +53,7 @@ LOGGERS = {
     "django.template": WITNESS,
     "mcp": WITNESS,
     "client": WITNESS,
-    "httpx2": "HTTP Request",
-    "httpcore2": "connect_tcp",
+    "httpx2": WITNESS,
     "asyncio": WITNESS,
     "": WITNESS,
 }
