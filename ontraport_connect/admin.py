@@ -47,12 +47,12 @@ class OntraportAccountAdmin(AccountActions):
         (_("Which"), {"fields": (("ontraport_id", "method", "scope"), "uid")}),
         (
             _("Since when, until when"),
-            {"fields": (("linked_at", "refreshed_at"), ("expires_at", "refresh_at"), "failures")},
+            {"fields": (("linked_at", "refreshed_at", "last_used_at"), ("expires_at", "refresh_at"), "failures")},
         ),
     )
     readonly_fields = (
         "badge", "reason", "timeline", "user", "tenant", "is_default", "notified_at", "ontraport_id", "method", "scope", "uid",
-        "linked_at", "refreshed_at", "expires_at", "refresh_at", "failures",
+        "linked_at", "refreshed_at", "last_used_at", "expires_at", "refresh_at", "failures",
     )  # fmt: skip
     actions = ("refresh_now", "disconnect")
     change_list_template = f"{TEMPLATES}/change_list.html"

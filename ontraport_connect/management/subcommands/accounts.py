@@ -95,6 +95,7 @@ def describe(account: OntraportAccount) -> dict[str, Any]:
         "label": account.label,
         "expires_at": iso(account.expires_at),
         "refreshed_at": iso(account.refreshed_at),
+        "last_used_at": iso(account.last_used_at),
         "last_error": account.last_error,
         "failures": account.failures,
     }
