@@ -1,6 +1,6 @@
 """How the table of accounts grows over ten refresh cycles, and how many of its updates touch no index (HOT).
 
-    python -m tests.benchmarks.storage [--accounts N] [--cycles N] [--json FILE]
+    python -m tests.benchmarks.table [--accounts N] [--cycles N] [--json FILE]
 
 Rows are claimed and saved as batches do it, 32 at once; nothing is sent. PostgreSQL cleans up after each cycle, as autovacuum does on a
 table that was updated all over. ``without the index`` shows what it would bring if nothing that a refresh changes were indexed.
@@ -12,7 +12,8 @@ import argparse
 import json
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ from ontraport_connect.refreshing import group_saves, leases  # noqa: E402
 from tests.benchmarks.site import due_accounts, table  # noqa: E402
 
 TABLE = OntraportAccount._meta.db_table
+INDEX = "ontraport_refresh_at"
 AT_ONCE = 32
-Setup = Callable[[], None]
 
 
 def execute(sql: str) -> Any:
@@ -43,26 +44,15 @@ def execute(sql: str) -> Any:
         return cursor.fetchone() if cursor.description else None
 
 
-def fillfactor(percent: int) -> Setup:
-    return lambda: execute(f"ALTER TABLE {TABLE} SET (fillfactor = {percent})")
-
-
-def fillfactor_without_the_index(percent: int) -> Setup:
-    def change() -> None:
-        fillfactor(percent)()
-        execute("DROP INDEX ontraport_refresh_at")
-
-    return change
-
-
-VARIANTS: dict[str, Setup] = {
-    "fillfactor 100": fillfactor(100),
-    "fillfactor 85": fillfactor(85),
-    "fillfactor 70": fillfactor(70),
-    "fillfactor 50": fillfactor(50),
-    "fillfactor 100, without the index": fillfactor_without_the_index(100),
-    "fillfactor 50, without the index": fillfactor_without_the_index(50),
+VARIANTS = {
+    "fillfactor 100": (100, True),
+    "fillfactor 85": (85, True),
+    "fillfactor 70": (70, True),
+    "fillfactor 50": (50, True),
+    "fillfactor 100, without the index": (100, False),
+    "fillfactor 50, without the index": (50, False),
 }
+"""What is measured: the share of a page that is filled at first, and whether ``refresh_at`` is indexed."""
 
 
 def cycle(pks: list[int], number: int) -> None:
@@ -87,13 +77,10 @@ def cycle(pks: list[int], number: int) -> None:
         assert len(saved) == len(group), (len(claimed), len(saved))
 
 
-def measure(setup: Setup, accounts: int, cycles: int) -> dict[str, Any]:
-    databases = setup_databases(verbosity=0, interactive=False)
-    try:
-        setup()
-        pks = due_accounts("storage-", accounts)
+def measure(percent: int, is_indexed: bool, accounts: int, cycles: int) -> dict[str, Any]:
+    with variant(percent, is_indexed):
+        pks = due_accounts("table-", accounts)
         execute(f"VACUUM FULL ANALYZE {TABLE}")
-        execute(f"ALTER TABLE {TABLE} SET (autovacuum_enabled = off)")
         heap, indexes = sizes()
         (log,) = execute("SELECT pg_current_wal_lsn() - '0/0'")
         execute("SELECT pg_stat_reset()")
@@ -114,8 +101,20 @@ def measure(setup: Setup, accounts: int, cycles: int) -> dict[str, Any]:
             "HOT %": round(100 * hot / updates),
             "WAL bytes a refresh": round((log_after - log) / accounts / cycles),
         }
+
+
+@contextmanager
+def variant(percent: int, is_indexed: bool) -> Iterator[None]:
+    """Leave the table empty, and as it was."""
+    execute(f"ALTER TABLE {TABLE} SET (fillfactor = {percent}, autovacuum_enabled = off)")
+    if not is_indexed:
+        execute(f"DROP INDEX {INDEX}")
+    try:
+        yield
     finally:
-        teardown_databases(databases, verbosity=0)
+        execute(f"TRUNCATE {TABLE}")
+        if not is_indexed:
+            execute(f"CREATE INDEX {INDEX} ON {TABLE} (refresh_at, id)")
 
 
 def sizes() -> tuple[int, int]:
@@ -124,12 +123,19 @@ def sizes() -> tuple[int, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.storage", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.table", description=__doc__)
     parser.add_argument("--accounts", type=int, default=20_000)
     parser.add_argument("--cycles", type=int, default=10)
     parser.add_argument("--json", type=Path, help="where the figures are written")
     arguments = parser.parse_args()
-    rows = [{"what": name, **measure(setup, arguments.accounts, arguments.cycles)} for name, setup in VARIANTS.items()]
+    rows = []
+    databases = setup_databases(verbosity=0, interactive=False)
+    try:
+        for name, (percent, is_indexed) in VARIANTS.items():
+            rows.append({"what": name, **measure(percent, is_indexed, arguments.accounts, arguments.cycles)})
+            print(".", end="", flush=True)
+    finally:
+        teardown_databases(databases, verbosity=0)
     print(table(f"{arguments.accounts} accounts, {arguments.cycles} refresh cycles", rows))
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
