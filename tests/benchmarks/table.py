@@ -46,7 +46,6 @@ def execute(sql: str) -> Any:
 
 VARIANTS = {
     "fillfactor 100": (100, True),
-    "fillfactor 85": (85, True),
     "fillfactor 70": (70, True),
     "fillfactor 50": (50, True),
     "fillfactor 100, without the index": (100, False),
@@ -112,7 +111,7 @@ def variant(percent: int, is_indexed: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        execute(f"TRUNCATE {TABLE}")
+        execute(f"TRUNCATE {TABLE} CASCADE")
         if not is_indexed:
             execute(f"CREATE INDEX {INDEX} ON {TABLE} (refresh_at, id)")
 
@@ -133,7 +132,7 @@ def main() -> None:
     try:
         for name, (percent, is_indexed) in VARIANTS.items():
             rows.append({"what": name, **measure(percent, is_indexed, arguments.accounts, arguments.cycles)})
-            print(".", end="", flush=True)
+            print(rows[-1], flush=True)
     finally:
         teardown_databases(databases, verbosity=0)
     print(table(f"{arguments.accounts} accounts, {arguments.cycles} refresh cycles", rows))

@@ -232,3 +232,11 @@ def test_a_clock_of_redis_that_was_put_back_holds_nobody_for_longer(site_redis: 
 
 def test_databases_without_such_a_statement_do_it_in_two() -> None:
     assert reserve_sql("mysql", "budget", 180, 1) is None
+
+
+def test_a_thread_that_is_held_up_keeps_the_others_only_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_limiter, "COMPARE_PATIENCE", 0.01)
+    with rate_limiter._comparing:
+        rate_limiter.hold(OntraportAccount(ontraport_id=KEY), 30)
+        assert not rate_limiter._comparing.acquire(blocking=False)
+    assert 29 < reserve().wait <= 30
