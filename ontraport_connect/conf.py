@@ -101,6 +101,12 @@ class OntraportSettings:
         return cast("float", getattr(settings, "ONTRAPORT_REFRESH_MARGIN", 600))
 
     @property
+    def ONTRAPORT_IDLE_AFTER(self) -> timedelta | None:
+        """How long a link is not used until it is refreshed daily only; ``None``: never. A number is in seconds."""
+        after = cast("float | timedelta | None", getattr(settings, "ONTRAPORT_IDLE_AFTER", None))
+        return timedelta(seconds=after) if isinstance(after, (int, float)) else after
+
+    @property
     def ONTRAPORT_REFRESH_RATE(self) -> float:
         """Refreshes per second that the beat task enqueues at most, over all accounts of the site."""
         return cast("float", getattr(settings, "ONTRAPORT_REFRESH_RATE", 100))

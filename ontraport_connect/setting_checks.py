@@ -7,6 +7,7 @@ from datetime import timedelta
 from inspect import signature
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core import checks
 from django.core.checks import CheckMessage, Error
@@ -187,6 +188,17 @@ def _keep_events() -> Iterator[CheckMessage]:
         )
 
 
+def _idle_after() -> Iterator[CheckMessage]:
+    after = getattr(settings, "ONTRAPORT_IDLE_AFTER", None)
+    seconds = after.total_seconds() if isinstance(after, timedelta) else after
+    if seconds is not None and not (_is_positive(seconds) and 1 <= seconds / 86_400 <= MOST_DAYS):
+        yield Error(
+            f"ONTRAPORT_IDLE_AFTER is not a time between one day and {MOST_DAYS} days.",
+            hint="Give a number of seconds, such as 30 * 86400, or a timedelta; None refreshes every link as often.",
+            id="ontraport_connect.E006",
+        )
+
+
 def _raw(name: str) -> Any:
     """Return a setting untyped, since its value has not been checked yet."""
     return getattr(conf, name)
@@ -223,5 +235,6 @@ CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     _may,
     _numbers,
     _keep_events,
+    _idle_after,
     _lists,
 )

@@ -29,6 +29,9 @@ SECRET_FIELDS = ("access_token", "refresh_token", "app_id")
 LONGEST_UNUSED = 7 * 86_400.0
 """Seconds after which a refresh token is used, however long its access token lives: nobody knows when an unused one ends."""
 
+IDLE_DELAY = 86_400.0
+"""Seconds after which the refresh token of an idle account is used, whose access token may end before."""
+
 
 class Method(models.TextChoices):
     OAUTH = "oauth", _("OAuth")
@@ -40,11 +43,12 @@ class Status(models.TextChoices):
     NEEDS_RECONNECT = "needs_reconnect", _("reconnect needed")
 
 
-def refresh_delay(lifetime: float) -> float:
+def refresh_delay(lifetime: float, *, is_idle: bool = False) -> float:
     """Return how many seconds after its issue a token is refreshed: ``ONTRAPORT_REFRESH_MARGIN`` before its end, or at half of its lifetime
-    where the margin is longer than that, and after a week at the latest.
+    where the margin is longer than that, and after a week at the latest. The token of an idle account is refreshed once a day at most.
     """
-    return min(lifetime - min(conf.ONTRAPORT_REFRESH_MARGIN, lifetime / 2), LONGEST_UNUSED)
+    delay = min(lifetime - min(conf.ONTRAPORT_REFRESH_MARGIN, lifetime / 2), LONGEST_UNUSED)
+    return max(delay, IDLE_DELAY) if is_idle else delay
 
 
 def forget_user(
@@ -193,6 +197,13 @@ class OntraportAccount(SavesChanges, UsesOntraport):
         """Take over the values of ``current``, the same row read later, but for what people may edit and was changed here."""
         edited = self.changed() & {"label", "is_default", "user_id", "tenant"}
         self.take_over(current, but=edited)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has used the account for ``ONTRAPORT_IDLE_AFTER``, nor linked it since."""
+        if conf.ONTRAPORT_IDLE_AFTER is None:
+            return False
+        return max(self.linked_at, self.last_used_at or self.linked_at) < timezone.now() - conf.ONTRAPORT_IDLE_AFTER
 
     @property
     def is_connected(self) -> bool:

@@ -24,6 +24,8 @@ from ontraport_connect.exceptions import OntraportRejected, OntraportUnavailable
 from ontraport_connect.models import Method, Now, OntraportAccount, Status, is_active
 from ontraport_connect.protocol import require_secure
 
+from .last_use import note_use
+
 logger = logging.getLogger("ontraport_connect")
 
 KEY_REFUSED = "key_refused"
@@ -32,7 +34,7 @@ SUSPECT_AGAIN_AFTER = 120.0
 
 
 def prepare(account: OntraportAccount) -> None:
-    """Make sure that ``account`` has credentials that are valid now.
+    """Make sure that ``account`` has credentials that are valid now, and note that it is used.
 
     Raises as ``refreshing.ensure_fresh`` does, and ``OntraportRejected`` when the owner of the account is not active.
     ``OntraportMisconfigured`` also says that the database is a copy of another installation's.
@@ -42,6 +44,7 @@ def prepare(account: OntraportAccount) -> None:
         is_allowed = bool(account.tenant) or is_active(account.user)
     if not is_allowed:
         raise OntraportRejected("The owner of this Ontraport account is not active.", code="inactive_user")
+    note_use(account)
     _update(account, snapshot(account), refreshing.ensure_fresh)
 
 

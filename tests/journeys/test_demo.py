@@ -29,6 +29,7 @@ FROM_ENVIRONMENT = {
     "ONTRAPORT_CLIENT_SECRET": ("s3cret", "s3cret"),
     "ONTRAPORT_ENCRYPTION_KEYS": ("new,old", ["new", "old"]),
     "ONTRAPORT_ENDPOINTS": (json.dumps(ENDPOINTS), ENDPOINTS),
+    "ONTRAPORT_IDLE_AFTER": ("2592000", 2592000.0),
     "ONTRAPORT_INSTALLATION": ("production", "production"),
     "ONTRAPORT_KEEP_EVENTS": ("365", 365.0),
     "ONTRAPORT_LEEWAY": ("30", 30),

@@ -26,11 +26,13 @@ from tests.support.servers import Sandbox, Valkey
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(params=["database", "redis"])
-def store(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Run a test with each store: the database and Redis."""
-    if request.param == "database":
-        yield "database"
+@pytest.fixture(params=["database", "plain database", "redis"])
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Run a test with each store: the database, one that has no UPDATE … RETURNING, and Redis."""
+    if request.param != "redis":
+        if request.param == "plain database":
+            monkeypatch.setattr(type(connection.features), "can_return_columns_from_insert", False)
+        yield request.param
         return
     valkey = request.getfixturevalue("valkey")
     with override_settings(ONTRAPORT_REDIS_URL=valkey.url):
@@ -249,6 +251,7 @@ print(*[contact["id"] for contact in itertools.islice(pages, 500)])
 """
 
 
+@pytest.mark.parametrize("store", ["database", "redis"], indirect=True)
 def test_four_processes_fetch_two_thousand_contacts_within_the_limit(
     store: str, sandbox: Sandbox, child_environ: Any, request: pytest.FixtureRequest
 ) -> None:
