@@ -2,6 +2,7 @@
 
 from .assigning import assign
 from .attempts import Attempt, find_attempt, forget_used_states
+from .imported import learn_ids, without_id
 from .key_checks import check_key_pair, check_key_pairs
 from .key_pairs import link_key_pair
 from .oauth_links import begin, complete
@@ -18,7 +19,9 @@ __all__ = [
     "complete",
     "find_attempt",
     "forget_used_states",
+    "learn_ids",
     "link_key_pair",
     "unlink",
     "unlink_tenant",
+    "without_id",
 ]

@@ -7,8 +7,11 @@ from .dashboard import Chart, expiring_tokens, link_counts, recent_failures, sit
 from .database_check import require_database
 from .diagnosis import NEED_TABLES, SUBJECTS, check_endpoints, check_standing
 from .findings import Finding, Level, title_of
+from .keeping_up import Thresholds, check_needs_reconnect, check_overdue, has_beat_entry, numbers
 from .key_rotation import Summary, count_stored_rows, rotate_keys
+from .monitoring_views import health, metrics
 from .notices import send_due_notices
+from .personal_data import export_person
 from .retention import delete_old_rows
 
 __all__ = [
@@ -21,13 +24,21 @@ __all__ = [
     "Level",
     "Summary",
     "TenantFilter",
+    "Thresholds",
     "check_endpoints",
+    "check_needs_reconnect",
+    "check_overdue",
     "check_standing",
     "count_stored_rows",
     "delete_old_rows",
     "disconnect_accounts",
     "expiring_tokens",
+    "export_person",
+    "has_beat_entry",
+    "health",
     "link_counts",
+    "metrics",
+    "numbers",
     "recent_failures",
     "require_database",
     "rotate_keys",

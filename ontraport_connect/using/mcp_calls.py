@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 
-from ontraport_connect import protocol, refreshing
+from ontraport_connect import monitoring, protocol, refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import OntraportRejected, OntraportUnavailable
 from ontraport_connect.models import Method, OntraportAccount
@@ -47,26 +47,28 @@ def call_tool(account: OntraportAccount, tool: str, arguments: Mapping[str, Any]
     """
     waiting.refuse_in_event_loop("account.mcp()", "await account.amcp()")
     call = _ToolCall(tool, arguments)
-    with call.noting_outcome():
+    with call.noting_outcome(), monitoring.calling("mcp", ontraport_tool=tool):
         return protocol.tool_value(_run(_steps(account, call)))
 
 
 async def acall_tool(account: OntraportAccount, tool: str, arguments: Mapping[str, Any]) -> Any:
     """Async version of ``call_tool``."""
     call = _ToolCall(tool, arguments)
-    with call.noting_outcome():
+    with call.noting_outcome(), monitoring.calling("mcp", ontraport_tool=tool):
         return protocol.tool_value(await _arun(_steps(account, call)))
 
 
 def list_tools(account: OntraportAccount) -> Sequence[Tool]:
     """Return the tools that the server offers and this site may use. Raises as ``call_tool`` does."""
     waiting.refuse_in_event_loop("account.mcp_tools()", "await account.amcp_tools()")
-    return _allowed(_run(_steps(account, protocol.list_mcp_tools)))
+    with monitoring.calling("mcp", ontraport_tool=""):
+        return _allowed(_run(_steps(account, protocol.list_mcp_tools)))
 
 
 async def alist_tools(account: OntraportAccount) -> Sequence[Tool]:
     """Async version of ``list_tools``."""
-    return _allowed(await _arun(_steps(account, protocol.list_mcp_tools)))
+    with monitoring.calling("mcp", ontraport_tool=""):
+        return _allowed(await _arun(_steps(account, protocol.list_mcp_tools)))
 
 
 class _ToolCall:

@@ -18,6 +18,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
+from ontraport_connect import monitoring
 from ontraport_connect.conf import conf
 from ontraport_connect.database import has_one_writer, on_own_connection, unavailable_while_away
 from ontraport_connect.exceptions import OntraportUnavailable
@@ -48,6 +49,7 @@ def reserve(account: OntraportAccount, *, patience: float, requests: int = 1) ->
     turn = _change(key, step)
     if turn.wait > patience:
         raise _rate_limited(turn)
+    monitoring.turn_reserved(turn.wait)
     return turn
 
 
@@ -65,6 +67,7 @@ def confirm(turn: Turn) -> Turn:
 
 
 def _rate_limited(turn: Turn) -> OntraportUnavailable:
+    monitoring.turn_refused()
     return OntraportUnavailable(
         "The requests that this Ontraport account allows in a minute are used up; try again in"
         f" {turn.wait:.0f} seconds.",
