@@ -13,7 +13,7 @@ from django.core import checks, mail
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.urls import NoReverseMatch, reverse
 
-from . import pages, protocol, setting_checks
+from . import pages, protocol, setting_checks, staff
 from .conf import conf
 
 MIDDLEWARE = "ontraport_connect.middleware.OntraportMiddleware"
@@ -106,6 +106,18 @@ def _notices() -> Iterator[CheckMessage]:
         )
 
 
+def _beat_entry() -> Iterator[CheckMessage]:
+    schedulers = [getattr(settings, name) for name in dir(settings) if name.endswith("BEAT_SCHEDULER")]
+    has_schedule = any(name.endswith("BEAT_SCHEDULE") for name in dir(settings))
+    if has_schedule and not schedulers and not staff.has_beat_entry():
+        yield checks.Warning(
+            "Celery's beat schedule has no entry of this app, so that no token is refreshed before it ends.",
+            hint="Add it: CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE, ...}, from ontraport_connect.schedule. Where cron runs `manage.py"
+            " ontraport refresh --all` instead, put this check into SILENCED_SYSTEM_CHECKS.",
+            id="ontraport_connect.W020",
+        )
+
+
 CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     *setting_checks.CHECKS,
     pages.check_redirect_uri,
@@ -115,4 +127,5 @@ CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     _urls,
     _extras,
     _notices,
+    _beat_entry,
 )

@@ -173,6 +173,11 @@ class OntraportSettings:
         return str(getattr(settings, "ONTRAPORT_SITE_NAME", None) or "")
 
     @property
+    def ONTRAPORT_MONITORING_TOKEN(self) -> str | None:
+        """The bearer token of the URLs ``health`` and ``metrics``; ``None``: they answer 404."""
+        return cast("str | None", getattr(settings, "ONTRAPORT_MONITORING_TOKEN", None)) or None
+
+    @property
     def ONTRAPORT_KEEP_EVENTS(self) -> float | timedelta | None:
         """How long events are kept: a number of days, or a ``timedelta``; ``None``: for ever."""
         return cast("float | timedelta | None", getattr(settings, "ONTRAPORT_KEEP_EVENTS", 730))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, cast
 from uuid import UUID
@@ -13,12 +14,14 @@ from django.http.response import HttpResponseBase
 
 from . import pages, refreshing, using
 from .conf import tenant_of
-from .exceptions import ReconnectRequired
+from .exceptions import OntraportUnavailable, ReconnectRequired
 from .models import OntraportAccount, is_signed_in
+
+logger = logging.getLogger("ontraport_connect")
 
 
 class RequestAccounts:
-    """The Ontraport accounts of one request. Truthy if one of them is connected."""
+    """The Ontraport accounts of one request. Truthy if ``account`` is connected."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
@@ -75,7 +78,8 @@ class RequestAccounts:
         return self
 
     def __bool__(self) -> bool:
-        return any(account.is_connected for account in self.accounts)
+        account = self.account
+        return account is not None and account.is_connected
 
 
 class ConnectedAccounts(Protocol):
@@ -104,7 +108,9 @@ class ConnectedRequest(HttpRequest):
 
 
 class OntraportMiddleware:
-    """Sets ``request.ontraport``, and answers ``ReconnectRequired`` with a redirect to reconnect."""
+    """Sets ``request.ontraport``, and answers what a view raises when it cannot use Ontraport: ``ReconnectRequired`` with a redirect to
+    reconnect, ``OntraportUnavailable`` with 503.
+    """
 
     sync_capable = True
     async_capable = True
@@ -131,7 +137,10 @@ class OntraportMiddleware:
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> Any:
-        """Answer a ``ReconnectRequired`` that a view raised, if the account is one this person may see."""
+        """Answer an ``OntraportUnavailable`` that a view raised; and a ``ReconnectRequired``, if the account is one this person may see."""
+        if isinstance(exception, OntraportUnavailable):
+            logger.warning("A page answers 503: %s (%s)", exception, exception.code)
+            return pages.unavailable(request, exception)
         if not isinstance(exception, ReconnectRequired):
             return None
         accounts = RequestAccounts(request)

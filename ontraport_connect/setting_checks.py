@@ -23,6 +23,9 @@ MOST_DAYS = 36500
 """A longer time to keep events would lead to dates before the calendar begins."""
 
 
+SHORTEST_TOKEN = 16
+
+
 def _endpoints() -> Iterator[CheckMessage]:
     try:
         found = refreshing.endpoints()
@@ -199,6 +202,21 @@ def _idle_after() -> Iterator[CheckMessage]:
         )
 
 
+def _monitoring_token() -> Iterator[CheckMessage]:
+    token = _raw("ONTRAPORT_MONITORING_TOKEN")
+    if token is None or (isinstance(token, str) and len(token) >= SHORTEST_TOKEN and _is_sent_as_it_is(token)):
+        return
+    yield Error(
+        f"ONTRAPORT_MONITORING_TOKEN is not a text of {SHORTEST_TOKEN} characters or more, without blanks.",
+        hint='Make one with: python -c "import secrets; print(secrets.token_urlsafe(24))".',
+        id="ontraport_connect.E031",
+    )
+
+
+def _is_sent_as_it_is(token: str) -> bool:
+    return token.isascii() and token.isprintable() and " " not in token
+
+
 def _raw(name: str) -> Any:
     """Return a setting untyped, since its value has not been checked yet."""
     return getattr(conf, name)
@@ -236,5 +254,6 @@ CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     _numbers,
     _keep_events,
     _idle_after,
+    _monitoring_token,
     _lists,
 )

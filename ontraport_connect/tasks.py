@@ -9,6 +9,7 @@ Each task writes its heartbeat after its work: one that fails gives no sign of l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from celery import shared_task
 
@@ -18,6 +19,7 @@ from .schedule import INTERVAL
 
 MAX_REVOCATIONS = 50
 MAX_KEYS = 100
+MAX_IDS = 20
 
 CHANGE_NOTICES = 15.0
 """Seconds after which no further e-mail about changes is begun."""
@@ -60,6 +62,10 @@ def refresh_accounts(pks: Sequence[int]) -> dict[str, int]:
     outcomes = refreshing.refresh_batch(pks)
     refreshing.record_worker()
     staff.count_refreshes(outcomes)
+    unknown = linking.without_id(pks)
+    if unknown:
+        with suppress(learn_ids.OperationalError):  # without a broker, their next refresh leads here again
+            learn_ids.apply_async((unknown[:MAX_IDS],), retry=False)
     return outcomes
 
 
@@ -69,6 +75,14 @@ def deliver_revocations() -> int:
     revoked = refreshing.deliver_revocations(MAX_REVOCATIONS)
     refreshing.record_worker()
     return revoked
+
+
+@shared_task(name="ontraport_connect.tasks.learn_ids", ignore_result=True)
+def learn_ids(pks: Sequence[int]) -> int:
+    """Learn which Ontraport accounts these belong to, which came without that knowledge. Returns how many are known now."""
+    known = linking.learn_ids(pks)
+    refreshing.record_worker()
+    return known
 
 
 @shared_task(name="ontraport_connect.tasks.check_keys", ignore_result=True)

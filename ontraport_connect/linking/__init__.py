@@ -2,6 +2,7 @@
 
 from .assigning import assign
 from .attempts import Attempt, find_attempt, forget_attempts, forget_old_attempts
+from .imported import learn_ids, without_id
 from .key_checks import check_key_pair, check_key_pairs
 from .key_pairs import link_key_pair
 from .oauth_links import begin, complete
@@ -24,8 +25,10 @@ __all__ = [
     "find_attempt",
     "forget_attempts",
     "forget_old_attempts",
+    "learn_ids",
     "link_key_pair",
     "may",
     "unlink",
     "unlink_tenant",
+    "without_id",
 ]

@@ -76,6 +76,14 @@ class OntraportAccountQuerySet(models.QuerySet["OntraportAccount"]):
             return rows.filter(user=user, tenant="")
         return rows.filter(tenant=tenant) if tenant else rows.none()
 
+    def for_user(self, user: Any) -> OntraportAccountQuerySet:
+        """Return the personal accounts of a user (an instance or pk), for code outside of a request."""
+        return self.for_owner(user, None)
+
+    def for_tenant(self, tenant: str) -> OntraportAccountQuerySet:
+        """Return the accounts of a tenant, for code outside of a request; none where the tenant is empty."""
+        return self.for_owner(None, tenant)
+
     def usable(self) -> OntraportAccountQuerySet:
         """Leave out the accounts of people who were deactivated; those of a tenant do not depend on one person."""
         return self.filter(~models.Q(tenant="") | people.owner_is_active())

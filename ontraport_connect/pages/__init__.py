@@ -1,24 +1,26 @@
 """The pages for customers: views, forms, wording, and the addresses they use."""
 
+from . import json_api, oauth_views, views
 from .addresses import uuid_or_none
 from .buttons import button
+from .json_views import negotiated
 from .languages import Language, spoken
 from .moments import ago, as_element
-from .oauth_views import callback, connect, reconnect
+from .oauth_views import callback
 from .responses import connect_url, not_signed_in, not_usable, unavailable
 from .site_checks import check_form_action, check_redirect_uri
 from .state_texts import State, happened, reason_for, state_of
 from .tenancy import permissions
-from .views import (
-    accounts,
-    client_metadata,
-    connect_key,
-    disconnect,
-    make_default,
-    problem,
-    rename,
-)
+from .views import client_metadata, problem
 from .way_back import Site, site_of
+
+accounts = negotiated(views.accounts, json_api.accounts)
+connect = negotiated(oauth_views.connect, json_api.connect)
+connect_key = negotiated(views.connect_key, json_api.connect_key)
+disconnect = negotiated(views.disconnect, json_api.disconnect)
+make_default = negotiated(views.make_default, json_api.make_default)
+reconnect = negotiated(oauth_views.reconnect, json_api.reconnect)
+rename = negotiated(views.rename, json_api.rename)
 
 __all__ = [
     "Language",

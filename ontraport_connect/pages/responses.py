@@ -18,10 +18,16 @@ from ontraport_connect.models import OntraportAccount
 
 from . import addresses, problems
 
+RETRY_AFTER = 60.0
+"""Seconds, where nobody knows how long Ontraport will be away."""
+
 
 def wants_json(request: HttpRequest) -> bool:
-    """Tell whether the client prefers JSON to HTML."""
-    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+    """Tell whether the client prefers JSON to HTML, or sends JSON."""
+    return (
+        request.content_type == "application/json"
+        or request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+    )
 
 
 def not_signed_in(request: HttpRequest) -> HttpResponse:
@@ -81,13 +87,20 @@ def disconnected(name: str) -> str:
 
 
 def unavailable(request: HttpRequest, error: OntraportUnavailable) -> HttpResponse:
-    """Answer 503: the link works, but Ontraport cannot be reached now. ``Retry-After`` is set when it is known."""
+    """Answer 503: the link works, but Ontraport cannot be reached now. ``Retry-After`` is as the error says, or else a minute.
+
+    After a write that Ontraport may have carried out nobody is asked to repeat it: there is no ``Retry-After``, and the page says so.
+    """
+    is_unknown = error.outcome_unknown
     if wants_json(request):
-        response: HttpResponse = JsonResponse({"error": "ontraport_unavailable"}, status=503)
+        body = {"error": "ontraport_unavailable", **({"outcome_unknown": True} if is_unknown else {})}
+        response: HttpResponse = JsonResponse(body, status=503)
     else:
-        response = render(request, "ontraport_connect/unavailable.html", status=503)
-    if error.retry_after is not None:
-        response["Retry-After"] = str(math.ceil(error.retry_after))
+        context = {"outcome_unknown": is_unknown}
+        response = render(request, "ontraport_connect/unavailable.html", context, status=503)
+    if not is_unknown:
+        seconds = RETRY_AFTER if error.retry_after is None else error.retry_after
+        response["Retry-After"] = str(math.ceil(seconds))
     return _private(response)
 
 

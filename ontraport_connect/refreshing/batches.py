@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db.models import Q
 
+from ontraport_connect import monitoring
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias, in_transaction, short_lock_waits
 from ontraport_connect.exceptions import OntraportError, OntraportUnavailable, ReconnectRequired
@@ -126,7 +127,7 @@ class _Batch:
                         future: Future[Outcome | None] = Future()
                         future.add_done_callback(self.done.put)
                         self.started[future] = lease
-                        threads.submit(self.run, future, transport)
+                        threads.submit(monitoring.carried(self.run), future, transport)
                     if not self.started:
                         return dict(self.counts)
                     self.finish_all([self.done.get(), *self.waiting()])

@@ -30,6 +30,7 @@ from ontraport_connect.exceptions import (
 )
 from ontraport_connect.models import EventKind, Now, OntraportAccount, OntraportEvent, OntraportService
 from ontraport_connect.protocol import LONGEST_PAUSE, OPERATOR_ERRORS
+from ontraport_connect.signals import site_accepted, site_refused
 
 from . import client_settings, installation, strikes
 from .client_settings import fingerprint
@@ -191,6 +192,7 @@ def hold(error: OntraportError) -> None:
         hold_code=code, hold_client=mark, held_until=Now() + Value(timedelta(seconds=PROBE_AFTER))
     )
     if first:
+        site_refused.send_robust(sender=OntraportService, code=code)
         text = f"{error} No account was touched; refreshing goes on by itself once this is fixed."
         logger.critical("%s", _reason(code) if code == MANY_ENDED else text)
         OntraportEvent.objects.using(alias()).create(kind=EventKind.MISCONFIGURED, detail=code)
@@ -214,6 +216,7 @@ def _release(client_id: str) -> None:
     if client_id and client_id != conf.ONTRAPORT_CLIENT_ID:
         rows = rows.exclude(hold_code__in=OPERATOR_ERRORS, hold_client=fingerprint())
     if rows.update(**closed):
+        site_accepted.send_robust(sender=OntraportService, code=row.hold_code)
         logger.warning("Ontraport accepts this site as a client again; refreshing goes on.")
         OntraportEvent.objects.using(alias()).create(kind=EventKind.MENDED)
 
@@ -222,4 +225,5 @@ def believe_ended_grants() -> None:
     """Close the breaker that many ended grants have opened, and believe for an hour that they ended."""
     site_standing()
     strikes.believe(GRANT_ENDED)
-    OntraportService.objects.using(alias()).filter(pk=1, hold_code=MANY_ENDED).update(**CLOSED)
+    if OntraportService.objects.using(alias()).filter(pk=1, hold_code=MANY_ENDED).update(**CLOSED):
+        site_accepted.send_robust(sender=OntraportService, code=MANY_ENDED)

@@ -13,6 +13,7 @@ from django.db import DatabaseError, transaction
 from django.db import Error as DatabaseFailure
 from django.db.models import F
 
+from ontraport_connect import monitoring
 from ontraport_connect.database import alias, persistently, to_the_end
 from ontraport_connect.encryption import Sealed
 from ontraport_connect.exceptions import OntraportError, ReconnectRequired, SecretUnreadable
@@ -55,6 +56,7 @@ def settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> OntraportAcc
         _mark(lease, outcome)
     else:
         _back_off(lease, outcome)
+    _tell(lease, outcome.code)
     return _current(lease) if read else None
 
 
@@ -66,6 +68,7 @@ def _keep(lease: Lease, grant: Grant, *, read: bool) -> OntraportAccount | None:
         is_saved = _save_first(lease, columns)
     except DatabaseFailure:
         to_the_end(lambda: spent_tokens.keep(answered(lease, grant, columns)))
+        _tell(lease, "noted")
         if lease.spent is not None:
             raise
         logger.warning(
@@ -110,7 +113,7 @@ def take_noted(lease: Lease, answers: Sequence[SpentToken]) -> OntraportAccount 
         return _current(lease)
     logger.info("Account %s takes over the tokens that came for it before.", lease.account.uid)
     spent_tokens.forget_on_commit([each.digest for each in answers])
-    return after_save(replace(lease, is_probe=False), read=True)
+    return after_save(replace(lease, is_probe=False), read=True, result="recovered")
 
 
 def columns_for(lease: Lease, grant: Grant) -> dict[str, Any]:
@@ -147,8 +150,9 @@ def _save(lease: Lease, columns: Mapping[str, Any]) -> bool:
     )
 
 
-def after_save(lease: Lease, *, read: bool) -> OntraportAccount | None:
+def after_save(lease: Lease, *, read: bool, result: str = "refreshed") -> OntraportAccount | None:
     account = lease.account
+    _tell(lease, result)
     if lease.spent is not None:
         spent_tokens.forget_on_commit([lease.spent.digest])
     if account.failures:
@@ -167,8 +171,8 @@ def _drop(lease: Lease, grant: Grant, *, deliver: bool) -> OntraportAccount | No
     """Revoke a grant that the row has no place for: the account was disconnected or relinked. A sibling of the grant in use stays alone,
     since to revoke one may end both (RFC 7009, 2.1).
     """
-    current = _current(lease)
-    account = lease.account
+    _tell(lease, "superseded")
+    current, account = _current(lease), lease.account
     if current is not None and current.status == Status.CONNECTED and current.linked_at == account.linked_at:
         rows = OntraportAccount.objects.using(alias()).filter(pk=account.pk, lease_owner=lease.owner)
         persistently(lambda: rows.update(lease_until=None))
@@ -227,6 +231,10 @@ def _record(lease: Lease, kind: EventKind, detail: str) -> None:
             OntraportEvent.record(lease.account, kind, detail, using=alias())
     except DatabaseError:
         logger.exception("The history of account %s lacks: %s", lease.account.uid, kind)
+
+
+def _tell(lease: Lease, result: str) -> None:
+    monitoring.refresh_ended(lease.account.uid, result, lease.age())
 
 
 def _current(lease: Lease) -> OntraportAccount | None:

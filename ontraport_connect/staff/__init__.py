@@ -8,8 +8,11 @@ from .dashboard import Chart, recent_failures, refresh_chart, site_health, tiles
 from .database_check import require_database
 from .diagnosis import NEED_TABLES, SUBJECTS, check_endpoints, check_standing
 from .findings import Finding, Level, title_of
+from .keeping_up import Thresholds, check_needs_reconnect, check_overdue, has_beat_entry, numbers
 from .key_rotation import Summary, count_stored_rows, rotate_keys
+from .monitoring_views import health, metrics
 from .notices import send_due_notices
+from .personal_data import export_person
 from .retention import delete_old_rows
 from .tallies import count_refreshes
 
@@ -23,14 +26,22 @@ __all__ = [
     "StateFilter",
     "Summary",
     "TenantFilter",
+    "Thresholds",
     "acting_in_admin",
     "check_endpoints",
+    "check_needs_reconnect",
+    "check_overdue",
     "check_standing",
     "consequences",
     "count_refreshes",
     "count_stored_rows",
     "delete_old_rows",
     "disconnect_accounts",
+    "export_person",
+    "has_beat_entry",
+    "health",
+    "metrics",
+    "numbers",
     "recent_failures",
     "refresh_chart",
     "require_database",

@@ -15,7 +15,7 @@ from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias, has_one_writer, on_own_connection, row_lock, unavailable_while_away
 from ontraport_connect.exceptions import OntraportUnavailable
-from ontraport_connect.models import Method, OntraportAccount, Status
+from ontraport_connect.models import Method, Now, OntraportAccount, Status
 
 EVERY = timedelta(hours=1)
 

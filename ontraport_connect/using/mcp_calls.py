@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ontraport_connect import protocol
+from ontraport_connect import monitoring, protocol
 from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import OntraportRejected, OntraportUnavailable
 from ontraport_connect.models import OntraportAccount
@@ -38,23 +38,27 @@ def call_tool(account: OntraportAccount, tool: str, arguments: Mapping[str, Any]
     ``TypeError`` or ``ValueError``, before anything is sent, for arguments that JSON has no place for.
     """
     waiting.refuse_in_event_loop("account.mcp()", "await account.amcp()")
-    return steps.run(_tool_steps(account, tool, arguments))
+    with monitoring.calling("mcp", ontraport_tool=tool):
+        return steps.run(_tool_steps(account, tool, arguments))
 
 
 async def acall_tool(account: OntraportAccount, tool: str, arguments: Mapping[str, Any]) -> Any:
     """Async version of ``call_tool``."""
-    return await steps.arun(_tool_steps(account, tool, arguments))
+    with monitoring.calling("mcp", ontraport_tool=tool):
+        return await steps.arun(_tool_steps(account, tool, arguments))
 
 
 def list_tools(account: OntraportAccount) -> Sequence[Tool]:
     """Return the tools that the server offers and this site may use. Raises as ``call_tool`` does."""
     waiting.refuse_in_event_loop("account.mcp_tools()", "await account.amcp_tools()")
-    return _allowed(steps.run(_list_steps(account)))
+    with monitoring.calling("mcp", ontraport_tool=""):
+        return _allowed(steps.run(_list_steps(account)))
 
 
 async def alist_tools(account: OntraportAccount) -> Sequence[Tool]:
     """Async version of ``list_tools``."""
-    return _allowed(await steps.arun(_list_steps(account)))
+    with monitoring.calling("mcp", ontraport_tool=""):
+        return _allowed(await steps.arun(_list_steps(account)))
 
 
 def _is_allowed(tool: str) -> bool:

@@ -21,6 +21,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
+from ontraport_connect import monitoring
 from ontraport_connect.database import has_one_writer, in_transaction, on_own_connection, unavailable_while_away
 from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.models import OntraportAccount
@@ -54,6 +55,7 @@ def reserve(account: OntraportAccount, *, patience: float, requests: int = 1) ->
     turn = Turn(key=key, requests=requests, at=slot.at, wait=slot.wait, began=began, give_up=began + patience)
     if slot.wait > patience:
         raise _rate_limited(turn)
+    monitoring.turn_reserved(turn.wait)
     return turn
 
 
@@ -72,6 +74,7 @@ def confirm(turn: Turn) -> Turn:
 
 
 def _rate_limited(turn: Turn) -> OntraportUnavailable:
+    monitoring.turn_refused()
     return OntraportUnavailable(
         "The requests that this Ontraport account allows in a minute are used up; try again in"
         f" {turn.wait:.0f} seconds.",

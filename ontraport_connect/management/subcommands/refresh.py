@@ -26,7 +26,7 @@ from ontraport_connect.management.time_limit import time_limit
 from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.schedule import INTERVAL
 from ontraport_connect.staff import Finding, Level
-from ontraport_connect.tasks import MAX_KEYS, MAX_REVOCATIONS
+from ontraport_connect.tasks import MAX_IDS, MAX_KEYS, MAX_REVOCATIONS
 
 HELP = (
     "Refresh one account now, or with --all all that are due: from cron every minute, it does what beat and workers do."
@@ -100,14 +100,17 @@ def _all(progress: Progress) -> Report:
     refreshing.require_own_database()
     linking.forget_old_attempts()
     outcomes: Counter[str] = Counter()
+    unknown: list[int] = []
     for pks in refreshing.due_batches(int(conf.ONTRAPORT_REFRESH_RATE * INTERVAL)):
         outcomes.update(refreshing.refresh_batch(pks))
+        unknown += linking.without_id(pks)
         progress(f"{counted(outcomes.total(), 'account')}: {summarize(outcomes)} …")
     staff.count_refreshes(outcomes)
     checked = linking.check_key_pairs(MAX_KEYS)
     revoked = refreshing.deliver_revocations(MAX_REVOCATIONS)
     refreshing.record_beat()
     refreshing.record_worker()
+    linking.learn_ids(unknown[:MAX_IDS])
     told = _send_notices()
     staff.delete_old_rows()
     (standing,) = staff.check_standing()
