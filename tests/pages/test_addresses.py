@@ -29,16 +29,16 @@ def test_no_header_changes_an_address_that_is_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("callback", "beside"),
+    ("callback", "expected"),
     [
         ("https://shop.example/ontraport/callback/", "https://shop.example/ontraport/connect/"),
         ("https://shop.example/app/de/o/callback/", "https://shop.example/app/de/o/connect/"),
         ("https://shop.example/cb/", "https://shop.example/ontraport/connect/"),
     ],
 )
-def test_the_pages_are_beside_the_callback(callback: str, beside: str) -> None:
+def test_the_pages_are_beside_the_callback(callback: str, expected: str) -> None:
     """A callback whose path is another's (a check says so) leads to the path of the URLconf."""
-    assert beside(callback, "connect") == beside
+    assert beside(callback, "connect") == expected
 
 
 def test_the_paths_beside_the_callback_are_those_of_the_urls() -> None:
