@@ -8,7 +8,7 @@ import pytest
 from django.test import RequestFactory, override_settings
 
 from ontraport_connect import urls
-from ontraport_connect.linking.site_pages import PATHS
+from ontraport_connect.linking.site_pages import PATHS, beside
 from ontraport_connect.pages import addresses
 
 REQUEST = RequestFactory().get("/", headers={"Host": "shop.example"}, secure=True)
