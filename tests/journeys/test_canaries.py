@@ -298,7 +298,7 @@ def act_as_staff(sinks: Sinks, browser: Client) -> None:
 
 
 def link_with_other_sessions(sinks: Sinks) -> None:
-    """Start one attempt that is kept in a cookie, and one that is kept in the cache."""
+    """Start one attempt with a session in a cookie, and one with a session in the cache."""
     for engine in ("signed_cookies", "cache"):
         with override_settings(SESSION_ENGINE=f"django.contrib.sessions.backends.{engine}"):
             other = Client()
