@@ -34,10 +34,12 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect tests of behaviour that only other databases have, instead of skipping them."""
+    """Deselect tests of behaviour that only other databases or sites have, instead of skipping them."""
     others = {"sqlite", "postgresql", "mariadb", "server_database"} - {WANTED}
     if WANTED in SERVERS:
         others -= {"server_database"}
+    if settings.SECURE_SSL_REDIRECT:
+        others.add("plain_http")
     left_out = [item for item in items if any(item.get_closest_marker(name) for name in others)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

@@ -19,6 +19,8 @@ NOT_MEASURED = [
     "tests/browser/*",
     "tests/coverage_gate.py",
     "tests/project/test_docs.py",
+    "tests/project/test_examples.py",
+    "tests/settings_cookiecutter.py",
     "tests/journeys/test_wheel.py",
 ]
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from django.db import migrations
 
-from ontraport_connect.models import ExactCharField
-from ontraport_connect.models.exact_texts import exact_collation
+from ontraport_connect.models import ExactCharField, exact_collation
 
 ONCE = {
     "once_per_user": ("user_id", "tenant = '' AND ontraport_id <> ''"),

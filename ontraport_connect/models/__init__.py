@@ -17,7 +17,7 @@ from .attempt import OntraportAttempt
 from .budget import OntraportBudget
 from .clock import Now
 from .event import EventKind, OntraportEvent
-from .exact_texts import ExactCharField
+from .exact_texts import ExactCharField, exact_collation
 from .labels import is_visible, validate_label
 from .people import is_active, is_signed_in, owner_is_active, owner_is_inactive
 from .revocation import OntraportRevocation
@@ -40,6 +40,7 @@ __all__ = [
     "OntraportSpentToken",
     "Status",
     "acting",
+    "exact_collation",
     "forget_user",
     "is_active",
     "is_signed_in",

@@ -63,6 +63,7 @@ def asked(response: Any) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(response["Location"]).query).items()}
 
 
+@pytest.mark.plain_http
 def test_nobody_is_sent_off_with_an_insecure_address(
     client: Client, maya: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -178,6 +179,7 @@ def test_an_origin_that_is_none_is_no_server_error(client: Client, maya: Any) ->
             assert response["Location"] == "https://app.shop.example/ontraport/connect/"
 
 
+@pytest.mark.plain_http
 @pytest.mark.parametrize("redirect_uri", [None, "http://127.0.0.1:8000/en/ontraport/callback/"])
 @override_settings(**IN_LANGUAGES, ONTRAPORT_CLIENT_ID=None, ONTRAPORT_CLIENT_SECRET=None)
 def test_a_site_in_several_languages_is_one_client_with_one_redirect_uri(
@@ -199,6 +201,7 @@ def test_a_site_in_several_languages_is_one_client_with_one_redirect_uri(
     assert documents[0]["client_id"] == questions[0]["client_id"]
 
 
+@pytest.mark.plain_http
 @override_settings(**{**IN_LANGUAGES, "ROOT_URLCONF": without_prefix})
 def test_a_person_comes_back_in_the_language_that_they_read(client: Client, maya: Any, sandbox: Sandbox) -> None:
     headers = {"host": "127.0.0.1:8000", "accept-language": "de"}
@@ -212,6 +215,7 @@ def test_a_person_comes_back_in_the_language_that_they_read(client: Client, maya
     assert response["Location"] == "/de/ontraport/problem/denied/"
 
 
+@pytest.mark.plain_http
 def test_the_client_document_of_a_site_without_a_redirect_uri_is_kept_by_nobody_else(client: Client) -> None:
     """It depends on the request's host, which a shared cache may not know of."""
     with override_settings(USE_X_FORWARDED_HOST=True, ONTRAPORT_CLIENT_ID=None):

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import requests
 from django.contrib.auth import get_user_model
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models.signals import pre_save
 from django.test import Client, override_settings
 from django.urls import reverse
@@ -302,6 +302,27 @@ def test_the_same_account_linked_twice_at_the_same_moment_is_one_row(
     assert [(each.status_code, each.headers["Location"]) for each in answers] == [(302, "/ontraport/")] * 2
     assert OntraportAccount.objects.count() == 1
     one_account.refresh(OntraportAccount.objects.get())
+
+
+@pytest.mark.parametrize(("number", "links"), [(1213, 1), (1290, 0)])
+def test_a_deadlock_is_tried_again_and_no_other_failure(
+    client: Client, maya: Any, sandbox: Sandbox, number: int, links: int
+) -> None:
+    """As MySQL says it: two transactions waited for each other, or the server is read-only."""
+    back = ontraport.consent(ontraport.press_connect(client))
+    failed: list[str] = []
+
+    def fail_once(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("INSERT") and "ontraportaccount" in sql and not failed:
+            failed.append(sql)
+            raise OperationalError("try restarting transaction") from Exception(number)
+        return execute(sql, *args)
+
+    client.raise_request_exception = False
+    with connection.execute_wrapper(fail_once):
+        ontraport.come_back(client, back)
+    assert (len(failed), OntraportAccount.objects.count()) == (1, links)
+    assert any(grant["alive"] for grant in sandbox.state()["grants"]) == bool(links)
 
 
 @pytest.mark.server_database

@@ -32,7 +32,7 @@ def test_every_grant_is_spent_once_and_everybody_holds_the_current_token(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     current = {str(account.pk): token_of(account) for account in accounts}

@@ -22,6 +22,7 @@ class MariaDB(Server):
     name = "mariadb"
     user = "ontraport"
     fast_shutdown, crash = signal.SIGTERM, signal.SIGKILL
+    two_restarts = "40"  # seconds, with work in between
     time_zone = "-06:00"
 
     def __init__(self) -> None:
