@@ -23,7 +23,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .exceptions import OntraportUnavailable
+from .exceptions import OntraportError, OntraportUnavailable
 from .models import OntraportAccount
 
 T = TypeVar("T")
@@ -171,6 +171,19 @@ def persistently(step: Callable[[], T], *, is_aside: bool = False) -> T:
         time.sleep(random.uniform(0.02, 0.1))  # noqa: S311  # jitter
         if _are_waits_short.get() and not is_aside:
             _limit_lock_waits()
+
+
+def to_the_end(step: Callable[[], T]) -> T:
+    """Run a step, once more where something else than the database got in the way (Ctrl-C, a soft time limit): what it saves exists nowhere
+    else. Raises what got in the way all the same.
+    """
+    try:
+        return step()
+    except (DatabaseError, InterfaceError, OntraportError, RuntimeError):
+        raise
+    except BaseException:
+        step()
+        raise
 
 
 def _whatever_runs_here(step: Callable[[], T]) -> T:

@@ -13,7 +13,7 @@ from django.db import DatabaseError, transaction
 from django.db import Error as DatabaseFailure
 from django.db.models import F
 
-from ontraport_connect.database import alias, persistently
+from ontraport_connect.database import alias, persistently, to_the_end
 from ontraport_connect.encryption import Sealed
 from ontraport_connect.exceptions import OntraportError, ReconnectRequired, SecretUnreadable
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status
@@ -65,7 +65,7 @@ def _keep(lease: Lease, grant: Grant, *, read: bool) -> OntraportAccount | None:
     try:
         is_saved = _save_first(lease, columns)
     except DatabaseFailure:
-        spent_tokens.keep(answered(lease, grant, columns))
+        to_the_end(lambda: spent_tokens.keep(answered(lease, grant, columns)))
         if lease.spent is not None:
             raise
         logger.warning(
@@ -134,14 +134,7 @@ def _with(account: OntraportAccount, columns: Mapping[str, Any]) -> OntraportAcc
 
 
 def _save_first(lease: Lease, columns: Mapping[str, Any]) -> bool:
-    """Save, once more where something else than the database got in the way (Ctrl-C, a soft time limit): the grant exists nowhere else."""
-    try:
-        return persistently(lambda: _save(lease, columns))
-    except (DatabaseFailure, OntraportError):
-        raise
-    except BaseException:
-        persistently(lambda: _save(lease, columns))
-        raise
+    return to_the_end(lambda: persistently(lambda: _save(lease, columns)))
 
 
 def _save(lease: Lease, columns: Mapping[str, Any]) -> bool:

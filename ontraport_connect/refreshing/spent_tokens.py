@@ -22,7 +22,7 @@ from django.db import connections, transaction
 from django.db.models import Exists, OuterRef, Value
 from django.utils import timezone
 
-from ontraport_connect.database import alias, has_one_writer, in_transaction, on_own_connection
+from ontraport_connect.database import alias, has_one_writer, in_transaction, on_own_connection, short_lock_waits
 from ontraport_connect.encryption import Sealed, Secret, StoredSecret
 from ontraport_connect.models import OntraportAccount, OntraportSpentToken
 
@@ -110,8 +110,9 @@ def forget_on_commit(digests: Sequence[str]) -> None:
     """
 
     def forget_all() -> None:
-        for digest in digests:
-            forget(digest)
+        with short_lock_waits():
+            for digest in digests:
+                forget(digest)
 
     if not in_transaction() or connections[alias()].in_atomic_block:
         transaction.on_commit(forget_all, using=alias(), robust=True)

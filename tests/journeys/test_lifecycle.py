@@ -1,8 +1,8 @@
 """Any sequence of what customers, workers, operators, Ontraport and the clock may do, compared with a model after each step.
 
 ``lifecycle_linking`` has the steps of linking; ``lifecycle_machine`` those of refreshing and using, and of processes that stop; here are
-transactions that are rolled back, and wrong deploys. A batch makes one call after the other here, so that the model knows their order.
-``HYPOTHESIS_EXAMPLES`` is the number of sequences to try.
+transactions that are rolled back, wrong deploys, and a copy of the database. A batch makes one call after the other here, so that the
+model knows their order. ``HYPOTHESIS_EXAMPLES`` is the number of sequences to try.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from typing import Any, cast
 import pytest
 from django.contrib.sessions.models import Session
 from django.db import transaction
+from django.test import override_settings
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
 from ontraport_connect.database import has_one_writer
+from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.models import OntraportAccount
-from ontraport_connect.refreshing import leases, one_account, recovery, spent_tokens, strikes
+from ontraport_connect.refreshing import batches, leases, one_account, recovery, revoking, spent_tokens, strikes
 from tests.support.lifecycle_machine import Lifecycle, error_of
 from tests.support.lifecycle_site import Undone
 from tests.support.lifecycle_values import CLIENT, MANY_ENDED, Link, Note, Seen
@@ -114,6 +116,20 @@ class WholeLife(Lifecycle):
         if is_sent:
             model.answer(claim)
         model.notes[link.grant, link.serial] = Note(at=model.now, until=model.now + leases.duration())
+
+    # A second installation
+
+    @rule(link=Lifecycle.links)
+    def a_copy_of_the_database_is_used_elsewhere(self, link: Link) -> None:
+        """Staging does what a site does all day. Nothing of it reaches Ontraport, and no row is changed."""
+        heard = len(self.provider.endpoint.heard)
+        account = OntraportAccount.objects.filter(uid=self.uids[link]).first()
+        with override_settings(ONTRAPORT_INSTALLATION="staging"):
+            error_of(lambda: batches.refresh_batch(list(OntraportAccount.objects.values_list("pk", flat=True))))
+            revoking.deliver_revocations(50)
+            if account is not None and account.is_connected:
+                assert error_of(lambda: one_account.refresh(account)) is OntraportMisconfigured
+        assert len(self.provider.endpoint.heard) == heard
 
     # Wrong deploys
 

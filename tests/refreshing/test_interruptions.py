@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils import timezone
@@ -23,9 +24,11 @@ from ontraport_connect.linking import limits
 from ontraport_connect.models import OntraportAccount
 from ontraport_connect.protocol import deadline
 from ontraport_connect.refreshing import batches, circuit_breaker, client_settings, leases, one_account, spending
+from ontraport_connect.refreshing.spent_token_stores import sqlite_store
 from tests.refreshing.test_batches import many, tokens
 from tests.refreshing.test_circuit_breaker import REFUSED, let_time_pass
 from tests.refreshing.test_one_account import in_thread
+from tests.refreshing.test_rollbacks import change
 from tests.support.accounts import linked, read, token_of
 from tests.support.answering import Answering, Reply
 from tests.support.linked import person
@@ -86,6 +89,37 @@ def test_who_is_interrupted_while_saving_saves_first(
         else:
             one_account.refresh(account)
     assert token_of(account) == "a.one.1"
+
+
+def raise_time_limit(*_: object) -> None:
+    raise SoftTimeLimitExceeded
+
+
+@pytest.mark.sqlite
+def test_who_is_interrupted_while_noting_an_answer_notes_it_first(strict: StrictServer) -> None:
+    account, notes = linked("one"), sqlite_store()
+    before = signal.signal(signal.SIGALRM, raise_time_limit)
+
+    def interrupt() -> None:
+        while not strict.requests:
+            time.sleep(0.01)
+        with notes._connected() as connected:
+            connected.execute("BEGIN IMMEDIATE")
+            time.sleep(0.6)  # the answer has come, and waits to be noted
+            signal.raise_signal(signal.SIGALRM)
+            time.sleep(0.2)
+
+    strict.behave(delay=0.3)
+    try:
+        with in_thread(interrupt) as interrupted, suppress(SoftTimeLimitExceeded), transaction.atomic():
+            change(account)
+            one_account.refresh(account)
+            pytest.fail("nothing interrupted this")
+        interrupted.result(10)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    one_account.ensure_fresh(read(account))
+    assert (token_of(account), strict.requests, strict.dead) == ("a.one.1", 1, [])
 
 
 @pytest.mark.parametrize("others", ["unreadable", "away"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from ontraport_connect.models import OntraportAccount, OntraportService
 from ontraport_connect.refreshing import RATE_LIMITED, batches, circuit_breaker, one_account, recovery, spent_tokens
 from ontraport_connect.staff import key_rotation
 from tests.refreshing.test_one_account import hold_lease, in_thread, rolled_back
-from tests.refreshing.test_rollbacks import change
+from tests.refreshing.test_rollbacks import change, no_note_can_be_made
 from tests.refreshing.test_takeover import note_of
 from tests.support.accounts import linked, read, token_of
 from tests.support.servers import PostgreSQL
@@ -215,3 +215,19 @@ def test_an_answer_that_comes_while_postgresql_restarts_is_noted_all_the_same(
     connection.close()
     one_account.ensure_fresh(read(account))
     assert (token_of(account), strict.requests, strict.dead) == ("a.one.1", 1, [])
+
+
+@pytest.mark.postgresql
+def test_a_commit_does_not_wait_for_a_notes_table_that_somebody_keeps_locked(strict: StrictServer) -> None:
+    account = linked("one")
+    with ExitStack() as locked:
+        with transaction.atomic():
+            change(account)
+            one_account.refresh(account)
+            locked.enter_context(no_note_can_be_made())
+        assert account.uid in spent_tokens.uids()  # it could not be forgotten, and nobody waited for that
+    one_account.ensure_fresh(read(account))
+    one_account.refresh(read(account))
+    assert (token_of(account), strict.dead) == ("a.one.2", [])
+    recovery.recover_all()
+    assert account.uid not in spent_tokens.uids()

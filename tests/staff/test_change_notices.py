@@ -53,7 +53,7 @@ def told() -> list[str]:
     """Return the subjects of the e-mails that a round sends."""
     mail.outbox.clear()
     change_notices.send_change_notices()
-    return [message.subject for message in mail.outbox]
+    return [str(message.subject) for message in mail.outbox]
 
 
 def test_person_is_told_once_of_a_link_that_was_made_and_of_its_end(maya: Any) -> None:

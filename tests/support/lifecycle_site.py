@@ -34,6 +34,7 @@ from ontraport_connect.models import (
 from ontraport_connect.refreshing import (
     circuit_breaker,
     client_settings,
+    installation,
     leases,
     notes,
     outcomes,
@@ -103,10 +104,12 @@ class Site:
         # One call after the other, so that the model knows in which order a batch gets its answers.
         self.configure(
             **provider.settings,
+            ONTRAPORT_INSTALLATION="production",
             ONTRAPORT_ENCRYPTION_KEYS=[key],
             ONTRAPORT_REFRESH_CONCURRENCY=1,
             ONTRAPORT_TIMEOUT=TIMEOUT,
         )
+        installation.adopt_database()
         self.browsers = {name: Client() for name in owners}
         for name, browser in self.browsers.items():
             browser.force_login(user_named(name))
