@@ -80,5 +80,5 @@ def show(
 
 
 def _matches(account: OntraportAccount, searched: str) -> bool:
-    text = f"{account} {account.ontraport_id} {account.uid}".casefold()
-    return all(word in text for word in searched.casefold().split())
+    text = f"{account} {account.ontraport_id}".casefold()
+    return all(word in text or word == str(account.uid) for word in searched.casefold().split())

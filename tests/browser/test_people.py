@@ -53,12 +53,13 @@ def test_twenty_accounts_have_what_needs_somebody_first_and_can_be_searched(
     expect(page.get_by_role("heading", level=2)).to_have_text(["Client 13"])
     page.get_by_role("heading", name="Client 13").click()
     page.locator("summary", has_text="Rename").click()
-    page.get_by_label("Name", exact=True).fill("Last \u200b")
+    page.get_by_label("Name", exact=True).fill("Last \u202e one")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("alert")).to_be_visible()
     expect(page.get_by_role("heading", name="Client 13")).to_be_in_viewport()
-    page.get_by_label("Name", exact=True).fill("The last one")
-    page.get_by_role("button", name="Save").click()
+    card = page.get_by_role("region", name="Client 13")
+    card.get_by_label("Name", exact=True).fill("The last one")
+    card.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", name="The last one")).to_be_in_viewport()
     expect(page.get_by_text("What this site can do The last one")).to_be_visible()
 
@@ -112,18 +113,22 @@ def test_the_link_of_the_button_looks_like_one_whatever_the_site_resets(open_pag
     assert page.evaluate(line) == "underline"
 
 
+PRESS = """async () => {
+    const button = document.querySelector("button.ontraport-primary")
+    const look = () => [button.getAttribute("aria-busy"), button.textContent.trim(), button.disabled]
+    button.form.addEventListener("submit", event => event.preventDefault())
+    button.click()
+    await new Promise(resolve => setTimeout(resolve))
+    const busy = look()
+    dispatchEvent(new PageTransitionEvent("pageshow"))
+    return [busy, look()]
+}"""
+
+
 def test_a_form_on_its_way_says_so_and_is_there_again_after_back(open_page: OpenPage, maya: User) -> None:
     page = open_page(maya)
     page.goto("/ontraport/connect/")
-    page.route("**/connect/", lambda route: None if route.request.method == "POST" else route.continue_())
-    button = page.locator("button.ontraport-primary")
-    button.click(no_wait_after=True)
-    expect(button).to_have_attribute("aria-busy", "true")
-    expect(button).to_have_text("One moment …")
-    expect(button).to_be_disabled()
-    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow'))")
-    expect(button).to_be_enabled()
-    expect(button).to_have_text("Continue to Ontraport")
+    assert page.evaluate(PRESS) == [["true", "One moment …", True], [None, "Continue to Ontraport", False]]
 
 
 def test_who_thinks_better_of_disconnecting_keeps_the_account(open_page: OpenPage, maya: User) -> None:

@@ -47,7 +47,7 @@ def test_a_person_exchanges_so_many_codes_in_ten_minutes(client: Client, refusin
     assert problems == ["code"] * limits.MAX_EXCHANGES + ["too_many"] * 2
     assert len(refusing.asked) == limits.MAX_EXCHANGES
     page = client.get(reverse("ontraport_connect:problem", args=["too_many"])).content.decode()
-    assert "Please wait ten minutes and try again." in page
+    assert "Wait ten minutes and try again." in page
     client.force_login(person("maya"))
     assert come_back_with_junk(client, refusing.url) == "code"
 
@@ -101,7 +101,7 @@ def test_an_owner_has_a_bounded_number_of_accounts(client: Client, refusing: Ans
         assert "ve connected 50 accounts, which is the limit." in response.content.decode()
         assert reverse("ontraport_connect:accounts") in response.content.decode()
         form = client.post(reverse("ontraport_connect:connect_key"), {"app_id": "2_1_app", "api_key": "a-key"})
-        assert "50 accounts are connected here" in form.content.decode()
+        assert "ve connected 50 accounts, which is the limit." in form.content.decode()
         assert refusing.asked == []
         again = client.post(reverse("ontraport_connect:reconnect", args=[last.uid]))
         assert again["Location"].startswith(refusing.url)

@@ -37,7 +37,9 @@ def test_the_connect_page_of_an_account_reconnects_that_one(client: Client, maya
     page = text(client.get(CONNECT, {"account": str(account.uid)}))
     assert url("reconnect", account) in page
     assert "Sign in to the same Ontraport account (187157)." in page
-    assert "This connection is well" in text(client.get(CONNECT, {"account": str(linked(maya).uid)}))
+    assert "This connection is working. You can reconnect it anyway." in text(
+        client.get(CONNECT, {"account": str(linked(maya).uid)})
+    )
     assert "Connect your Ontraport account" in text(client.get(CONNECT, {"account": "nonsense"}))
 
 

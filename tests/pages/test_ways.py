@@ -126,6 +126,8 @@ def test_from_six_accounts_on_they_are_rows_with_a_search_field(client: Client, 
     assert [card.is_open for card in cards] == [True, False, False, False, False, False]
     assert "1 of 6 accounts needs your attention." in text(response)
     assert [card.account.label for card in client.get(f"{ACCOUNTS}?q=shop+103").context["cards"]] == ["Shop 3"]
+    by_uid = client.get(f"{ACCOUNTS}?q={accounts[1].uid}").context["cards"]
+    assert [card.account.label for card in by_uid] == ["Shop 1"]
     assert "No account matches “nowhere”." in text(client.get(f"{ACCOUNTS}?q=nowhere"))
     opened = client.get(f"{ACCOUNTS}?show={accounts[2].uid}").context["cards"]
     assert [card.account.label for card in opened if card.is_open] == ["Shop 4", "Shop 2"]

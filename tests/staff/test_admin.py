@@ -21,15 +21,7 @@ from django.utils import timezone
 
 from ontraport_connect import refreshing
 from ontraport_connect.exceptions import OntraportMisconfigured
-from ontraport_connect.models import (
-    EventKind,
-    Method,
-    OntraportAccount,
-    OntraportEvent,
-    OntraportRevocation,
-    Status,
-    acting,
-)
+from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportRevocation, Status
 from ontraport_connect.refreshing import circuit_breaker, one_account
 from ontraport_connect.staff import admin_actions, bulk_operations
 from tests.support import ontraport
@@ -110,7 +102,7 @@ def test_list_shows_states_and_no_secret(support: Client, maya: Any) -> None:
     assert '<span class="ontraport-badge ontraport-connected">connected</span>' in page
     assert '<span class="ontraport-badge ontraport-having_trouble">having trouble</span>' in page
     assert '<span class="ontraport-badge ontraport-needs_reconnect">reconnect needed</span>' in page
-    reasons = re.findall(r'</span> <small class="ontraport-fact">(.*?)\s*</small>\s*</td><td class="field-user', page)
+    reasons = re.findall(r'<small class="ontraport-fact">([^<]+<code>\w+</code>\))', page)
     assert reasons == [
         "Ontraport no longer accepts our access (<code>invalid_grant</code>)",
         "couldn&#x27;t reach Ontraport (<code>timeout</code>)",
@@ -185,12 +177,14 @@ def test_tenants_have_a_column_where_links_belong_to_them(support: Client) -> No
 
 def test_detail_shows_the_history_and_no_secret(support: Client, maya: Any) -> None:
     account = make_account(maya, label="Harbour Street Coffee")
-    with acting(lambda: "maya"):
-        OntraportEvent.record(account, EventKind.LINKED)
-        OntraportEvent.record(account, EventKind.REFRESH_FAILING, "timeout")
+    OntraportEvent.record(account, EventKind.LINKED)
+    OntraportEvent.objects.update(actor="maya")
+    OntraportEvent.record(account, EventKind.REFRESH_FAILING, "timeout")
     page = support.get(f"{LIST}{account.pk}/change/")
     text = text_of(page)
-    assert re.search(r"· refresh failing : couldn't reach Ontraport \( timeout \) .+ connected , by maya Owner", text)
+    assert re.search(
+        r"just now refresh failing : couldn't reach Ontraport \( timeout \) .+ connected , by maya Owner", text
+    )
     assert str(account.uid) in text
     assert "to-find" not in page.content.decode()
     assert "Nothing yet." in text_of(support.get(f"{LIST}{make_account(maya).pk}/change/"))
@@ -394,7 +388,7 @@ def test_staff_with_view_permission_only_can_change_nothing(viewer: Client, maya
     page = viewer.get(f"{LIST}{account.pk}/change/").content.decode()
     assert "Harbour Street Coffee" in page
     assert not re.search(r"Refresh now|Disconnect|name=\"label\"|_save", page)
-    assert "<option" not in viewer.get(LIST).content.decode()
+    assert re.findall(r'<option value="(\w+)"', viewer.get(LIST).content.decode()) == ["export"]
     for action in ("refresh_now", "disconnect"):
         act(viewer, action, account, post="yes")
     assert viewer.post(f"{LIST}{account.pk}/change/", {"label": "Mine"}).status_code == 403
