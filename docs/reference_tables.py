@@ -9,6 +9,7 @@ import ast
 import inspect
 from argparse import SUPPRESS, Action, ArgumentParser, _SubParsersAction
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from django.dispatch import Signal
@@ -94,7 +95,7 @@ def docstrings_of_names(file: Path) -> dict[str, str]:
     body = ast.parse(file.read_text()).body
     return {
         target.id: words(below.value)
-        for statement, below in zip(body, body[1:], strict=False)
+        for statement, below in pairwise(body)
         if isinstance(statement, ast.Assign) and isinstance(below, ast.Expr)
         for target in statement.targets
         if isinstance(target, ast.Name)
