@@ -74,16 +74,11 @@ class Follower:
 
     def start(self, command: str) -> None:
         in_clone = IN_A_CLONE.match(command) is not None
-        name, *arguments = command.split()
-        self.started.append(
-            Process(
-                *(self.python if in_clone else self.folder / "venv" / "bin" / name, *arguments),
-                *(["--noreload"] if "runserver" in command else []),
-                log=self.folder / f"{len(self.started)}.log",
-                cwd=PROJECT if in_clone else self.folder,
-                environ=self.environ,
-            )
-        )
+        python = self.python if in_clone else self.folder / "venv" / "bin" / "python"
+        arguments = command.split()[1:] + (["--noreload"] if "runserver" in command else [])
+        log = self.folder / f"{len(self.started)}.log"
+        folder = PROJECT if in_clone else self.folder
+        self.started.append(Process(python, *arguments, log=log, cwd=folder, environ=self.environ))
 
     def stop(self) -> None:
         for process in self.started:
