@@ -112,14 +112,32 @@ def arguments_sent() -> dict[str, set[str]]:
     return sent
 
 
+def signal_names() -> list[str]:
+    return [name for name, value in vars(signals).items() if isinstance(value, Signal)]
+
+
 def signal_table() -> str:
     """Every signal: when it is sent, and with what."""
     sent, said = arguments_sent(), docstrings_of_names(PACKAGE / "signals.py")
-    names = [name for name, value in vars(signals).items() if isinstance(value, Signal)]
     rows = [
-        [code(name), ", ".join(map(code, sorted(sent.get(name, ())))), markdown(said.get(name, ""))] for name in names
+        [code(name), ", ".join(map(code, sorted(sent.get(name, ())))), markdown(said.get(name, ""))]
+        for name in signal_names()
     ]
     return table(["signal", "sent with", "when"], rows)
+
+
+def entries(directive: str, module: str, names: Iterable[str], *options: str) -> str:
+    """Write an entry of autodoc for each name, so that it is in the index and can be linked to."""
+    lines = [line for name in names for line in (f".. {directive}:: {module}.{name}", *options, "")]
+    return "\n".join(["```{eval-rst}", *lines, "```"])
+
+
+def signal_entries() -> str:
+    return entries("autodata", signals.__name__, signal_names(), "   :no-value:")
+
+
+def error_entries() -> str:
+    return entries("autoexception", exceptions.__name__, error_classes())
 
 
 def events() -> str:
@@ -197,9 +215,11 @@ WRITERS: Mapping[str, Callable[[], str]] = {
     "checks": checks,
     "commands": commands,
     "error-codes": error_codes,
+    "error-entries": error_entries,
     "errors": errors,
     "events": events,
     "settings": settings,
+    "signal-entries": signal_entries,
     "signals": signal_table,
     "urls": urls,
 }
