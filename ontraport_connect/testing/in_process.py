@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl, urlsplit
 
+from requests.structures import CaseInsensitiveDict
+
 from ontraport_connect.protocol import Answer
 from ontraport_connect.sandbox import Account, MemoryGrants, Reply, Request, StandIn, apply_fault, endpoint_of
 
@@ -43,9 +45,8 @@ class InProcess:
             body=body,
         )
         reply = self._reply(request)
-        return Answer(
-            status=reply.status, headers={**reply.headers, "Content-Type": reply.content_type}, body=reply.body
-        )
+        received = CaseInsensitiveDict({**reply.headers, "Content-Type": reply.content_type})
+        return Answer(status=reply.status, headers=received, body=reply.body)
 
     def _reply(self, request: Request) -> Reply:
         target = endpoint_of(request.method, request.path) or "mcp"
