@@ -121,7 +121,7 @@ class Attempt:
 
 def refresh(url: str, refresh_token: str, **client: str) -> requests.Response:
     message = {"grant_type": "refresh_token", "refresh_token": refresh_token} | (client or SECRET)
-    return requests.post(f"{url}/oauth/token", data=message, timeout=10)
+    return requests.post(f"{url}/oauth/token", data=message, timeout=60)
 
 
 def call(url: str, headers: dict[str, str], method: str = "ping", **params: Any) -> requests.Response:
