@@ -18,7 +18,7 @@ def sandbox_url() -> Iterator[str]:
     assert line.startswith("Sandbox ready at http://127.0.0.1:"), process.communicate()[1]
     yield line.split()[-1].rstrip("/")
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=10) == ("", "")
+    assert process.communicate(timeout=60) == ("", "")
     assert process.returncode == 0
 
 

@@ -197,7 +197,7 @@ def test_a_taken_port_is_said_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = start_sandbox("--port", str(port))
-        output, errors = process.communicate(timeout=20)
+        output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (1, "")
     assert errors == f"Sandbox: cannot listen on 127.0.0.1:{port}: {os.strerror(errno.EADDRINUSE)}\n"
 
@@ -216,7 +216,7 @@ def test_https_with_a_private_ca_and_a_client_of_ones_own() -> None:
     form = {"grant_type": "refresh_token", "refresh_token": "x", "client_id": "my-shop", "client_secret": "my-secret"}
     assert requests.post(f"{url}oauth/token", data=form, timeout=10, verify=bundle).json() == {"error": "invalid_grant"}
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert "POST /oauth/token 400" in errors
     assert "Traceback" not in errors
 
@@ -233,5 +233,5 @@ def test_grants_outlive_the_process_with_a_database_of_their_own(tmp_path: Path)
         else:
             assert refresh(url, token).status_code == 200
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=10) == ("", "")
+        assert process.communicate(timeout=60) == ("", "")
         assert process.returncode == 0
