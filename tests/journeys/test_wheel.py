@@ -102,9 +102,11 @@ def stand_in(project: NewProject) -> Iterator[str]:
         cwd=project.folder,
         environ=project.environ,
     )
-    process.wait_for_line(r"^Sandbox ready at ")
-    yield url
-    process.stop()
+    try:
+        process.wait_for_line(r"^Sandbox ready at ", timeout=120)
+        yield url
+    finally:
+        process.stop()
 
 
 @pytest.fixture
