@@ -156,6 +156,8 @@ CELERY_BEAT_SCHEDULE = {
 ONTRAPORT_CLIENT_ID = env.str("ONTRAPORT_CLIENT_ID", default="") or None
 ONTRAPORT_CLIENT_SECRET = env.str("ONTRAPORT_CLIENT_SECRET", default="") or None
 ONTRAPORT_ENDPOINTS = endpoints(env.str("ONTRAPORT_ENDPOINTS", default="ontraport"))
+ONTRAPORT_SANDBOX_URL = env.str("ONTRAPORT_SANDBOX_URL", default="http://127.0.0.1:8001")
+ONTRAPORT_SANDBOX_INTERNAL_URL = env.str("ONTRAPORT_SANDBOX_INTERNAL_URL", default="") or None
 ONTRAPORT_SCOPES = env.list("ONTRAPORT_SCOPES", default=["mcp:tools"])
 ONTRAPORT_RESOURCE = env.str("ONTRAPORT_RESOURCE", default="https://mcp.ontraport.com") or None
 ONTRAPORT_REST_URL = env.str("ONTRAPORT_REST_URL", default="https://api.ontraport.com/1/")

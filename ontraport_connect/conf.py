@@ -13,21 +13,43 @@ from django.utils.module_loading import import_string
 
 from .exceptions import OntraportMisconfigured
 
+SANDBOX_CLIENT = ("sandbox-client", "sandbox-secret")
+"""The client that the stand-in knows, with its secret, which is published."""
+
 
 class OntraportSettings:
     """Reads ``django.conf.settings`` at every access, so that ``override_settings`` works."""
 
     @property
     def ONTRAPORT_CLIENT_ID(self) -> str | None:
-        return cast("str | None", getattr(settings, "ONTRAPORT_CLIENT_ID", None)) or None
+        given = cast("str | None", getattr(settings, "ONTRAPORT_CLIENT_ID", None)) or None
+        return given or (SANDBOX_CLIENT[0] if self.uses_sandbox else None)
 
     @property
     def ONTRAPORT_CLIENT_SECRET(self) -> str | None:
-        return cast("str | None", getattr(settings, "ONTRAPORT_CLIENT_SECRET", None)) or None
+        given = cast("str | None", getattr(settings, "ONTRAPORT_CLIENT_SECRET", None)) or None
+        is_ours = self.uses_sandbox and SANDBOX_CLIENT[0] == self.ONTRAPORT_CLIENT_ID
+        return given or (SANDBOX_CLIENT[1] if is_ours else None)
 
     @property
     def ONTRAPORT_ENDPOINTS(self) -> str | Mapping[str, str | None]:
         return cast("str | Mapping[str, str | None]", getattr(settings, "ONTRAPORT_ENDPOINTS", "ontraport"))
+
+    @property
+    def uses_sandbox(self) -> bool:
+        """Whether the stand-in takes Ontraport's place. Then every address is the stand-in's, whatever the other settings say."""
+        return self.ONTRAPORT_ENDPOINTS == "sandbox"
+
+    @property
+    def ONTRAPORT_SANDBOX_URL(self) -> str:
+        """Where browsers reach the stand-in."""
+        return cast("str", getattr(settings, "ONTRAPORT_SANDBOX_URL", "http://127.0.0.1:8001")).rstrip("/")
+
+    @property
+    def ONTRAPORT_SANDBOX_INTERNAL_URL(self) -> str:
+        """Where this site reaches the stand-in: the same address, unless they are in containers of their own."""
+        given = cast("str | None", getattr(settings, "ONTRAPORT_SANDBOX_INTERNAL_URL", None))
+        return (given or self.ONTRAPORT_SANDBOX_URL).rstrip("/")
 
     @property
     def ONTRAPORT_SCOPES(self) -> Sequence[str]:
@@ -35,14 +57,20 @@ class OntraportSettings:
 
     @property
     def ONTRAPORT_RESOURCE(self) -> str | None:
+        if self.uses_sandbox:
+            return self.ONTRAPORT_SANDBOX_URL
         return cast("str | None", getattr(settings, "ONTRAPORT_RESOURCE", "https://mcp.ontraport.com"))
 
     @property
     def ONTRAPORT_REST_URL(self) -> str:
+        if self.uses_sandbox:
+            return f"{self.ONTRAPORT_SANDBOX_INTERNAL_URL}/1/"
         return cast("str", getattr(settings, "ONTRAPORT_REST_URL", "https://api.ontraport.com/1/"))
 
     @property
     def ONTRAPORT_MCP_URL(self) -> str:
+        if self.uses_sandbox:
+            return f"{self.ONTRAPORT_SANDBOX_INTERNAL_URL}/"
         return cast("str", getattr(settings, "ONTRAPORT_MCP_URL", "https://mcp.ontraport.com"))
 
     @property

@@ -36,6 +36,9 @@ def _addresses() -> Iterator[CheckMessage]:
     yield from _url("ONTRAPORT_MCP_URL", conf.ONTRAPORT_MCP_URL)
     yield from _url("ONTRAPORT_RESOURCE", conf.ONTRAPORT_RESOURCE)
     yield from _url("ONTRAPORT_REDIRECT_URI", conf.ONTRAPORT_REDIRECT_URI)
+    if conf.uses_sandbox:
+        yield from _url("ONTRAPORT_SANDBOX_URL", conf.ONTRAPORT_SANDBOX_URL)
+        yield from _url("ONTRAPORT_SANDBOX_INTERNAL_URL", conf.ONTRAPORT_SANDBOX_INTERNAL_URL)
 
 
 def _url(name: str, value: object) -> Iterator[CheckMessage]:

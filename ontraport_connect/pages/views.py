@@ -24,7 +24,7 @@ from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import LinkingFailed, OntraportMisconfigured
 from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, is_signed_in
 
-from . import addresses, editing, problems, responses, tenancy, tool_descriptions
+from . import addresses, editing, laptop, problems, responses, tenancy, tool_descriptions
 from .forms import KeyForm, RenameForm
 from .view_decorators import in_own_language, page, posted_page, private
 
@@ -90,6 +90,8 @@ def _begin(request: HttpRequest, account: OntraportAccount | None) -> HttpRespon
     elsewhere = addresses.other_start(request)
     if elsewhere:
         return responses.leave(request, _start_url(elsewhere, account, back, tenancy.mark_of(request)))
+    if (first_steps := laptop.start_the_sandbox(request)) is not None:
+        return first_steps
     try:
         url = linking.begin(
             request.session,

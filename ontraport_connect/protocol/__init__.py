@@ -26,6 +26,7 @@ from .retry_after import LONGEST_PAUSE, pause_of
 from .route import Proxy, Route
 from .secure_urls import is_loopback, require_secure
 from .tls import tls_context
+from .wire import Wire, plug_in
 
 __all__ = [
     "FAILURES",
@@ -42,6 +43,7 @@ __all__ = [
     "Proxy",
     "Route",
     "Transport",
+    "Wire",
     "call_mcp_tool",
     "challenge_of",
     "close_connections",
@@ -52,6 +54,7 @@ __all__ = [
     "list_mcp_tools",
     "new_verifier",
     "pause_of",
+    "plug_in",
     "require_mcp",
     "require_secure",
     "reveal",

@@ -45,6 +45,8 @@ FROM_ENVIRONMENT = {
     "ONTRAPORT_REFRESH_RATE": ("2.5", 2.5),
     "ONTRAPORT_RESOURCE": ("", None),
     "ONTRAPORT_REST_URL": ("https://api.example.com/1/", "https://api.example.com/1/"),
+    "ONTRAPORT_SANDBOX_INTERNAL_URL": ("http://ontraport.localhost:9001", "http://ontraport.localhost:9001"),
+    "ONTRAPORT_SANDBOX_URL": ("http://127.0.0.1:9001", "http://127.0.0.1:9001"),
     "ONTRAPORT_SCOPES": ("mcp:tools,more", ["mcp:tools", "more"]),
     "ONTRAPORT_TENANT": ("shop.tenants.of", "shop.tenants.of"),
     "ONTRAPORT_TIMEOUT": ("1,2.5", [1.0, 2.5]),
@@ -127,7 +129,7 @@ def starting_demo() -> Iterator[Demo]:
     """A demo that has started its guard and its first part, and is starting the next."""
     with opened() as process:
         deadline = time.monotonic() + SECONDS_TO_START
-        while not members(process, "example_project.sandbox"):
+        while not members(process, "ontraport_connect.sandbox"):
             assert time.monotonic() < deadline
         yield process
 

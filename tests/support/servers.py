@@ -285,7 +285,7 @@ class Sandbox:
         self.directory = Path(tempfile.mkdtemp(prefix="sandbox-"))
         self.process = Process(
             sys.executable,
-            *("-m", "example_project.sandbox", "--port", "0", "--database", str(self.directory / "sandbox.sqlite3")),
+            *("-m", "ontraport_connect.sandbox", "--port", "0", "--database", str(self.directory / "sandbox.sqlite3")),
             log=self.directory / "log",
             environ=foreign_environ(),
         )

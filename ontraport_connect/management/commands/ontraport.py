@@ -26,6 +26,7 @@ from ontraport_connect.management.subcommands import (
     refresh,
     register,
     rotate_keys,
+    sandbox,
 )
 
 SUBCOMMANDS = {
@@ -37,6 +38,7 @@ SUBCOMMANDS = {
     "rotate-keys": rotate_keys,
     "register": register,
     "adopt-database": adopt_database,
+    "sandbox": sandbox,
 }
 
 
