@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unittest
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -169,12 +170,13 @@ def test_background_jobs(zoe: Any, sandbox: Sandbox) -> None:
     assert task.apply(args=[str(account.uid)]).get() is None
 
 
-def test_own_tests(zoe: Any, client: Client) -> None:
-    zoe.delete()
-    guide = run_blocks("how-to/own-tests.md")
+def test_own_tests() -> None:
     contacts = run_blocks("how-to/existing-site.md")["number_of_contacts"]
+    case = run_blocks("how-to/own-tests.md")["ContactsTests"]
+    suite = unittest.defaultTestLoader.loadTestsFromTestCase(case)
     with override_settings(ROOT_URLCONF=Site(contacts=contacts)):
-        guide["test_page_asks_to_reconnect"](client)
+        result = suite.run(unittest.TestResult())
+    assert (result.testsRun, result.errors, result.failures) == (3, [], [])
 
 
 def test_personal_data_is_exported_and_deleted(zoe: Any, sandbox: Sandbox) -> None:

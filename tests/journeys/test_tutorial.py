@@ -1,6 +1,5 @@
 """The tutorial, followed to the letter with the wheel in an empty folder."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +18,7 @@ SITE, STAND_IN = 8000, 8001
 def newcomer(tmp_path: Path, wheel: Path) -> Iterator[Follower]:
     if any(map(accepts_connections, (SITE, STAND_IN))):
         unavailable(f"the ports {SITE} and {STAND_IN}, which the tutorial names, are in use on this machine")
-    follower = Follower("start/tutorial.md", tmp_path, wheel, Path(sys.executable))
+    follower = Follower("start/tutorial.md", tmp_path, wheel)
     yield follower
     follower.stop()
 

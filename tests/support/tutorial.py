@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.support.doc_pages import DOCS, FENCE
-from tests.support.servers import PROJECT, Process, foreign_environ
+from tests.support.servers import Process, foreign_environ
 
-LASTING = re.compile(r"^python (?:manage\.py (?:runserver|ontraport sandbox)|-m example_project\.sandbox)\b")
+LASTING = re.compile(r"^python manage\.py (?:runserver|ontraport sandbox)\b")
 """Commands that run until they are stopped."""
 
-IN_A_CLONE = re.compile(r"^(?:python -m example_project\.|python -m pip install \"\.\[|python3 -m venv \.venv)")
-"""Commands for a clone of the repository, which the environment of the tests is ready for."""
+PATIENCE = 60.0
+"""Seconds for what a lasting command promises to print."""
 
 INSTALL = re.compile(r"\"django-ontraport-connect(\[[\w,]+\])\"")
 FILE = re.compile(r"# ([\w/.]+), (at the end|all of it)\n")
@@ -24,12 +24,11 @@ FILE = re.compile(r"# ([\w/.]+), (at the end|all of it)\n")
 class Follower:
     """Follows ``docs/PAGE`` in an empty folder, with the wheel in place of the package index."""
 
-    def __init__(self, page: str, folder: Path, wheel: Path, python: Path) -> None:
+    def __init__(self, page: str, folder: Path, wheel: Path) -> None:
         self.text = (DOCS / page).read_text()
         self.folder, self.wheel = folder, wheel
         environ = {name: value for name, value in foreign_environ().items() if not name.startswith("PYTHON")}
         self.environ: Mapping[str, str] = {**environ, "PATH": f"{folder / 'venv' / 'bin'}{os.pathsep}{environ['PATH']}"}
-        self.python = python
         self.started: list[Process] = []
 
     def sections(self) -> Iterator[str]:
@@ -54,8 +53,8 @@ class Follower:
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, _, promised = part.partition("\n")
             if LASTING.match(command):
-                self.start(command)
-            elif not command.startswith(". venv") and not IN_A_CLONE.match(command):
+                self.start(command, promised)
+            elif not command.startswith(". venv"):
                 printed = self.run(command)
                 missing = [line for line in promised.splitlines() if line and line not in printed]
                 assert missing == [], f"{command} printed\n{printed}"
@@ -72,13 +71,12 @@ class Follower:
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def start(self, command: str) -> None:
-        in_clone = IN_A_CLONE.match(command) is not None
-        python = self.python if in_clone else self.folder / "venv" / "bin" / "python"
+    def start(self, command: str, promised: str) -> None:
         arguments = command.split()[1:] + (["--noreload"] if "runserver" in command else [])
-        log = self.folder / f"{len(self.started)}.log"
-        folder = PROJECT if in_clone else self.folder
-        self.started.append(Process(python, *arguments, log=log, cwd=folder, environ=self.environ))
+        python, log = self.folder / "venv" / "bin" / "python", self.folder / f"{len(self.started)}.log"
+        self.started.append(Process(python, *arguments, log=log, cwd=self.folder, environ=self.environ))
+        for line in promised.splitlines():
+            self.started[-1].wait_for_line(f"^{re.escape(line)}$", PATIENCE)
 
     def stop(self) -> None:
         for process in self.started:
