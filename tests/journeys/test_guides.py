@@ -43,7 +43,7 @@ class Site:
 
 @pytest.fixture
 def zoe(sandbox: Sandbox) -> Any:
-    with override_settings(**settings_for(sandbox.url)):
+    with override_settings(**settings_for(sandbox.url), ONTRAPORT_TIMEOUT=(30, 60)):
         yield person("zoe")
 
 
