@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,12 @@ def commands(page: Path) -> Iterator[str]:
                 yield re.sub(r"^(?:[A-Z_]+=\S+ )+", "", line.removeprefix("$ "))
 
 
+@cache
 def run_blocks(page: str) -> dict[str, Any]:
-    """Run the Python blocks of a page of the documentation one after the other, and return the names that they define."""
+    """Run the Python blocks of a page of the documentation one after the other, and return the names that they define.
+
+    A page runs once in a process: Celery refuses to register its task again.
+    """
     names: dict[str, Any] = {"__name__": page}
     for block in code_blocks(DOCS / page, "python"):
         exec(compile(block, page, "exec"), names)  # noqa: S102  # that is what a reader does
