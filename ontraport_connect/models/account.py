@@ -215,6 +215,7 @@ class OntraportAccount(SavesChanges, UsesOntraport):
 
     @property
     def is_connected(self) -> bool:
+        """Whether the link is usable as far as this site knows; false when its owner has to reconnect."""
         return self.status == Status.CONNECTED
 
     def is_valid_for(self, seconds: float) -> bool:

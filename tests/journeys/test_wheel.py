@@ -1,12 +1,10 @@
 """What the distributions contain, and what a newcomer gets who adds four lines to a fresh project."""
 
-import os
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
 from email.parser import HeaderParser
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,24 +22,6 @@ APP_LINE = '"ontraport_connect",'
 MIDDLEWARE_LINE = '"ontraport_connect.middleware.OntraportMiddleware",'
 URL_LINE = 'path("ontraport/", include("ontraport_connect.urls")),'
 BEAT_LINE = "from ontraport_connect.schedule import BEAT_SCHEDULE"
-
-
-@pytest.fixture(scope="session")
-def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder with the wheel and the sdist, given by DISTRIBUTIONS or built here."""
-    if "DISTRIBUTIONS" in os.environ:
-        return Path(os.environ["DISTRIBUTIONS"])
-    if find_spec("build") is None:
-        pytest.skip("the package `build` is not installed")
-    folder = tmp_path_factory.mktemp("dist")
-    subprocess.run([sys.executable, "-m", "build", "--outdir", folder, PROJECT], check=True)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def wheel(distributions: Path) -> Path:
-    (wheel,) = distributions.glob("*.whl")
-    return wheel
 
 
 class NewProject:
