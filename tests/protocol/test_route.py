@@ -87,7 +87,7 @@ def test_a_proxy_that_is_not_there_is_a_connection_that_could_not_be_made(secure
 
 
 def test_no_proxy_is_asked_for_a_loopback_host_over_http() -> None:
-    with connect_proxy() as proxy, hostile_server(answer("{}")) as server:
+    with connect_proxy() as proxy, hostile_server(answer("{}", headers="Connection: close\r\n")) as server:
         send(server.url, Route(proxy=proxy.url))
         error_of_mcp(server.url, Route(proxy=proxy.url))
         assert (proxy.asked, len(server.requests)) == ([], 2)
