@@ -22,7 +22,6 @@ from .protocol import require_secure
 MOST_DAYS = 36500
 """A longer time to keep events would lead to dates before the calendar begins."""
 
-
 SHORTEST_TOKEN = 16
 
 
@@ -180,41 +179,35 @@ def _numbers() -> Iterator[CheckMessage]:
             )
 
 
-def _keep_events() -> Iterator[CheckMessage]:
-    keep = _raw("ONTRAPORT_KEEP_EVENTS")
-    days = keep / timedelta(days=1) if isinstance(keep, timedelta) else keep
-    if days is not None and not (_is_positive(days) and 1 <= days <= MOST_DAYS):
-        yield Error(
-            f"ONTRAPORT_KEEP_EVENTS is not a time between one day and {MOST_DAYS} days.",
-            hint="Give a number of days, such as 730, or a timedelta; None keeps events for ever.",
-            id="ontraport_connect.E006",
-        )
+def _times() -> Iterator[CheckMessage]:
+    yield from _time("ONTRAPORT_KEEP_EVENTS", 1, "days, such as 730, or a timedelta; None keeps events for ever.")
+    yield from _time(
+        "ONTRAPORT_IDLE_AFTER",
+        86_400,
+        "seconds, such as 30 * 86400, or a timedelta; None refreshes every link as often.",
+    )
 
 
-def _idle_after() -> Iterator[CheckMessage]:
-    after = getattr(settings, "ONTRAPORT_IDLE_AFTER", None)
-    seconds = after.total_seconds() if isinstance(after, timedelta) else after
-    if seconds is not None and not (_is_positive(seconds) and 1 <= seconds / 86_400 <= MOST_DAYS):
+def _time(name: str, day: float, hint: str) -> Iterator[CheckMessage]:
+    time = getattr(settings, name, None)
+    days = time / timedelta(days=1) if isinstance(time, timedelta) else time / day if _is_positive(time) else 0
+    if time is not None and not 1 <= days <= MOST_DAYS:
         yield Error(
-            f"ONTRAPORT_IDLE_AFTER is not a time between one day and {MOST_DAYS} days.",
-            hint="Give a number of seconds, such as 30 * 86400, or a timedelta; None refreshes every link as often.",
+            f"{name} is not a time between one day and {MOST_DAYS} days.",
+            hint=f"Give a number of {hint}",
             id="ontraport_connect.E006",
         )
 
 
 def _monitoring_token() -> Iterator[CheckMessage]:
     token = _raw("ONTRAPORT_MONITORING_TOKEN")
-    if token is None or (isinstance(token, str) and len(token) >= SHORTEST_TOKEN and _is_sent_as_it_is(token)):
-        return
-    yield Error(
-        f"ONTRAPORT_MONITORING_TOKEN is not a text of {SHORTEST_TOKEN} characters or more, without blanks.",
-        hint='Make one with: python -c "import secrets; print(secrets.token_urlsafe(24))".',
-        id="ontraport_connect.E031",
-    )
-
-
-def _is_sent_as_it_is(token: str) -> bool:
-    return token.isascii() and token.isprintable() and " " not in token
+    is_sent_as_it_is = isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token
+    if token is not None and not (is_sent_as_it_is and len(token) >= SHORTEST_TOKEN):
+        yield Error(
+            f"ONTRAPORT_MONITORING_TOKEN is not a text of {SHORTEST_TOKEN} characters or more, without blanks.",
+            hint='Make one with: python -c "import secrets; print(secrets.token_urlsafe(24))".',
+            id="ontraport_connect.E031",
+        )
 
 
 def _raw(name: str) -> Any:
@@ -252,8 +245,7 @@ CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     _tenant,
     _may,
     _numbers,
-    _keep_events,
-    _idle_after,
+    _times,
     _monitoring_token,
     _lists,
 )

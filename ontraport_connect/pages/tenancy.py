@@ -67,7 +67,7 @@ def owner_of_attempt(request: HttpRequest, attempt: Attempt | None) -> Owner:
     if attempt is None or attempt.owner != str(request.user.pk):
         return Owner(user=request.user, tenant=None)
     if not _works_for(request, attempt):
-        raise LinkingFailed(_("You have switched workspaces"), code="switched_tenant")
+        raise LinkingFailed(_("You've switched workspaces"), code="switched_tenant")
     if not linking.may(request, attempt.tenant, "link"):
         raise PermissionDenied
     return Owner(user=request.user, tenant=attempt.tenant)

@@ -70,7 +70,9 @@ def _status_of(text: str) -> int | None:
 
 
 def _tool_error(text: str, status: int | None, secrets: Iterable[Secret]) -> OntraportError:
-    if status is not None and status >= 500:
+    if (
+        status is not None and status >= 500 and status != 501
+    ):  # to ask for what is not there again is in vain (RFC 9110, 15.6.2)
         return OntraportUnavailable(f"Ontraport answered the tool with status {status}.", code=f"http_{status}")
     error = OntraportRejected(
         "The tool reported an error.", code="tool_error" if status is None else f"http_{status}", status=status

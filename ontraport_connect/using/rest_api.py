@@ -127,7 +127,7 @@ def _read(answer: Answer, secrets: Mapping[str, Secret]) -> Any:
         if envelope is None:
             raise OntraportUnavailable(FAILURES["nonsense"], code="nonsense")
         return envelope
-    if answer.status < 500:
+    if answer.status < 500 or answer.status == 501:  # to ask for what is not there again is in vain (RFC 9110, 15.6.2)
         raise _rejected(answer, secrets)
     raise OntraportUnavailable(f"Ontraport answered with status {answer.status}.", code=f"http_{answer.status}")
 

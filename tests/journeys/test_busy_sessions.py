@@ -123,7 +123,7 @@ def test_who_is_at_ontraport_while_another_page_is_under_way_is_linked_once(brow
     first = during_a_slow_page(browser, address, lambda: str(ontraport.come_back(browser, callback)["Location"]))
     again = ontraport.come_back(browser, callback)
     assert (first, again["Location"]) == (ACCOUNTS, "/ontraport/problem/used/")
-    assert "completed already" in text(browser.get(again["Location"]))
+    assert "already finished this" in text(browser.get(again["Location"]))
     assert sandbox.state()["counts"]["token:authorization_code"] == 1
 
 

@@ -119,7 +119,7 @@ def test_attempts_that_were_open_before_do_not_go_beyond_it(
         places = [ontraport.come_back(client, callback)["Location"] for callback in callbacks]
         page = client.get(places[-1]).content.decode()
     assert places == ["/ontraport/", "/ontraport/", "/ontraport/problem/too_many_accounts/"]
-    assert "2 accounts are connected here, and more are not possible." in page
+    assert "You&#x27;ve connected 2 accounts, which is the limit." in page
     assert OntraportAccount.objects.count() == 2
     assert sandbox.state()["counts"]["token:authorization_code"] == 2
 

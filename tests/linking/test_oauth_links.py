@@ -6,14 +6,13 @@ import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Event
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
 from django.contrib.auth import get_user_model
-from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db import IntegrityError
 from django.db.models.signals import pre_save
 from django.test import Client, override_settings
 from django.urls import reverse
@@ -25,9 +24,9 @@ from ontraport_connect.exceptions import LinkingFailed, OntraportMisconfigured
 from ontraport_connect.models import OntraportAccount, OntraportEvent, OntraportRevocation, Status
 from ontraport_connect.refreshing import one_account
 from ontraport_connect.signals import account_linked
-from tests.support import dialects, ontraport
+from tests.support import ontraport
 from tests.support.hostile_server import KeepAlive, answer, hostile_server
-from tests.support.servers import Sandbox, wait_until
+from tests.support.servers import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -302,52 +301,6 @@ def test_the_same_account_linked_twice_at_the_same_moment_is_one_row(
     assert [(each.status_code, each.headers["Location"]) for each in answers] == [(302, "/ontraport/")] * 2
     assert OntraportAccount.objects.count() == 1
     one_account.refresh(OntraportAccount.objects.get())
-
-
-@pytest.mark.parametrize(("number", "links"), [(1213, 1), (1290, 0)])
-def test_a_deadlock_is_tried_again_and_no_other_failure(
-    client: Client, maya: Any, sandbox: Sandbox, number: int, links: int
-) -> None:
-    """As MySQL says it: two transactions waited for each other, or the server is read-only."""
-    back = ontraport.consent(ontraport.press_connect(client))
-    failed: list[str] = []
-
-    def fail_once(execute: Any, sql: str, *args: Any) -> Any:
-        if sql.startswith("INSERT") and "ontraportaccount" in sql and not failed:
-            failed.append(sql)
-            raise OperationalError("try restarting transaction") from Exception(number)
-        return execute(sql, *args)
-
-    client.raise_request_exception = False
-    with connection.execute_wrapper(fail_once):
-        ontraport.come_back(client, back)
-    assert (len(failed), OntraportAccount.objects.count()) == (1, links)
-    assert any(grant["alive"] for grant in sandbox.state()["grants"]) == bool(links)
-
-
-@pytest.mark.server_database
-def test_who_comes_second_by_a_moment_gets_the_account_of_the_first(
-    client: Client, maya: Any, sandbox: Sandbox
-) -> None:
-    back = ontraport.consent(ontraport.press_connect(client))
-    is_there = Event()
-
-    def come_first() -> None:
-        try:
-            with transaction.atomic():
-                OntraportAccount.objects.create(user=maya, ontraport_id="187157")
-                is_there.set()
-                wait_until(dialects.somebody_waits, "the second to find the first one's row")
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(1) as thread:
-        first = thread.submit(come_first)
-        assert is_there.wait(10)
-        response = ontraport.come_back(client, back)
-        first.result()
-    assert (response.status_code, response["Location"]) == (302, "/ontraport/")
-    assert OntraportAccount.objects.count() == 1
 
 
 def test_a_grant_without_a_refresh_token_is_kept_until_it_ends(client: Client, maya: Any, sandbox: Sandbox) -> None:

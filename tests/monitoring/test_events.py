@@ -183,9 +183,9 @@ def test_a_call_that_fails_leaves_its_code_and_nothing_else(at_sandbox: Sandbox,
     with pytest.raises(OntraportRejected):
         account.rest("GET", "nowhere")
     (span,) = spans.get_finished_spans()
-    assert attributes(span)["error.type"] == "http_404"
+    assert attributes(span)["error.type"] == "http_501"
     assert (span.status.status_code, span.status.description, span.events) == (trace.StatusCode.ERROR, None, ())
-    assert value("calls_total", api="rest", result="http_404") >= 1
+    assert value("calls_total", api="rest", result="http_501") >= 1
 
 
 def test_an_mcp_call_and_the_refresh_in_it_are_one_trace(at_sandbox: Sandbox, spans: InMemorySpanExporter) -> None:

@@ -54,7 +54,7 @@ def test_an_attempt_counts_once_and_whoever_comes_again_reads_so(browser: Client
     come_back(browser, good(ontraport, sent))
     response = come_back(browser, good(ontraport, sent))
     assert response["Location"] == reverse("ontraport_connect:problem", args=["used"])
-    assert "This attempt was completed already" in browser.get(response["Location"]).content.decode()
+    assert "You&#x27;ve already finished this" in browser.get(response["Location"]).content.decode()
     assert paths(ontraport) == ["/token"]
     other = Client()
     other.force_login(get_user_model().objects.get())
