@@ -181,15 +181,11 @@ def _numbers() -> Iterator[CheckMessage]:
 
 def _times() -> Iterator[CheckMessage]:
     yield from _time("ONTRAPORT_KEEP_EVENTS", 1, "days, such as 730, or a timedelta; None keeps events for ever.")
-    yield from _time(
-        "ONTRAPORT_IDLE_AFTER",
-        86_400,
-        "seconds, such as 30 * 86400, or a timedelta; None refreshes every link as often.",
-    )
+    yield from _time("ONTRAPORT_IDLE_AFTER", 86_400, "seconds, such as 30 * 86400, or a timedelta; None: never idle.")
 
 
 def _time(name: str, day: float, hint: str) -> Iterator[CheckMessage]:
-    time = getattr(settings, name, None)
+    time: Any = getattr(settings, name, None)
     days = time / timedelta(days=1) if isinstance(time, timedelta) else time / day if _is_positive(time) else 0
     if time is not None and not 1 <= days <= MOST_DAYS:
         yield Error(
