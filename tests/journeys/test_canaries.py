@@ -405,12 +405,12 @@ def test_the_search_finds_what_is_there() -> None:
 
 def test_a_callback_that_fails_reports_its_error_without_its_address(site: Site, sinks: Sinks) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE ontraport_connect_ontraportusedstate RENAME TO away")
+        cursor.execute("ALTER TABLE ontraport_connect_ontraportattempt RENAME TO away")
     try:
         link(sinks, site, tokens())
     finally:
         with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE away RENAME TO ontraport_connect_ontraportusedstate")
+            cursor.execute("ALTER TABLE away RENAME TO ontraport_connect_ontraportattempt")
     texts = sinks.texts()
     assert "/problem/failed/" in texts["redirects"]
     assert "Linking failed" in texts["Sentry"]
@@ -420,6 +420,6 @@ def test_a_callback_that_fails_reports_its_error_without_its_address(site: Site,
 def test_sentry_sees_local_variables_here(site: Site, sinks: Sinks) -> None:
     link(sinks, site, tokens())
     site.server.behaviour = FAULTS["500"]
-    visit(sinks, "debug page", site, "/use/")
+    visit(sinks, "debug page", site, "/fail/")
     assert "'vars'" in sinks.texts()["Sentry"]
     assert "status 500" in sinks.texts()["Sentry"]

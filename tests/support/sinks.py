@@ -109,7 +109,7 @@ SINKS: Mapping[str, str] = {
     "session in the database": "ontraport_connect",
     "session in the cookie": "_auth_user_id",
     "cache": "_auth_user_id",
-    "e-mails": "reconnect",
+    "e-mails": "Reconnect",
     "warnings": WITNESS,
     "messages to workers": "refresh_accounts",
     "tasks as a worker shows them": "refresh_accounts",

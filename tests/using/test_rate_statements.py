@@ -34,6 +34,14 @@ def site_redis(valkey: Valkey) -> Iterator[Valkey]:
     rate_store._redis_store.cache_clear()
 
 
+@pytest.fixture
+def has_redis(request: pytest.FixtureRequest) -> bool:
+    """Whether the site has Redis. A fixture, not a line of the test: an ``override_settings`` that ends after an outer one brings it back."""
+    if request.param:
+        request.getfixturevalue("site_redis")
+    return bool(request.param)
+
+
 def reserve(requests: int = 1, patience: float = 1000) -> rate_window.Turn:
     return rate_limiter.reserve(OntraportAccount(ontraport_id=KEY), patience=patience, requests=requests)
 
@@ -100,11 +108,9 @@ def test_a_refusal_writes_nothing() -> None:
     assert sent == ["UPDATE", "SELECT"]
 
 
-@pytest.mark.parametrize("has_redis", [True, pytest.param(False, marks=pytest.mark.sqlite)])
-def test_inside_a_transaction_no_second_connection_is_made(has_redis: bool, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("has_redis", [True, pytest.param(False, marks=pytest.mark.sqlite)], indirect=True)
+def test_inside_a_transaction_no_second_connection_is_made(has_redis: bool) -> None:
     """On a server database without Redis one is: the row would stay locked until the caller commits."""
-    if has_redis:
-        request.getfixturevalue("site_redis")
     reserve()
     with transaction.atomic(), statements() as sent:
         before = threading.active_count()
@@ -131,11 +137,9 @@ def in_threads(step: Callable[[int], Any]) -> tuple[list[Any], int]:
 
 
 @override_settings(ONTRAPORT_RATE_LIMIT=(8, 60))
-@pytest.mark.parametrize("has_redis", [True, False])
-def test_64_callers_at_once_each_get_a_turn_at_once(has_redis: bool, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("has_redis", [True, False], indirect=True)
+def test_64_callers_at_once_each_get_a_turn_at_once(has_redis: bool) -> None:
     """Nobody tries again because others were faster, neither for a turn nor, after a 429, for the next one."""
-    if has_redis:
-        request.getfixturevalue("site_redis")
     reserve()
     turns, statements_for_turns = in_threads(lambda _: reserve())
     assert statements_for_turns == (0 if has_redis else WAITERS)
@@ -174,12 +178,8 @@ CASES = st.builds(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=CASES)
-@pytest.mark.parametrize("has_redis", [True, False])
-def test_statement_and_script_reserve_as_the_rule_says(
-    has_redis: bool, request: pytest.FixtureRequest, case: Case
-) -> None:
-    if has_redis:
-        request.getfixturevalue("site_redis")
+@pytest.mark.parametrize("has_redis", [True, False], indirect=True)
+def test_statement_and_script_reserve_as_the_rule_says(has_redis: bool, case: Case) -> None:
     store = rate_store.redis_store() if has_redis else rate_store.DatabaseStore()
     assert store is not None
     held = store.load(KEY)
