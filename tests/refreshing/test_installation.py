@@ -61,7 +61,7 @@ def test_the_first_refresh_marks_the_database_and_later_ones_pay_nothing(strict:
     assert len(refreshing.stored_mark()) == 64
     with CaptureQueriesContext(connection) as captured:
         using.prepare(second)
-    assert len(captured) == 0
+    assert [query["sql"] for query in captured if "ontraportservice" in query["sql"]] == []
     with CaptureQueriesContext(connection) as captured:
         refreshing.refresh(second)
     statements = [query["sql"] for query in captured if "ontraportservice" in query["sql"]]

@@ -36,7 +36,7 @@ def site_redis(valkey: Valkey) -> Iterator[Valkey]:
 
 @pytest.fixture
 def has_redis(request: pytest.FixtureRequest) -> bool:
-    """Whether the site has Redis. A fixture, not a line of the test: an ``override_settings`` that ends after an outer one brings it back."""
+    """Whether the site has Redis. A fixture: an ``override_settings`` that ends after an outer one brings that back."""
     if request.param:
         request.getfixturevalue("site_redis")
     return bool(request.param)
