@@ -115,7 +115,6 @@ class OntraportAccount(SavesChanges, UsesOntraport):
     failures = models.PositiveIntegerField(_("failures in a row"), default=0)
     linked_at = models.DateTimeField(_("linked"), default=timezone.now)
     refreshed_at = models.DateTimeField(_("last refreshed"), null=True, blank=True)
-    last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)
     notified_at = models.DateTimeField(_("told by e-mail"), null=True, blank=True, editable=False)
 
     version = models.PositiveBigIntegerField(default=0, editable=False)

@@ -31,7 +31,6 @@ class OntraportEvent(models.Model):
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.SET_NULL, null=True, related_name="+"
     )
-    actor = models.CharField(_("by"), max_length=200, blank=True, default="")
     tenant = models.CharField(_("tenant"), max_length=200, blank=True, default="")
     ontraport_id = models.CharField(_("Ontraport account"), max_length=40, blank=True, default="")
     kind = models.CharField(_("what"), max_length=20, choices=EventKind)
