@@ -13,7 +13,7 @@ from django.db import DatabaseError, transaction
 from django.db import Error as DatabaseFailure
 from django.db.models import F
 
-from ontraport_connect.database import alias, persistently, to_the_end
+from ontraport_connect.database import alias, persistently, to_the_end, whatever_runs_here
 from ontraport_connect.encryption import Sealed
 from ontraport_connect.exceptions import OntraportError, ReconnectRequired, SecretUnreadable
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status
@@ -59,28 +59,45 @@ def settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> OntraportAcc
 
 
 def _keep(lease: Lease, grant: Grant, *, read: bool) -> OntraportAccount | None:
-    """Save a grant; where the row cannot be written, note it outside, for whoever claims the row next."""
     columns = columns_for(lease, grant)
+    stored = to_the_end(lambda: _store(lease, grant, columns))
+    if stored is None:
+        return _drop(lease, grant, deliver=read)
+    return after_save(stored, read=read) if isinstance(stored, Lease) else _with(lease.account, columns)
+
+
+def _store(lease: Lease, grant: Grant, columns: Mapping[str, Any]) -> Lease | SpentToken | None:
+    """Save a grant, and return the lease whose row holds it now. Where the row cannot be written, note the grant outside, for whoever
+    claims the row next, and return the note. ``None``: no row is to hold it. It may be run again after it was interrupted.
+    """
     is_noted = lease.spent is not None and is_noted_beside(lease, grant, columns)
     try:
-        is_saved = _save_first(lease, columns)
+        saved = _saved(lease, columns)
     except DatabaseFailure:
-        to_the_end(lambda: spent_tokens.keep(answered(lease, grant, columns)))
+        note = answered(lease, grant, columns)
+        whatever_runs_here(lambda: spent_tokens.keep(note))
         if lease.spent is not None:
             raise
         logger.warning(
             "The row of account %s cannot be written now; its new tokens are kept beside it.", lease.account.uid
         )
-        return _with(lease.account, columns)
-    if not is_saved:
-        current = _holding_the_spent_token(lease)
-        if current is None or not _save_first(current, {**columns, "version": current.account.version + 1}):
-            return _drop(lease, grant, deliver=read)
-        lease = current
-    if lease.spent is not None and not is_noted:
+        return note
+    if saved is not None and lease.spent is not None and not is_noted:
         # What kept it from being noted may be over, and the transaction may still be rolled back.
         is_noted_beside(lease, grant, columns)
-    return after_save(lease, read=read)
+    return saved
+
+
+def _saved(lease: Lease, columns: Mapping[str, Any]) -> Lease | None:
+    """Save, and return the lease for the row as it was then, ``None`` where the row holds another grant now, or is gone."""
+    if persistently(lambda: _save(lease, columns)):
+        return lease
+    current = _holding_the_spent_token(lease)
+    if current is None:
+        return None
+    return (
+        current if persistently(lambda: _save(current, {**columns, "version": current.account.version + 1})) else None
+    )
 
 
 def _holding_the_spent_token(lease: Lease) -> Lease | None:
@@ -106,7 +123,7 @@ def take_noted(lease: Lease, answers: Sequence[SpentToken]) -> OntraportAccount 
     noted = {"access_token": spent.access_token, "refresh_token": spent.refresh_token}
     tokens = {name: Sealed(value) for name, value in noted.items() if value is not None}
     columns = token_columns(lease.account, tokens, spent.lifetime or 0.0, spent.scope, spent.sent_at)
-    if not _save_first(lease, _in_plain_values(lease, columns)):
+    if not persistently(lambda: _save(lease, _in_plain_values(lease, columns))):
         return _current(lease)
     logger.info("Account %s takes over the tokens that came for it before.", lease.account.uid)
     spent_tokens.forget_on_commit([each.digest for each in answers])
@@ -131,10 +148,6 @@ def _with(account: OntraportAccount, columns: Mapping[str, Any]) -> OntraportAcc
         setattr(current, name, value)
     current.remember()
     return current
-
-
-def _save_first(lease: Lease, columns: Mapping[str, Any]) -> bool:
-    return to_the_end(lambda: persistently(lambda: _save(lease, columns)))
 
 
 def _save(lease: Lease, columns: Mapping[str, Any]) -> bool:
