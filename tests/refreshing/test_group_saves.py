@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.db.models import F
@@ -10,7 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from ontraport_connect.encryption import Secret
 from ontraport_connect.models import OntraportAccount
 from ontraport_connect.protocol import Grant
-from ontraport_connect.refreshing import group_saves, leases
+from ontraport_connect.refreshing import batches, group_saves, leases
+from ontraport_connect.refreshing.outcomes import Outcome
 from tests.support.accounts import linked, read, token_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -47,3 +51,23 @@ def test_a_row_whose_guard_fails_is_left_alone_and_the_others_of_its_group_are_s
 
 def test_one_answer_is_no_group() -> None:
     assert group_saves.save(answers("one")) == set()
+
+
+@pytest.mark.postgresql
+def test_answers_that_cannot_be_saved_together_are_saved_one_by_one(caplog: pytest.LogCaptureFixture) -> None:
+    waiting = answers("one", "two")
+    batch = batches._Batch([], is_probe=False, seconds=60)
+    for lease, grant in waiting:
+        ended: Future[Outcome | None] = Future()
+        ended.set_result(grant)
+        batch.started[ended] = lease
+
+    def fail_together(execute: Any, sql: str, *args: Any) -> Any:
+        if "unnest" in sql:
+            raise ValueError("a driver's fault")
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(fail_together):
+        batch.finish_all(list(batch.started))
+    assert [token_of(account) for account in OntraportAccount.objects.order_by("pk")] == ["a.one.1", "a.two.1"]
+    assert "saved one by one" in caplog.text

@@ -232,3 +232,12 @@ def test_a_commit_does_not_wait_for_a_notes_table_that_somebody_keeps_locked(str
     assert (token_of(account), strict.dead) == ("a.one.2", [])
     recovery.recover_all()
     assert account.uid not in spent_tokens.uids()
+
+
+def test_a_token_that_may_be_under_way_is_left_to_whoever_sent_it(strict: StrictServer) -> None:
+    account = linked("one")
+    note_of(account, ends_in=60)
+    recovery.recover_all()
+    assert account.uid in spent_tokens.uids()
+    assert (read(account).lease_until, strict.requests) == (None, 0)
+    spent_tokens.forget_account(account.uid)
