@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connections, router
+from django.db import Error as DatabaseFailure
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .exceptions import OntraportError, OntraportUnavailable
@@ -191,7 +192,7 @@ def to_the_end(step: Callable[[], T]) -> T:
     """
     try:
         return step()
-    except (DatabaseError, InterfaceError, OntraportError, RuntimeError):
+    except (DatabaseFailure, OntraportError):
         raise
     except BaseException:
         step()

@@ -21,18 +21,28 @@ from django.utils import timezone
 from ontraport_connect.encryption.secret import Secret
 from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.linking import limits
-from ontraport_connect.models import OntraportAccount
+from ontraport_connect.models import OntraportAccount, OntraportSpentToken
 from ontraport_connect.protocol import deadline
-from ontraport_connect.refreshing import batches, circuit_breaker, client_settings, leases, one_account, spending
+from ontraport_connect.refreshing import (
+    batches,
+    circuit_breaker,
+    client_settings,
+    leases,
+    one_account,
+    recovery,
+    spending,
+)
 from ontraport_connect.refreshing.spent_token_stores import sqlite_store
 from tests.refreshing.test_batches import many, tokens
 from tests.refreshing.test_circuit_breaker import REFUSED, let_time_pass
 from tests.refreshing.test_one_account import in_thread
 from tests.refreshing.test_rollbacks import change
+from tests.refreshing.test_takeover import ROW, let_the_lease_end, locked
 from tests.support.accounts import linked, read, token_of
 from tests.support.answering import Answering, Reply
 from tests.support.dialects import quoted
 from tests.support.linked import person
+from tests.support.servers import wait_until
 from tests.support.strict_server import StrictServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -78,7 +88,7 @@ def test_a_token_is_not_sent_when_the_lookup_of_the_name_outlasts_its_lease(
     assert account.access_token.reveal() == copy.access_token.reveal() == "a.one.1"
 
 
-@pytest.mark.parametrize("interruption", [SoftTimeLimitExceeded, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("interruption", [SoftTimeLimitExceeded, KeyboardInterrupt, SystemExit, RuntimeError])
 @pytest.mark.parametrize("how", ["alone", "batch"])
 def test_who_is_interrupted_while_saving_saves_first(
     strict: StrictServer, interruption: type[BaseException], how: str
@@ -102,8 +112,7 @@ def test_who_is_interrupted_while_noting_an_answer_notes_it_first(strict: Strict
     before = signal.signal(signal.SIGALRM, raise_time_limit)
 
     def interrupt() -> None:
-        while not strict.requests:
-            time.sleep(0.01)
+        wait_until(lambda: strict.requests, "the request")
         with notes._connected() as connected:
             connected.execute("BEGIN IMMEDIATE")
             time.sleep(0.6)  # the answer has come, and waits to be noted
@@ -120,6 +129,30 @@ def test_who_is_interrupted_while_noting_an_answer_notes_it_first(strict: Strict
     finally:
         signal.signal(signal.SIGALRM, before)
     one_account.ensure_fresh(read(account))
+    assert (token_of(account), strict.requests, strict.dead) == ("a.one.1", 1, [])
+
+
+@pytest.mark.postgresql
+def test_who_is_interrupted_while_keeping_the_answer_of_a_held_row_keeps_it_first(strict: StrictServer) -> None:
+    account, interruptions = linked("one"), iter([True])
+
+    def interrupt(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("INSERT") and OntraportSpentToken._meta.db_table in sql and next(interruptions, False):
+            raise SoftTimeLimitExceeded
+        return execute(sql, *args)
+
+    def refresh() -> None:
+        with connection.execute_wrapper(interrupt), pytest.raises(SoftTimeLimitExceeded):
+            one_account.refresh(account)
+
+    strict.behave(hold="after")
+    with in_thread(refresh) as refreshed:
+        strict.wait_for_held(1)
+        with locked(ROW, account.pk):
+            strict.release()
+            refreshed.result(20)
+    let_the_lease_end()
+    recovery.recover_all()
     assert (token_of(account), strict.requests, strict.dead) == ("a.one.1", 1, [])
 
 
