@@ -13,16 +13,15 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar, copy_context
 from typing import TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connections, router
 from django.db import Error as DatabaseFailure
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .exceptions import OntraportError, OntraportUnavailable
 from .models import OntraportAccount
@@ -41,14 +40,21 @@ PATIENCE = 120.0
 PATIENCE_ASIDE = 15.0
 """The same for a write outside of the caller's transaction, which is open meanwhile and may be able to save what this write cannot."""
 
-LOCK_TIMEOUTS = {
-    "postgresql": ("SET lock_timeout = '{}s'", "RESET lock_timeout"),
+LOCK_TIMEOUTS: dict[str, tuple[str, str, Sequence[str | int], str]] = {
+    "postgresql": (
+        "SELECT current_setting('lock_timeout')",
+        "SELECT set_config('lock_timeout', %s, false)",
+        (f"{LOCK_TIMEOUT}s",),
+        "RESET lock_timeout",
+    ),
     "mysql": (
-        "SET SESSION innodb_lock_wait_timeout = {0}, lock_wait_timeout = {0}",
+        "SELECT @@innodb_lock_wait_timeout, @@lock_wait_timeout",
+        "SET SESSION innodb_lock_wait_timeout = %s, lock_wait_timeout = %s",
+        (LOCK_TIMEOUT, LOCK_TIMEOUT),
         "SET SESSION innodb_lock_wait_timeout = DEFAULT, lock_wait_timeout = DEFAULT",
     ),
 }
-"""For each vendor, how a connection is told to wait for locks that long only, and how that is taken back."""
+"""For each vendor: how to ask a connection how long it waits for locks, how to tell it, what it is told, and how it forgets that."""
 
 
 def alias() -> str:
@@ -118,38 +124,40 @@ def _run_and_close(step: Callable[[], T]) -> T:
 _are_waits_short: ContextVar[bool] = ContextVar("ontraport_short_lock_waits", default=False)
 
 
-def _limit_lock_waits() -> None:
-    connection = connections[alias()]
-    with suppress(DatabaseError, InterfaceError):
-        _execute(connection, LOCK_TIMEOUTS[connection.vendor][0].format(LOCK_TIMEOUT))
-
-
 @contextmanager
 def short_lock_waits() -> Iterator[None]:
-    """Within this block, no statement waits longer than ``LOCK_TIMEOUT`` for a lock: it fails (see ``is_lock_timeout``).
+    """Within this block, no statement waits longer than ``LOCK_TIMEOUT`` for a lock: it fails (see ``is_lock_timeout``). Afterwards the
+    connection waits as long as before, be it the site's limit or that of a block around this one.
 
     SQLite has no such limit but that of its connection. A database that is away is left for the block to notice; ``persistently`` limits
     the connection that it makes in place of a lost one.
     """
     connection = connections[alias()]
-    limit = LOCK_TIMEOUTS.get(connection.vendor)
-    if limit is None:
+    if connection.vendor not in LOCK_TIMEOUTS:
         yield
         return
-    _limit_lock_waits()
+    _, tell, _, forget = LOCK_TIMEOUTS[connection.vendor]
+    before = _limit_lock_waits()
     outer = _are_waits_short.set(True)
     try:
         yield
     finally:
         _are_waits_short.reset(outer)
         if connection.connection is not None:
-            with suppress(DatabaseError, InterfaceError):  # a pool hands the connection to others
-                _execute(connection, limit[1])
+            with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:  # a pool hands it to others
+                cursor.execute(*((forget,) if before is None else (tell, before)))
 
 
-def _execute(connection: BaseDatabaseWrapper, statement: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
+def _limit_lock_waits() -> Sequence[str | int] | None:
+    """Return the limits until now, or ``None`` where the database is away."""
+    connection = connections[alias()]
+    ask, tell, short, _ = LOCK_TIMEOUTS[connection.vendor]
+    with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:
+        cursor.execute(ask)
+        before: Sequence[str | int] = cursor.fetchone()
+        cursor.execute(tell, short)
+        return before
+    return None
 
 
 def is_lock_timeout(error: BaseException) -> bool:
@@ -175,7 +183,7 @@ def persistently(step: Callable[[], T], *, is_aside: bool = False) -> T:
     give_up = time.monotonic() + (PATIENCE_ASIDE if is_aside else PATIENCE)
     while True:
         try:
-            return _whatever_runs_here(step)
+            return whatever_runs_here(step)
         except DATABASE_IS_AWAY as error:
             if (in_transaction() and not is_aside) or is_lock_timeout(error) or time.monotonic() > give_up:
                 raise
@@ -188,25 +196,29 @@ def persistently(step: Callable[[], T], *, is_aside: bool = False) -> T:
 
 def to_the_end(step: Callable[[], T]) -> T:
     """Run a step, once more where something else than the database got in the way (Ctrl-C, a soft time limit): what it saves exists nowhere
-    else. Raises what got in the way all the same.
+    else. Raises what got in the way, whatever becomes of the second time.
     """
     try:
         return step()
     except (DatabaseFailure, OntraportError):
         raise
-    except BaseException:
-        step()
+    except BaseException as interruption:
+        try:
+            step()
+        except (DatabaseFailure, OntraportError):
+            raise interruption from None
         raise
 
 
-def _whatever_runs_here(step: Callable[[], T]) -> T:
+def whatever_runs_here(step: Callable[[], T]) -> T:
     """Run a step although an event loop is running in this thread. Under gevent that may be some other code's loop, which has nothing to do
-    with this step; Django refuses to work all the same, and what is to be saved here exists nowhere else.
+    with this step; Django refuses to work all the same, and what is to be saved here exists nowhere else. It gives the loop a connection of
+    its own, which has to be told how long it may wait.
     """
     try:
         return step()
     except SynchronousOnlyOperation:
-        with _async_unsafe_allowed():
+        with _async_unsafe_allowed(), short_lock_waits() if _are_waits_short.get() else nullcontext():
             return step()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import Error as DatabaseFailure
 
-from ontraport_connect.database import has_one_writer, persistently, to_the_end
+from ontraport_connect.database import has_one_writer, persistently
 from ontraport_connect.protocol import Grant
 
 from . import spent_tokens
@@ -24,8 +24,7 @@ def is_noted_beside(lease: Lease, grant: Grant, columns: Mapping[str, Any]) -> b
     the file is locked), the caller's transaction must get the answer all the same.
     """
     try:
-        note = answered(lease, grant, columns)
-        to_the_end(lambda: persistently(lambda: spent_tokens.keep(note), is_aside=not has_one_writer()))
+        persistently(lambda: spent_tokens.keep(answered(lease, grant, columns)), is_aside=not has_one_writer())
     except (DatabaseFailure, RuntimeError):
         logger.warning(
             "The new tokens of account %s could not be noted beside its row; a rollback would lose them.",

@@ -14,7 +14,7 @@ from django.db import Error as DatabaseFailure
 from django.db.models import F
 
 from ontraport_connect import monitoring
-from ontraport_connect.database import alias, persistently, to_the_end
+from ontraport_connect.database import alias, persistently, to_the_end, whatever_runs_here
 from ontraport_connect.encryption import Sealed
 from ontraport_connect.exceptions import OntraportError, ReconnectRequired, SecretUnreadable
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status
@@ -56,34 +56,48 @@ def settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> OntraportAcc
         _mark(lease, outcome)
     else:
         _back_off(lease, outcome)
-    _tell(lease, outcome.code)
+    monitoring.refresh_ended(lease.account.uid, outcome.code, lease.age())
     return _current(lease) if read else None
 
 
 def _keep(lease: Lease, grant: Grant, *, read: bool) -> OntraportAccount | None:
-    """Save a grant; where the row cannot be written, note it outside, for whoever claims the row next."""
     columns = columns_for(lease, grant)
+    stored = to_the_end(lambda: _store(lease, grant, columns))
+    if stored is None:
+        return _drop(lease, grant, deliver=read)
+    return after_save(stored, read=read) if isinstance(stored, Lease) else _with(lease.account, columns)
+
+
+def _store(lease: Lease, grant: Grant, columns: Mapping[str, Any]) -> Lease | SpentToken | None:
+    """Save a grant, and return the lease whose row holds it now. Where the row cannot be written, note the grant outside, for whoever
+    claims the row next, and return the note. ``None``: no row is to hold it. It may be run again after it was interrupted.
+    """
     is_noted = lease.spent is not None and is_noted_beside(lease, grant, columns)
     try:
-        is_saved = _save_first(lease, columns)
+        saved = _saved(lease, columns)
     except DatabaseFailure:
-        to_the_end(lambda: spent_tokens.keep(answered(lease, grant, columns)))
-        _tell(lease, "noted")
+        note = answered(lease, grant, columns)
+        whatever_runs_here(lambda: spent_tokens.keep(note))
+        monitoring.refresh_ended(lease.account.uid, "noted", lease.age())
         if lease.spent is not None:
             raise
-        logger.warning(
-            "The row of account %s cannot be written now; its new tokens are kept beside it.", lease.account.uid
-        )
-        return _with(lease.account, columns)
-    if not is_saved:
-        current = _holding_the_spent_token(lease)
-        if current is None or not _save_first(current, {**columns, "version": current.account.version + 1}):
-            return _drop(lease, grant, deliver=read)
-        lease = current
-    if lease.spent is not None and not is_noted:
+        logger.warning("Account %s cannot be written now; its new tokens are kept beside its row.", lease.account.uid)
+        return note
+    if saved is not None and lease.spent is not None and not is_noted:
         # What kept it from being noted may be over, and the transaction may still be rolled back.
         is_noted_beside(lease, grant, columns)
-    return after_save(lease, read=read)
+    return saved
+
+
+def _saved(lease: Lease, columns: Mapping[str, Any]) -> Lease | None:
+    """Save, and return the lease for the row as it was then, ``None`` where the row holds another grant now, or is gone."""
+    if persistently(lambda: _save(lease, columns)):
+        return lease
+    current = _holding_the_spent_token(lease)
+    if current is None:
+        return None
+    columns = {**columns, "version": current.account.version + 1}
+    return current if persistently(lambda: _save(current, columns)) else None
 
 
 def _holding_the_spent_token(lease: Lease) -> Lease | None:
@@ -109,7 +123,7 @@ def take_noted(lease: Lease, answers: Sequence[SpentToken]) -> OntraportAccount 
     noted = {"access_token": spent.access_token, "refresh_token": spent.refresh_token}
     tokens = {name: Sealed(value) for name, value in noted.items() if value is not None}
     columns = token_columns(lease.account, tokens, spent.lifetime or 0.0, spent.scope, spent.sent_at)
-    if not _save_first(lease, _in_plain_values(lease, columns)):
+    if not persistently(lambda: _save(lease, _in_plain_values(lease, columns))):
         return _current(lease)
     logger.info("Account %s takes over the tokens that came for it before.", lease.account.uid)
     spent_tokens.forget_on_commit([each.digest for each in answers])
@@ -136,10 +150,6 @@ def _with(account: OntraportAccount, columns: Mapping[str, Any]) -> OntraportAcc
     return current
 
 
-def _save_first(lease: Lease, columns: Mapping[str, Any]) -> bool:
-    return to_the_end(lambda: persistently(lambda: _save(lease, columns)))
-
-
 def _save(lease: Lease, columns: Mapping[str, Any]) -> bool:
     """Save, also when the lease has ended: nothing newer is in the row. Returns whether it is there; the answer to an earlier attempt
     may have been lost with the connection.
@@ -152,7 +162,7 @@ def _save(lease: Lease, columns: Mapping[str, Any]) -> bool:
 
 def after_save(lease: Lease, *, read: bool, result: str = "refreshed") -> OntraportAccount | None:
     account = lease.account
-    _tell(lease, result)
+    monitoring.refresh_ended(lease.account.uid, result, lease.age())
     if lease.spent is not None:
         spent_tokens.forget_on_commit([lease.spent.digest])
     if account.failures:
@@ -171,7 +181,7 @@ def _drop(lease: Lease, grant: Grant, *, deliver: bool) -> OntraportAccount | No
     """Revoke a grant that the row has no place for: the account was disconnected or relinked. A sibling of the grant in use stays alone,
     since to revoke one may end both (RFC 7009, 2.1).
     """
-    _tell(lease, "superseded")
+    monitoring.refresh_ended(lease.account.uid, "superseded", lease.age())
     current, account = _current(lease), lease.account
     if current is not None and current.status == Status.CONNECTED and current.linked_at == account.linked_at:
         rows = OntraportAccount.objects.using(alias()).filter(pk=account.pk, lease_owner=lease.owner)
@@ -214,8 +224,8 @@ def _back_off(lease: Lease, error: OntraportError) -> None:
     failures = lease.account.failures
     pause = random.uniform(1, min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(failures, 10)))  # noqa: S311  # jitter
     pause = max(pause, getattr(error, "retry_after", None) or 0)
-    failing = _update(lease, refresh_at=from_now(pause), failures=F("failures") + 1, last_error=error.code)
-    if failing and not failures:
+    values = {"refresh_at": from_now(pause), "failures": F("failures") + 1, "last_error": error.code}
+    if _update(lease, **values) and not failures:
         _record(lease, EventKind.REFRESH_FAILING, error.code)
 
 
@@ -231,10 +241,6 @@ def _record(lease: Lease, kind: EventKind, detail: str) -> None:
             OntraportEvent.record(lease.account, kind, detail, using=alias())
     except DatabaseError:
         logger.exception("The history of account %s lacks: %s", lease.account.uid, kind)
-
-
-def _tell(lease: Lease, result: str) -> None:
-    monitoring.refresh_ended(lease.account.uid, result, lease.age())
 
 
 def _current(lease: Lease) -> OntraportAccount | None:

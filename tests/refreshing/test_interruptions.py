@@ -35,9 +35,10 @@ from ontraport_connect.refreshing import (
 from ontraport_connect.refreshing.spent_token_stores import sqlite_store
 from tests.refreshing.test_batches import many, tokens
 from tests.refreshing.test_circuit_breaker import REFUSED, let_time_pass
+from tests.refreshing.test_crashes import let_the_lease_end
 from tests.refreshing.test_one_account import in_thread
 from tests.refreshing.test_rollbacks import change
-from tests.refreshing.test_takeover import ROW, let_the_lease_end, locked
+from tests.refreshing.test_takeover import ROW, locked
 from tests.support.accounts import linked, read, token_of
 from tests.support.answering import Answering, Reply
 from tests.support.dialects import quoted
