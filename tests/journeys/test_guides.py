@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery import Celery
 from django.contrib.auth import get_user_model
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import router
@@ -163,6 +164,7 @@ def test_key_pairs_of_ones_own_are_moved_in_and_tried(zoe: Any) -> None:
 
 
 def test_background_jobs(zoe: Any, sandbox: Sandbox) -> None:
+    Celery("guides", set_as_current=True)
     task = run_blocks("how-to/background-jobs.md")["count_contacts"]
     account = linked_account(zoe, sandbox)
     assert int(task.apply(args=[str(account.uid)]).get()["count"]) > 0

@@ -27,6 +27,8 @@ user: User
 access: str
 refresh: str
 expires_at: datetime
+uid: str
+Membership: Any
 sale: dict[str, Any]
 """
 """What the examples speak of without saying so."""
