@@ -13,6 +13,7 @@ from django.db import connection
 from django.test import override_settings
 
 from ontraport_connect.protocol import close_connections
+from ontraport_connect.refreshing import spent_tokens
 from ontraport_connect.using import mcp_requests
 from tests.support.databases import SERVERS, WANTED, test_database
 from tests.support.mariadb import MariaDB
@@ -78,6 +79,15 @@ def no_connection_outlives_its_test() -> Iterator[None]:
     yield
     mcp_requests.sessions.forget_all()
     close_connections()
+
+
+@pytest.fixture(autouse=True)
+def no_note_outlives_its_test() -> Iterator[None]:
+    """The notes beside a SQLite database outlive the flush of its tables."""
+    yield
+    if WANTED == "sqlite":
+        for uid in spent_tokens.uids():
+            spent_tokens.forget_account(uid)
 
 
 @pytest.fixture(scope="session")
