@@ -174,7 +174,11 @@ def press(sinks: Sinks, browser: Client) -> str:
 
 def link(sinks: Sinks, site: Site, behaviour: Behaviour) -> None:
     """Press the button and return from Ontraport with a code."""
-    query = {"code": MARKS["code"], "state": press(sinks, site.browser), "iss": site.server.url}
+    come_back(sinks, site, behaviour, press(sinks, site.browser))
+
+
+def come_back(sinks: Sinks, site: Site, behaviour: Behaviour, state: str) -> None:
+    query = {"code": MARKS["code"], "state": state, "iss": site.server.url}
     site.server.behaviour = behaviour
     url = f"{reverse('ontraport_connect:callback')}?{urlencode(query)}"
     visit(sinks, "page: after the callback", site, url)
@@ -404,10 +408,11 @@ def test_the_search_finds_what_is_there() -> None:
 
 
 def test_a_callback_that_fails_reports_its_error_without_its_address(site: Site, sinks: Sinks) -> None:
+    state = press(sinks, site.browser)
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE ontraport_connect_ontraportattempt RENAME TO away")
     try:
-        link(sinks, site, tokens())
+        come_back(sinks, site, tokens(), state)
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE away RENAME TO ontraport_connect_ontraportattempt")

@@ -35,6 +35,6 @@ def test_what_a_person_has_just_done_is_seen_although_the_replica_is_behind(sand
         "refreshed once": 1,
         "used": {"count": 21},
         "left": [0, False],
-        "alive": [False],
+        "alive": False,
         "replica": 0,
     }

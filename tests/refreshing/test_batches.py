@@ -60,7 +60,7 @@ def test_what_is_due_is_found_oldest_first_in_pages_and_only_once() -> None:
 
 
 def test_a_batch_refreshes_what_is_due_still_at_bounded_concurrency(strict: StrictServer) -> None:
-    strict.behave(delay=0.02)
+    strict.behave(delay=0.2)
     pks = many(12)
     done = linked("done", refresh_at=timezone.now() + timedelta(hours=1)).pk
     with override_settings(ONTRAPORT_REFRESH_CONCURRENCY=4):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from django.db import connection
 from django.db.models import Model
 
@@ -29,7 +31,13 @@ LOCK_TABLE = {"postgresql": "LOCK TABLE {} IN EXCLUSIVE MODE", "mysql": "LOCK TA
 """Keeps everybody from writing a table until the transaction ends, or, on MySQL, the connection."""
 
 
+MYSQL_PAUSE = 0.15
+"""Seconds: InnoDB makes its list of transactions anew when nobody has read it for a tenth of a second."""
+
+
 def number(statements: dict[str, str]) -> int:
+    if connection.vendor == "mysql":
+        time.sleep(MYSQL_PAUSE)
     with connection.cursor() as cursor:
         cursor.execute(statements[connection.vendor])
         return int(cursor.fetchone()[0])
@@ -69,6 +77,28 @@ def own_lock_wait() -> tuple[int, str]:
         cursor.execute(OWN_LOCK_WAIT[connection.vendor])
         pid, wait = cursor.fetchone()
     return int(pid), str(wait)
+
+
+def copy_database(name: str) -> None:
+    """Copy this database, as an operator does."""
+    source = connection.settings_dict["NAME"]
+    if connection.vendor == "postgresql":
+        connection.close()
+        with connection._nodb_cursor() as cursor:
+            cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}"')
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+        cursor.execute("SHOW TABLES")
+        for (table,) in cursor.fetchall():
+            cursor.execute(f"CREATE TABLE {name}.{table} LIKE {table}")
+            cursor.execute(f"INSERT INTO {name}.{table} SELECT * FROM {table}")  # noqa: S608
+
+
+def drop_database(name: str) -> None:
+    end = " WITH (FORCE)" if connection.vendor == "postgresql" else ""
+    with connection._nodb_cursor() as cursor:
+        cursor.execute(f"DROP DATABASE IF EXISTS {connection.ops.quote_name(name)}{end}")
 
 
 def locks_what_it_reads(level: str) -> bool:
