@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.contrib.staticfiles.finders import get_finder
 from django.test import override_settings
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
@@ -33,6 +34,7 @@ def example(chromium: Browser, sandbox: Sandbox, maya: User) -> Iterator[Page]:
         **sandbox.settings,
     }
     with override_settings(**changes):
+        get_finder.cache_clear()  # it knows the apps of the tests before
         server = LiveServer("localhost")
         context = chromium.new_context(base_url=server.url)
         context.set_default_timeout(4 * PATIENCE)  # the first call of the MCP server imports its SDK
@@ -43,6 +45,7 @@ def example(chromium: Browser, sandbox: Sandbox, maya: User) -> Iterator[Page]:
         yield page
         context.close()
         server.stop()
+    get_finder.cache_clear()
 
 
 def test_a_link_is_made_renamed_and_ended_without_a_page_of_ours(example: Page) -> None:
