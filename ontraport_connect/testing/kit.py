@@ -16,6 +16,7 @@ from ontraport_connect.conf import conf
 from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.protocol import Wire, plug_in
 from ontraport_connect.sandbox import ACCOUNTS, Account, Fault
+from ontraport_connect.using import counted_in_memory
 
 from .contact_list import ContactList
 from .in_process import API, APP, MCP, InProcess
@@ -128,5 +129,5 @@ class FakeOntraport:
 def fake_ontraport() -> Iterator[FakeOntraport]:
     """Put the stand-in's logic in Ontraport's place, in this process: nothing that the app sends leaves it, in any thread."""
     fake = FakeOntraport()
-    with override_settings(**SETTINGS), plug_in(fake.wire):
+    with override_settings(**SETTINGS), plug_in(fake.wire), counted_in_memory():
         yield fake

@@ -28,7 +28,7 @@ from ontraport_connect.models import OntraportAccount
 from ontraport_connect.protocol import pause_of
 
 from . import rate_window
-from .rate_store import DatabaseStore, Store, redis_store
+from .rate_store import DatabaseStore, Store, plugged_store, redis_store
 from .rate_window import Slot, State, Turn, Window
 
 logger = logging.getLogger("ontraport_connect")
@@ -149,6 +149,9 @@ def _change(key: str, step: Callable[[State, int], tuple[State, T]]) -> T:
 
 def _in_store(use: Callable[[Store], T]) -> T:
     """Use Redis if it answers, else the database."""
+    plugged = plugged_store()
+    if plugged is not None:
+        return use(plugged)
     store = redis_store()
     if store is not None and not store.rests():
         try:

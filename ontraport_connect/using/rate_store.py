@@ -7,7 +7,10 @@ clock, and ``replace`` writes it only if nobody else has meanwhile (compare and 
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -140,6 +143,45 @@ class RedisStore:
         if not self._has_failed:
             self._has_failed = True
             logger.warning("Redis does not answer (%s); calls are counted in the database.", type(error).__name__)
+
+
+class MemoryStore:
+    """Counts in this object. For tests: what one has counted, or the pause after its 429, is nothing to the next."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def reserve(self, key: str, *, window: Window, requests: int, patience: float) -> None:
+        return None
+
+    def load(self, key: str) -> Held:
+        state = self._states.get(key, "")
+        return Held(state=state, mark=state, now=round(time.time() * 1000))
+
+    def replace(self, key: str, held: Held, state: str) -> bool:
+        with self._lock:
+            if self._states.get(key, "") != held.mark:
+                return False
+            self._states[key] = state
+            return True
+
+
+_plugged: list[MemoryStore] = []
+
+
+def plugged_store() -> MemoryStore | None:
+    return _plugged[-1] if _plugged else None
+
+
+@contextmanager
+def counted_in_memory() -> Iterator[None]:
+    """Within this block, calls of this process are counted in a store of their own."""
+    _plugged.append(MemoryStore())
+    try:
+        yield
+    finally:
+        _plugged.pop()
 
 
 def redis_store() -> RedisStore | None:

@@ -216,9 +216,8 @@ def test_who_is_signed_out_meanwhile_reads_so_and_can_sign_in(open_page: OpenPag
     page = open_page(maya)
     page.goto("/")
     page.get_by_role("button", name="Connect Ontraport").first.click()
-    cookies = [cookie for cookie in page.context.cookies() if cookie["name"] != "sessionid"]
-    page.context.clear_cookies()
-    page.context.add_cookies(cookies)  # type: ignore[arg-type]
+    expect(page.get_by_label("Password")).to_be_visible()
+    page.context.clear_cookies(name="sessionid")
     person.sign_in(page)
     person.allow(page)
     expect(page.get_by_role("heading", name="You're signed out")).to_be_visible()

@@ -80,3 +80,17 @@ def test_the_migration_can_be_undone_and_done_again() -> None:
     call_command("migrate", "ontraport_connect", "0003", verbosity=0)
     call_command("migrate", "ontraport_connect", verbosity=0)
     assert not twice(user=user_named("maya"), ontraport_id="187157")
+
+
+def test_accounts_are_found_outside_of_a_request() -> None:
+    maya = user_named("maya")
+    mine = OntraportAccount.objects.create(user=maya)
+    acme = OntraportAccount.objects.create(user=maya, tenant="acme")
+    assert list(OntraportAccount.objects.for_user(maya)) == list(OntraportAccount.objects.for_user(maya.pk)) == [mine]
+    assert list(OntraportAccount.objects.for_tenant("acme")) == [acme]
+    assert not OntraportAccount.objects.for_tenant("").exists()
+
+
+def test_only_mysql_needs_a_collation_for_exact_texts() -> None:
+    parameters = OntraportAccount._meta.get_field("tenant").db_parameters(connection)
+    assert (parameters.get("collation") is not None) == (connection.vendor == "mysql")
