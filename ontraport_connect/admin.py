@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from . import refreshing, staff
 from .conf import conf
-from .models import SECRET_FIELDS, Method, OntraportAccount, OntraportEvent, validate_label
+from .models import SECRET_FIELDS, Method, OntraportAccount, OntraportEvent, validate_label, with_users
 from .pages import ago, as_element, uuid_or_none
 from .refreshing import SitePause, link_state
 from .staff import AccountActions, StateFilter, TenantFilter
@@ -37,7 +37,6 @@ class OntraportAccountAdmin(AccountActions):
     list_display = ("name", "badge", "user", "refreshed")
     list_display_links = ("name",)
     list_filter = (StateFilter, "method", TenantFilter)
-    list_select_related = ("user",)
     list_per_page = 50
     search_help_text = _("Search by user name, email address, label, tenant, Ontraport account number or ID.")
     ordering = ("-linked_at",)
@@ -74,7 +73,8 @@ class OntraportAccountAdmin(AccountActions):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[OntraportAccount]:
         pause = refreshing.site_pause().code
-        return super().get_queryset(request).defer(*SECRET_FIELDS).annotate(site_pause=Value(pause))
+        rows: Any = super().get_queryset(request).defer(*SECRET_FIELDS).annotate(site_pause=Value(pause))
+        return with_users(rows)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)
@@ -97,7 +97,9 @@ class OntraportAccountAdmin(AccountActions):
         uid = uuid_or_none(search_term.strip())
         if uid is not None:
             return queryset.filter(uid=uid), False
-        return super().get_search_results(request, queryset, search_term)
+        found, may_repeat = super().get_search_results(request, queryset, search_term)
+        by_people = staff.people_matching(search_term.split())
+        return (found | queryset.filter(by_people)) if by_people else found, may_repeat
 
     @admin.display(description=_("account"), ordering="label")
     def name(self, account: OntraportAccount) -> str:
@@ -214,7 +216,6 @@ class OntraportEventAdmin(EventModelAdmin):
 
     list_display = ("at", "what", "ontraport_id", "user", "actor", "detail")
     list_filter = ("kind", "at")
-    list_select_related = ("user",)
     list_per_page = 50
     search_fields = ("ontraport_id", "tenant", "detail", "actor")
     search_help_text = _("Search by Ontraport account number, tenant, details, who did it, or the ID of an account.")
@@ -223,6 +224,9 @@ class OntraportEventAdmin(EventModelAdmin):
 
     class Media:
         css = {"all": ["ontraport_connect/admin.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[OntraportEvent]:
+        return with_users(super().get_queryset(request))
 
     @admin.display(description=_("event"), ordering="kind")
     def what(self, event: OntraportEvent) -> str:

@@ -15,7 +15,7 @@ from django.http.response import HttpResponseBase
 from . import pages, refreshing, using
 from .conf import tenant_of
 from .exceptions import OntraportUnavailable, ReconnectRequired
-from .models import OntraportAccount, is_signed_in
+from .models import OntraportAccount, is_signed_in, with_users
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -39,7 +39,7 @@ class RequestAccounts:
         if owner != self._owner:
             self._owner, self._accounts = None, ()
             if owner is not None:
-                self._accounts = list(OntraportAccount.objects.for_owner(*owner).select_related("user"))
+                self._accounts = list(with_users(OntraportAccount.objects.for_owner(*owner)))
                 self._owner = owner
         return self._accounts
 

@@ -125,7 +125,7 @@ class Migration(migrations.Migration):
                 ("lease_until", models.DateTimeField(editable=False, null=True)),
                 (
                     "user",
-                    models.ForeignKey(
+                    ontraport_connect.models.PersonKey(
                         blank=True,
                         help_text="Who linked it (and owns it, unless a tenant does).",
                         null=True,
@@ -184,9 +184,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "user",
-                    models.ForeignKey(
+                    ontraport_connect.models.PersonKey(
                         null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
+                        on_delete=ontraport_connect.models.keep_without_user,
                         related_name="+",
                         to=settings.AUTH_USER_MODEL,
                         verbose_name="user",

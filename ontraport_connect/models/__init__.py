@@ -9,7 +9,6 @@ from .account import (
     OntraportAccount,
     OntraportAccountQuerySet,
     Status,
-    forget_user,
     refresh_delay,
 )
 from .actors import acting
@@ -19,7 +18,8 @@ from .clock import Now
 from .event import EventKind, OntraportEvent
 from .exact_texts import ExactCharField, exact_collation
 from .labels import is_visible, validate_label
-from .people import is_active, is_signed_in, owner_is_active, owner_is_inactive
+from .people import are_elsewhere, found_by, is_active, is_signed_in, owner_is_active, owner_is_inactive, with_users
+from .person_key import PersonKey, forget_user, keep_without_user
 from .revocation import OntraportRevocation
 from .spent_token import OntraportSpentToken
 from .standing import OntraportService
@@ -38,15 +38,20 @@ __all__ = [
     "OntraportRevocation",
     "OntraportService",
     "OntraportSpentToken",
+    "PersonKey",
     "Status",
     "acting",
+    "are_elsewhere",
     "exact_collation",
     "forget_user",
+    "found_by",
     "is_active",
     "is_signed_in",
     "is_visible",
+    "keep_without_user",
     "owner_is_active",
     "owner_is_inactive",
     "refresh_delay",
     "validate_label",
+    "with_users",
 ]

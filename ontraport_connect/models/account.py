@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models, router, transaction
-from django.db.models.deletion import CASCADE, SET_NULL, Collector
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -22,6 +21,7 @@ from .calls import UsesOntraport
 from .changed_fields import SavesChanges
 from .clock import Now
 from .exact_texts import ExactCharField
+from .person_key import PersonKey, forget_user
 
 SECRET_FIELDS = ("access_token", "refresh_token", "app_id")
 
@@ -51,14 +51,6 @@ def refresh_delay(lifetime: float, *, is_idle: bool = False) -> float:
     return max(delay, IDLE_DELAY) if is_idle else delay
 
 
-def forget_user(
-    collector: Collector, field: models.Field[Any, Any], accounts: models.QuerySet[OntraportAccount], using: str
-) -> None:
-    """``on_delete`` of the user: personal links go with the person (and are revoked), links of a tenant stay with the tenant."""
-    SET_NULL(collector, field, accounts.exclude(tenant=""), using)
-    CASCADE(collector, field, accounts.filter(tenant=""), using)
-
-
 class OntraportAccountQuerySet(models.QuerySet["OntraportAccount"]):
     def for_request(self, request: HttpRequest) -> OntraportAccountQuerySet:
         """Return the accounts that the person of this request may see: the only way in which views reach rows."""
@@ -85,8 +77,11 @@ class OntraportAccountQuerySet(models.QuerySet["OntraportAccount"]):
         return self.for_owner(None, tenant)
 
     def usable(self) -> OntraportAccountQuerySet:
-        """Leave out the accounts of people who were deactivated; those of a tenant do not depend on one person."""
-        return self.filter(~models.Q(tenant="") | people.owner_is_active())
+        """Leave out the accounts of people who were deactivated; those of a tenant do not depend on one person.
+
+        Where users are in another database, it is asked at once for those of the accounts selected so far: narrow them down before.
+        """
+        return self.filter(~models.Q(tenant="") | people.owner_is_active(self.filter(tenant="")))
 
     def bulk_update(self, objs: Any, fields: Iterable[str], batch_size: int | None = None) -> int:
         """Do what Django's does, but for secrets: a stale one would bring a spent token back, which ``save`` knows to prevent."""
@@ -103,7 +98,7 @@ class OntraportAccount(SavesChanges, UsesOntraport):
     """One link between an owner (a user, or a tenant) and one Ontraport account."""
 
     uid = models.UUIDField(_("ID"), default=uuid.uuid4, unique=True, editable=False)
-    user = models.ForeignKey(
+    user = PersonKey(
         settings.AUTH_USER_MODEL,
         verbose_name=_("user"),
         on_delete=forget_user,

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from .account import OntraportAccount
 from .actors import current_actor
 from .exact_texts import ExactCharField
+from .person_key import PersonKey, keep_without_user
 
 
 class EventKind(models.TextChoices):
@@ -34,8 +35,8 @@ class OntraportEvent(models.Model):
         OntraportAccount, verbose_name=_("account"), on_delete=models.SET_NULL, null=True, related_name="events"
     )
     account_uid = models.UUIDField(_("ID"), null=True, db_index=True)
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.SET_NULL, null=True, related_name="+"
+    user = PersonKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=keep_without_user, null=True, related_name="+"
     )
     actor = models.CharField(_("by"), max_length=200, blank=True, default="")
     tenant = ExactCharField(_("tenant"), max_length=200, blank=True, default="")

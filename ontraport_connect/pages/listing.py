@@ -10,7 +10,7 @@ from django.shortcuts import render
 
 from ontraport_connect import refreshing
 from ontraport_connect.database import alias
-from ontraport_connect.models import OntraportAccount, OntraportEvent
+from ontraport_connect.models import OntraportAccount, OntraportEvent, with_users
 from ontraport_connect.refreshing import LinkState
 
 from . import addresses, tenancy, tool_descriptions
@@ -47,7 +47,7 @@ def show(
     """Render the page. ``renamed`` is the account whose rename ``form`` has errors, which are shown where it was filled in (status 422)."""
     events = OntraportEvent.objects.using(alias()).order_by("-at", "-pk")[:LONGEST_HISTORY]
     history = Prefetch("events", events, to_attr="history")
-    rows = list(OntraportAccount.objects.for_request(request).select_related("user").prefetch_related(history))
+    rows = list(with_users(OntraportAccount.objects.for_request(request)).prefetch_related(history))
     pause = refreshing.site_pause()
     states = {row.pk: state_of(row, pause) for row in rows}
     rows.sort(key=lambda row: TROUBLE_FIRST.index(states[row.pk].code))

@@ -1,7 +1,7 @@
 """Tools for support staff and operators: admin actions, the dashboard, diagnosis, e-mail notices, key rotation."""
 
 from .admin_actions import AccountActions, acting_in_admin, consequences
-from .admin_filters import StateFilter, TenantFilter, search_fields
+from .admin_filters import StateFilter, TenantFilter, people_matching, search_fields
 from .bulk_operations import disconnect_accounts
 from .change_notices import send_change_notices
 from .dashboard import Chart, recent_failures, refresh_chart, site_health, tiles
@@ -42,6 +42,7 @@ __all__ = [
     "health",
     "metrics",
     "numbers",
+    "people_matching",
     "recent_failures",
     "refresh_chart",
     "require_database",

@@ -18,7 +18,7 @@ from django.utils.translation import ngettext
 
 from ontraport_connect import linking, refreshing
 from ontraport_connect.exceptions import OntraportMisconfigured
-from ontraport_connect.models import Method, OntraportAccount, acting
+from ontraport_connect.models import Method, OntraportAccount, acting, with_users
 
 from . import bulk_operations
 from .exports import as_csv
@@ -62,7 +62,7 @@ class AccountActions(AccountModelAdmin):
 
     @admin.action(description=_("Refresh now"), permissions=["change"])
     def refresh_now(self, request: HttpRequest, queryset: QuerySet[OntraportAccount]) -> None:
-        accounts = list(queryset.select_related("user"))
+        accounts = list(with_users(queryset))
         _require_manage(request, accounts)
         if len(accounts) > bulk_operations.INLINE_LIMIT:
             count = bulk_operations.make_due([account.pk for account in accounts])
@@ -84,7 +84,7 @@ class AccountActions(AccountModelAdmin):
 
     @admin.action(description=_("Disconnect …"), permissions=["delete"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[OntraportAccount]) -> HttpResponse | None:
-        accounts = list(queryset.select_related("user")[: MAX_DISCONNECTED + 1])
+        accounts = list(with_users(queryset)[: MAX_DISCONNECTED + 1])
         if len(accounts) > MAX_DISCONNECTED:
             text = _("You can disconnect up to %(most)d accounts at once. Narrow the list first.")
             self.message_user(request, text % {"most": MAX_DISCONNECTED}, messages.ERROR)

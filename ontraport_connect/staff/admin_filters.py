@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -14,7 +16,14 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ontraport_connect import refreshing
-from ontraport_connect.models import Method, OntraportAccount, Status, owner_is_inactive
+from ontraport_connect.models import (
+    Method,
+    OntraportAccount,
+    Status,
+    are_elsewhere,
+    found_by,
+    owner_is_inactive,
+)
 from ontraport_connect.refreshing import LinkState
 
 if TYPE_CHECKING:
@@ -30,7 +39,7 @@ STATE = "state"
 
 
 def account_conditions() -> dict[str, Q]:
-    """Return a query for each state of an account, and for other conditions. The dashboard counts by them and the list filters by them."""
+    """Return a query for each state of an account, and of its token. The dashboard counts by them and the list filters by them."""
     now = timezone.now()
     token = Q(status=Status.CONNECTED, method=Method.OAUTH)
     states = refreshing.link_conditions(refreshing.site_pause())
@@ -38,7 +47,6 @@ def account_conditions() -> dict[str, Q]:
         **{state.value: condition for state, condition in states.items()},
         "expiring": token & Q(expires_at__gt=now, expires_at__lte=now + timedelta(hours=1)),
         "expired": token & Q(expires_at__lte=now),
-        "inactive": Q(tenant="") & owner_is_inactive(),
     }
 
 
@@ -53,11 +61,25 @@ def state_titles() -> Choices:
 
 
 def search_fields() -> list[str]:
-    """Return the columns in which an account is searched for: its own, and the user's name and e-mail address."""
+    """Return the columns in which an account is searched for: its own, and the user's name and e-mail address in the same database."""
+    people = [] if are_elsewhere() else [f"user__{name}" for name in _names_of_people()]
+    return ["label", "ontraport_id", "tenant", *people]
+
+
+def people_matching(words: Sequence[str]) -> Q:
+    """Return the condition that an account's user matches all words, where ``search_fields`` cannot reach users; else an empty one."""
+    if not (words and are_elsewhere()):
+        return Q()
+    condition = Q()
+    for word in words:
+        condition &= reduce(or_, (Q(**{f"{name}__icontains": word}) for name in _names_of_people()))
+    return found_by(condition)
+
+
+def _names_of_people() -> Sequence[str]:
     user = get_user_model()
     names = {user.USERNAME_FIELD, user.get_email_field_name()}
-    known = {field.name for field in user._meta.get_fields()}
-    return ["label", "ontraport_id", "tenant", *sorted(f"user__{name}" for name in names & known)]
+    return sorted(names & {field.name for field in user._meta.get_fields()})
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -70,6 +92,9 @@ class StateFilter(admin.SimpleListFilter):
         return state_titles()
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "inactive":
+            personal = queryset.filter(tenant="")
+            return personal.filter(owner_is_inactive(personal))
         condition = account_conditions().get(self.value() or "")
         return queryset if condition is None else queryset.filter(condition)
 

@@ -19,7 +19,7 @@ from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.linking import beside
-from ontraport_connect.models import EventKind, Method, Now, OntraportAccount, OntraportEvent, is_active
+from ontraport_connect.models import EventKind, Method, Now, OntraportAccount, OntraportEvent, is_active, with_users
 from ontraport_connect.using import DatabaseStore
 
 from . import notice_messages, notices
@@ -55,7 +55,7 @@ def send_change_notices(seconds: float = notices.RUN) -> int:
         _remember(held, 0 if last is None else last.pk)
         return 0
     fresh = events.filter(pk__gt=json.loads(held.state)["after"], kind__in=KINDS, at__gt=Now() - Value(WINDOW))
-    found = list(fresh.select_related("user", "account")[:MOST])
+    found = list(with_users(fresh, "account")[:MOST])
     # Remembered before anything is sent: of two rounds at once, one sends.
     return _send(found, conf.ONTRAPORT_REDIRECT_URI, seconds) if found and _remember(held, found[-1].pk) else 0
 

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
-from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportRevocation
+from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportRevocation, with_users
 from ontraport_connect.refreshing import Pulse
 
 from . import notices, tallies
@@ -122,8 +122,8 @@ def _height(count: int, most: int) -> int:
 
 def recent_failures() -> Sequence[OntraportEvent]:
     """Return the latest failures, newest first."""
-    events = OntraportEvent._default_manager.using(alias()).select_related("account", "user")
-    return list(events.filter(kind__in=FAILURES)[:MAX_FAILURES])
+    events = OntraportEvent._default_manager.using(alias()).filter(kind__in=FAILURES)
+    return list(with_users(events, "account")[:MAX_FAILURES])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 from django.http import StreamingHttpResponse
 
 from ontraport_connect import refreshing
-from ontraport_connect.models import SECRET_FIELDS, OntraportAccount
+from ontraport_connect.models import SECRET_FIELDS, OntraportAccount, with_users
 from ontraport_connect.refreshing import SitePause
 
 COLUMNS = (
@@ -31,7 +31,7 @@ class _Line:
 
 def as_csv(accounts: Any) -> StreamingHttpResponse:
     """Return a download of these accounts (a queryset). Times are in UTC, in ISO 8601; see ``COLUMNS``."""
-    rows = accounts.select_related("user").defer(*SECRET_FIELDS).order_by("pk").iterator(chunk_size=500)
+    rows = with_users(accounts).defer(*SECRET_FIELDS).order_by("pk").iterator(chunk_size=500)
     response = StreamingHttpResponse(_lines(rows), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = 'attachment; filename="ontraport-accounts.csv"'
     response["Cache-Control"] = "no-store"

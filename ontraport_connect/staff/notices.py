@@ -28,6 +28,7 @@ from ontraport_connect.models import (
     OntraportEvent,
     Status,
     owner_is_active,
+    with_users,
 )
 
 from . import notice_messages
@@ -108,17 +109,16 @@ def _ended(before: timedelta = GRACE) -> Any:
 
 
 def _due(memory: NoticeMemory) -> Any:
-    return (
+    rows = (
         OntraportAccount.objects.using(alias())
-        .select_related("user")
         .defer(*SECRET_FIELDS)
         .filter(
             _untold(),
             Exists(_ended().filter(at__gte=memory.oldest(WINDOW))),
-            owner_is_active(),
             status=Status.NEEDS_RECONNECT,
         )
     )
+    return with_users(rows.filter(owner_is_active(rows)))
 
 
 def _untold() -> Q:

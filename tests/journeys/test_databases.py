@@ -6,28 +6,35 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.support.databases import sqlite
 from tests.support.servers import PROJECT, Sandbox
 
 
-def test_what_a_person_has_just_done_is_seen_although_the_replica_is_behind(sandbox: Sandbox, tmp_path: Path) -> None:
-    """https://github.com/mastodon/mastodon/issues/20473"""
-    changes = {
-        "DATABASES": {name: sqlite(tmp_path / f"{name}.sqlite3") for name in ("default", "replica")},
-        "DATABASE_ROUTERS": ["tests.support.lagging_replica.Router"],
-    }
+def seen_in(site: str, sandbox: Sandbox, databases: Mapping[str, Any]) -> Any:
+    """Run the journey of a module of ``tests.support``, with its router, and return what it saw."""
+    module = f"tests.support.{site}"
+    settings = json.dumps({"DATABASES": databases, "DATABASE_ROUTERS": [f"{module}.Router"]})
     done = subprocess.run(
-        [sys.executable, "-m", "tests.support.lagging_replica", sandbox.url],
+        [sys.executable, "-m", module, sandbox.url],
         check=False,
         cwd=PROJECT,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "TEST_SETTINGS": json.dumps(changes)},
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "TEST_SETTINGS": settings},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {
+    return json.loads(done.stdout)
+
+
+def test_what_a_person_has_just_done_is_seen_although_the_replica_is_behind(sandbox: Sandbox, tmp_path: Path) -> None:
+    """https://github.com/mastodon/mastodon/issues/20473"""
+    assert seen_in(
+        "lagging_replica", sandbox, {name: sqlite(tmp_path / f"{name}.sqlite3") for name in ("default", "replica")}
+    ) == {
         "linked": "/ontraport/",
         "shown": [True, False],
         "renamed": True,
@@ -38,3 +45,8 @@ def test_what_a_person_has_just_done_is_seen_although_the_replica_is_behind(sand
         "alive": False,
         "replica": 0,
     }
+
+
+def test_the_apps_tables_alone_are_in_a_second_database(sandbox: Sandbox, tmp_path: Path) -> None:
+    databases = {name: sqlite(tmp_path / f"{name}.sqlite3") for name in ("default", "customers")}
+    assert seen_in("users_elsewhere", sandbox, databases) == {}

@@ -11,7 +11,7 @@ from django.db.models import Q
 from ontraport_connect import refreshing, staff
 from ontraport_connect.database import alias
 from ontraport_connect.management.reports import WIDTH, Progress, Report, counted, iso
-from ontraport_connect.models import SECRET_FIELDS, OntraportAccount
+from ontraport_connect.models import SECRET_FIELDS, OntraportAccount, with_users
 from ontraport_connect.pages import uuid_or_none
 from ontraport_connect.refreshing import LinkState, SitePause
 
@@ -35,7 +35,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(options: Mapping[str, Any], progress: Progress) -> Report:
-    rows = OntraportAccount.objects.using(alias()).select_related("user").defer(*SECRET_FIELDS).order_by("pk")
+    rows = with_users(OntraportAccount.objects.using(alias())).defer(*SECRET_FIELDS).order_by("pk")
     pause = refreshing.site_pause()
     if options["state"]:
         rows = rows.filter(refreshing.link_conditions(pause)[LinkState(options["state"])])
@@ -43,7 +43,7 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
         rows = rows.filter(_matches(word))
     limit = (0 if options["json"] else MAX_LISTED) if options["limit"] is None else options["limit"]
     found = rows.count()
-    accounts = [describe(account, pause) for account in (rows[:limit] if limit > 0 else rows.iterator())]
+    accounts = [describe(account, pause) for account in (rows[:limit] if limit > 0 else rows.iterator(chunk_size=500))]
     return Report(
         lines=[*(line for account in accounts for line in _lines(account)), _footer(len(accounts), found)],
         data=accounts,
@@ -53,7 +53,7 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
 def _matches(word: str) -> Q:
     """Return the condition under which the admin's search finds an account."""
     uid = uuid_or_none(word)
-    condition = Q() if uid is None else Q(uid=uid)
+    condition = staff.people_matching([word]) | (Q() if uid is None else Q(uid=uid))
     for name in staff.search_fields():
         condition |= Q(**{f"{name}__icontains": word})
     return condition
