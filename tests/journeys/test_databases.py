@@ -49,4 +49,28 @@ def test_what_a_person_has_just_done_is_seen_although_the_replica_is_behind(sand
 
 def test_the_apps_tables_alone_are_in_a_second_database(sandbox: Sandbox, tmp_path: Path) -> None:
     databases = {name: sqlite(tmp_path / f"{name}.sqlite3") for name in ("default", "customers")}
-    assert seen_in("users_elsewhere", sandbox, databases) == {}
+    assert seen_in("users_elsewhere", sandbox, databases) == {
+        "tables in default": [],
+        "users in customers": False,
+        "linked": ["ana", "maya", "tomas"],
+        "shown": [True, True, True],
+        "in a view": {"count": 21},
+        "in code": {"count": 21},
+        "refreshed": {"maya": 1, "tomas": 0, "ana": 1},
+        "inactive": "inactive_user",
+        "told of changes": 2,
+        "told": [["ana@example.com"]],
+        "list": ["ana", "maya", "tomas"],
+        "search": [["tomas"], ["ana"], []],
+        "inactive in the list": ["tomas"],
+        "pages": [200, 200, 200],
+        "exported": ["maya", "tomas", "ana"],
+        "refreshed by support": 1,
+        "command": ["tomas"],
+        "left": ["ana", "tomas"],
+        "after a deletion": ["acme", "tomas"],
+        "tenant's link": "None",
+        "history of who is gone": 1,
+        "alive": 0,
+        "gone": ["None", 0],
+    }
