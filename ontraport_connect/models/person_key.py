@@ -13,8 +13,10 @@ from . import people
 
 if TYPE_CHECKING:
     UserKey = models.ForeignKey[Any, Any]
-else:  # Django's class takes no parameters at run time
+    ToOne = ForwardManyToOneDescriptor[Any]
+else:  # Django's classes take no parameters at run time
     UserKey = models.ForeignKey
+    ToOne = ForwardManyToOneDescriptor
 
 
 def forget_user(
@@ -41,7 +43,7 @@ for on_delete in (forget_user, keep_without_user):
     vars(on_delete)["lazy_sub_objs"] = True  # Django asks no database for the rows beforehand
 
 
-class Person(ForwardManyToOneDescriptor):
+class Person(ToOne):
     """Reads the user where users are, whatever the router says of users who are looked up from another database."""
 
     def get_queryset(self, **hints: Any) -> Any:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
@@ -153,7 +154,7 @@ def test_another_browser_another_person_and_nobody_complete_nothing(browser: Cli
     assert ontraport.come_back(twin, callback)["Location"] == "/ontraport/problem/unknown/"
     browser.force_login(person("tomas"))
     assert ontraport.come_back(browser, callback)["Location"] == "/ontraport/problem/other_owner/"
-    browser.cookies["sessionid"] = ""
+    browser.cookies[settings.SESSION_COOKIE_NAME] = ""
     assert ontraport.come_back(browser, callback)["Location"] == "/ontraport/problem/signed_out/"
     assert sandbox.state()["counts"]["token:authorization_code"] == 0
 

@@ -18,6 +18,7 @@ from uuid import UUID
 
 import pytest
 from celery import Celery
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
@@ -309,7 +310,10 @@ def link_with_other_sessions(sinks: Sinks) -> None:
             other.force_login(get_user_model().objects.get())
             press(sinks, other)
             if engine == "signed_cookies":
-                cookie, salt = other.cookies["sessionid"].value, "django.contrib.sessions.backends.signed_cookies"
+                cookie, salt = (
+                    other.cookies[settings.SESSION_COOKIE_NAME].value,
+                    "django.contrib.sessions.backends.signed_cookies",
+                )
                 sinks.add("session in the cookie", cookie, signing.loads(cookie, salt=salt))
     sinks.look_at_cache()
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from django.conf import settings
 from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
@@ -198,7 +199,7 @@ def test_who_denies_reads_so_on_the_tenants_host_and_starts_again_there() -> Non
 def test_who_was_signed_out_reads_so_on_the_tenants_host() -> None:
     browser = signed_in(member("maya", "acme"))
     callback = ontraport.consent(press(browser, "acme"))
-    browser.cookies["sessionid"] = ""
+    browser.cookies[settings.SESSION_COOKIE_NAME] = ""
     assert come_back(browser, callback) == "https://acme.shop.example/ontraport/problem/signed_out/"
 
 

@@ -96,7 +96,8 @@ class Journey:
 
         request: Any = RequestFactory().get("/")
         request.user = self.people["maya"]
-        self.seen["in a view"] = RequestAccounts(request).account.mcp("count_objects", objectID="0")
+        linked: Any = RequestAccounts(request).account
+        self.seen["in a view"] = linked.mcp("count_objects", objectID="0")
         self.seen["in code"] = self.of("maya").mcp("count_objects", objectID="0")
 
     def refresh(self) -> None:
