@@ -1,4 +1,4 @@
-"""The lowest versions that pyproject.toml allows, as pip's constraints in ``tests/lowest.txt``: ``python -m tests.lowest`` writes them anew."""
+"""The lowest versions that pyproject.toml allows, as pip's constraints: ``python -m tests.lowest`` writes ``tests/lowest.txt`` anew."""
 
 import re
 import tomllib
