@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
@@ -55,7 +57,8 @@ class OntraportEvent(models.Model):
 
     @classmethod
     def record(cls, account: OntraportAccount, kind: EventKind, detail: str = "", using: str | None = None) -> None:
-        cls._default_manager.using(using).create(
+        events: Any = cls._default_manager.using(using)
+        events.create(
             account=None if kind == EventKind.DISCONNECTED else account,
             account_uid=account.uid,
             user_id=account.user_id,
