@@ -17,7 +17,7 @@ from .budget import OntraportBudget
 from .clock import Now
 from .event import EventKind, OntraportEvent
 from .exact_texts import ExactCharField, exact_collation
-from .labels import is_visible, validate_label
+from .labels import is_visible, one_plain_line, validate_label
 from .people import are_elsewhere, found_by, is_active, is_signed_in, owner_is_active, owner_is_inactive, with_users
 from .person_key import PersonKey, forget_user, keep_without_user
 from .revocation import OntraportRevocation
@@ -49,6 +49,7 @@ __all__ = [
     "is_signed_in",
     "is_visible",
     "keep_without_user",
+    "one_plain_line",
     "owner_is_active",
     "owner_is_inactive",
     "refresh_delay",

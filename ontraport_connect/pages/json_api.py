@@ -5,7 +5,6 @@ Every error is an object with a stable ``error``; see ``openapi.json``.
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -14,19 +13,18 @@ from django.db import transaction
 from django.db.models import Prefetch
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
+from django.views.decorators.debug import sensitive_post_parameters
 
 from ontraport_connect import linking, refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
-from ontraport_connect.exceptions import LinkingFailed, OntraportMisconfigured
+from ontraport_connect.exceptions import LinkingFailed
 from ontraport_connect.models import Method, OntraportAccount, OntraportEvent
 
 from . import addresses, browsers, editing, tenancy, tool_descriptions
 from .forms import KeyForm, RenameForm
 from .json_messages import Body, as_json, failure
 from .json_views import json_view
-
-logger = logging.getLogger("ontraport_connect")
 
 LONGEST_HISTORY = 10
 
@@ -112,9 +110,6 @@ def _begin(request: HttpRequest, body: Body, account: OntraportAccount | None) -
         )
     except LinkingFailed as error:
         return _linking_failed(error)
-    except OntraportMisconfigured as error:
-        logger.critical("Nobody can connect Ontraport: %s", error)
-        return failure("misconfigured", 503)
     return browsers.remember(JsonResponse({"url": url}), browser)
 
 
@@ -122,6 +117,7 @@ def _linking_failed(error: LinkingFailed) -> HttpResponse:
     return failure(error.code, STATUSES.get(error.code, 422), error.message)
 
 
+@sensitive_post_parameters("app_id", "api_key")
 @transaction.non_atomic_requests
 @json_view("POST")
 def connect_key(request: HttpRequest, body: Body) -> HttpResponse:

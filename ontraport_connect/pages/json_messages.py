@@ -17,6 +17,14 @@ class BodyError(ValueError):
     """The body is not a JSON object."""
 
 
+class TextError(ValueError):
+    """A text in the body cannot be stored or sent: JSON can write half of a surrogate pair, and UTF-8 cannot. ``name`` is the member's."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
 class Body:
     """The members of a JSON object that came as the body of a request. Its ``repr`` shows none: they may be an API key."""
 
@@ -24,9 +32,19 @@ class Body:
         self._members = members
 
     def text(self, name: str) -> str:
-        """Return the member as text; an empty text where there is none, or where it is something else."""
+        """Return the member as text; an empty text where there is none, or where it is something else. Raises ``TextError``."""
         value = self._members.get(name)
-        return value if isinstance(value, str) else ""
+        if not isinstance(value, str):
+            return ""
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise TextError(name) from None
+        return value
+
+    def says_otherwise(self, name: str, expected: str) -> bool:
+        """Tell whether the member is there, and is anything but ``expected``. An empty text and null say nothing."""
+        return self._members.get(name) not in (None, "", expected)
 
     def texts(self, *names: str) -> dict[str, str]:
         return {name: self.text(name) for name in names}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -10,8 +10,10 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 
+from ontraport_connect.models import one_plain_line
+
 from . import responses, tenancy
-from .json_messages import BodyError, failure, read_body
+from .json_messages import BodyError, TextError, failure, read_body
 from .view_decorators import page
 
 View = Callable[..., HttpResponse]
@@ -29,21 +31,28 @@ def json_view(*methods: str) -> Callable[[View], View]:
                 response = failure("method_not_allowed", 405)
                 response["Allow"] = ", ".join(methods)
                 return response
-            try:
-                body = read_body(request)
-                if body.text(tenancy.MADE_FOR) not in {"", tenancy.mark_of(request)}:
-                    return failure("tenant_switched", 409)
-                return handler(request, body, **arguments)
-            except BodyError:
-                return failure("invalid_json", 400)
-            except Http404:
-                return failure("not_found", 404)
-            except PermissionDenied:
-                return failure("not_permitted", 403)
+            return _run(handler, request, arguments)
 
         return view
 
     return decorate
+
+
+def _run(handler: View, request: HttpRequest, arguments: Mapping[str, Any]) -> HttpResponse:
+    """Run a view with the body of its request. What the view raises becomes JSON."""
+    try:
+        body = read_body(request)
+        if body.says_otherwise(tenancy.MADE_FOR, tenancy.mark_of(request)):
+            return failure("tenant_switched", 409)
+        return handler(request, body, **arguments)
+    except BodyError:
+        return failure("invalid_json", 400)
+    except TextError as error:
+        return failure("invalid", 422, fields={error.name: [str(one_plain_line.message)]})
+    except Http404:
+        return failure("not_found", 404)
+    except PermissionDenied:
+        return failure("not_permitted", 403)
 
 
 def negotiated(html: View, json: View) -> View:

@@ -13,7 +13,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from ontraport_connect.exceptions import OntraportUnavailable
+from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.models import OntraportAccount
 
 from . import addresses, problems
@@ -78,6 +78,14 @@ def not_permitted(request: HttpRequest) -> HttpResponse:
     response = problems.show(request, "not_permitted")
     response.status_code = 403
     return _private(response)
+
+
+def misconfigured(request: HttpRequest, error: OntraportMisconfigured) -> HttpResponse:
+    """Log the error for the operator. Redirect to the page that says that the operator has to act, or answer 503 with JSON."""
+    url = problems.report(error)
+    if wants_json(request):
+        return _private(JsonResponse({"error": "misconfigured"}, status=503))
+    return _private(HttpResponseRedirect(url))
 
 
 def disconnected(name: str) -> str:

@@ -9,16 +9,17 @@ from typing import Any
 from django.conf import settings
 from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 from django.views.decorators.cache import never_cache
 from django.views.decorators.clickjacking import xframe_options_deny
+from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST
 
 from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.models import acting, is_signed_in
 
-from . import problems, responses, tenancy
+from . import responses, tenancy
 
 View = Callable[..., HttpResponse]
 
@@ -42,8 +43,8 @@ def private(view: View) -> View:
 def page(view: View) -> View:
     """Make a view a private page that requires an active, signed-in user.
 
-    A form that was made for another tenant than the request's does not reach the view. Who may not do what the view does reads why. Where
-    ``ONTRAPORT_MAY`` cannot be asked, nothing is done, and a page says that the operator has to act.
+    A form without a CSRF token, or made for another tenant than the request's, does not reach the view. Who may not do what the view does
+    reads why. Where ``ONTRAPORT_MAY`` cannot be asked, nothing is done, and the answer says that the operator has to act.
     """
 
     @wraps(view)
@@ -55,13 +56,13 @@ def page(view: View) -> View:
                 return responses.switched_tenant(request)
             return view(request, *args, **kwargs)
         except OntraportMisconfigured as error:
-            return HttpResponseRedirect(problems.report(error))
+            return responses.misconfigured(request, error)
         except PermissionDenied:
             if responses.wants_json(request):
                 raise
             return responses.not_permitted(request)
 
-    return private(wrapper)
+    return private(csrf_protect(wrapper))
 
 
 def posted_page(view: View) -> View:
