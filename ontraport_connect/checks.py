@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from django.conf import settings
-from django.core import checks, mail
+from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.urls import NoReverseMatch, reverse
 
@@ -51,10 +51,9 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def _sandbox() -> Iterator[CheckMessage]:
-    is_test_run = hasattr(mail, "outbox")  # in which Django turns DEBUG off, whatever the settings say
-    if conf.uses_sandbox and not settings.DEBUG and not is_test_run:
+    if conf.sandbox_is_refused:
         yield Error(
-            'ONTRAPORT_ENDPOINTS is "sandbox", which is for laptops, and DEBUG is off: nobody could connect a real Ontraport account.',
+            'ONTRAPORT_ENDPOINTS is "sandbox", which is for laptops, and DEBUG is off: nothing is sent, and nobody can connect.',
             hint="Leave ONTRAPORT_ENDPOINTS out, and set ONTRAPORT_CLIENT_ID and ONTRAPORT_CLIENT_SECRET.",
             id="ontraport_connect.E030",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
@@ -42,6 +43,23 @@ class OntraportSettings:
         return self.ONTRAPORT_ENDPOINTS == "sandbox"
 
     @property
+    def sandbox_is_refused(self) -> bool:
+        """Whether the stand-in is named on a site that is no laptop: ``DEBUG`` is off, and this is no test run, in which it always is."""
+        return self.uses_sandbox and not settings.DEBUG and not is_test_run()
+
+    def sandbox_urls(self) -> tuple[str, str]:
+        """Return the stand-in's addresses for browsers and for this site. Every address that anything is sent to comes from here.
+
+        Raises ``OntraportMisconfigured`` (code ``sandbox``) where ``sandbox_is_refused``: no credentials of a customer go there.
+        """
+        if self.sandbox_is_refused:
+            raise OntraportMisconfigured(
+                'ONTRAPORT_ENDPOINTS is "sandbox", which is for laptops, and DEBUG is off. Nothing was sent.',
+                code="sandbox",
+            )
+        return self.ONTRAPORT_SANDBOX_URL, self.ONTRAPORT_SANDBOX_INTERNAL_URL
+
+    @property
     def ONTRAPORT_SANDBOX_URL(self) -> str:
         """Where browsers reach the stand-in."""
         return cast("str", getattr(settings, "ONTRAPORT_SANDBOX_URL", "http://127.0.0.1:8001")).rstrip("/")
@@ -59,19 +77,19 @@ class OntraportSettings:
     @property
     def ONTRAPORT_RESOURCE(self) -> str | None:
         if self.uses_sandbox:
-            return self.ONTRAPORT_SANDBOX_URL
+            return self.sandbox_urls()[0]
         return cast("str | None", getattr(settings, "ONTRAPORT_RESOURCE", "https://mcp.ontraport.com"))
 
     @property
     def ONTRAPORT_REST_URL(self) -> str:
         if self.uses_sandbox:
-            return f"{self.ONTRAPORT_SANDBOX_INTERNAL_URL}/1/"
+            return f"{self.sandbox_urls()[1]}/1/"
         return cast("str", getattr(settings, "ONTRAPORT_REST_URL", "https://api.ontraport.com/1/"))
 
     @property
     def ONTRAPORT_MCP_URL(self) -> str:
         if self.uses_sandbox:
-            return f"{self.ONTRAPORT_SANDBOX_INTERNAL_URL}/"
+            return f"{self.sandbox_urls()[1]}/"
         return cast("str", getattr(settings, "ONTRAPORT_MCP_URL", "https://mcp.ontraport.com"))
 
     @property
@@ -188,6 +206,12 @@ class OntraportSettings:
 
 
 conf = OntraportSettings()
+
+
+def is_test_run() -> bool:
+    """Tell whether ``setup_test_environment`` is in force, as under ``manage.py test`` and pytest-django. No setting leads to it."""
+    state = getattr(sys.modules.get("django.test.utils"), "_TestState", None)
+    return hasattr(state, "saved_data")
 
 
 def tenant_of(request: HttpRequest) -> str | None:

@@ -26,6 +26,8 @@ SHORTEST_TOKEN = 16
 
 
 def _endpoints() -> Iterator[CheckMessage]:
+    if conf.sandbox_is_refused:  # there is a check of its own for that
+        return
     try:
         found = refreshing.endpoints()
     except OntraportMisconfigured as error:
@@ -38,13 +40,10 @@ def _endpoints() -> Iterator[CheckMessage]:
 
 
 def _addresses() -> Iterator[CheckMessage]:
-    yield from _url("ONTRAPORT_REST_URL", conf.ONTRAPORT_REST_URL)
-    yield from _url("ONTRAPORT_MCP_URL", conf.ONTRAPORT_MCP_URL)
-    yield from _url("ONTRAPORT_RESOURCE", conf.ONTRAPORT_RESOURCE)
-    yield from _url("ONTRAPORT_REDIRECT_URI", conf.ONTRAPORT_REDIRECT_URI)
-    if conf.uses_sandbox:
-        yield from _url("ONTRAPORT_SANDBOX_URL", conf.ONTRAPORT_SANDBOX_URL)
-        yield from _url("ONTRAPORT_SANDBOX_INTERNAL_URL", conf.ONTRAPORT_SANDBOX_INTERNAL_URL)
+    own = ("ONTRAPORT_REST_URL", "ONTRAPORT_MCP_URL", "ONTRAPORT_RESOURCE")
+    sandbox = ("ONTRAPORT_SANDBOX_URL", "ONTRAPORT_SANDBOX_INTERNAL_URL")
+    for name in ("ONTRAPORT_REDIRECT_URI", *(sandbox if conf.uses_sandbox else own)):
+        yield from _url(name, getattr(conf, name))
 
 
 def _url(name: str, value: object) -> Iterator[CheckMessage]:

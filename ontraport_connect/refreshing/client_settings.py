@@ -26,7 +26,7 @@ def endpoints() -> Endpoints:
     """Return the configured endpoints. Raises ``OntraportMisconfigured``."""
     configured = conf.ONTRAPORT_ENDPOINTS
     if conf.uses_sandbox:
-        return _endpoints_of_sandbox(conf.ONTRAPORT_SANDBOX_URL, conf.ONTRAPORT_SANDBOX_INTERNAL_URL)
+        return _endpoints_of_sandbox(*conf.sandbox_urls())
     if isinstance(configured, str):
         if configured not in PRESETS:
             raise OntraportMisconfigured(

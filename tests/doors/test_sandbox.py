@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from django.core import mail
 from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
+from django.test.utils import _TestState
 from django.urls import reverse
 
 from ontraport_connect import checks, refreshing
 from ontraport_connect.conf import conf
+from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.management.subcommands import sandbox as subcommand
 from tests.support.linked import person
 from tests.support.servers import HOST, PROJECT, free_port
@@ -55,9 +59,71 @@ def test_browsers_and_the_site_may_use_two_addresses(at_sandbox: None) -> None:
 def test_a_check_keeps_it_on_laptops(
     at_sandbox: None, monkeypatch: pytest.MonkeyPatch, found: list[str], *, debug: bool
 ) -> None:
-    monkeypatch.delattr(mail, "outbox")  # which tells a test run, where DEBUG is always off
+    monkeypatch.delattr(_TestState, "saved_data")  # which tells a test run, where DEBUG is always off
     with override_settings(DEBUG=debug):
         assert [error.id for error in checks.check_settings(None)] == found
+
+
+def test_without_debug_no_address_of_it_is_given_away(at_sandbox: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(_TestState, "saved_data")
+    for name in ("ONTRAPORT_REST_URL", "ONTRAPORT_MCP_URL", "ONTRAPORT_RESOURCE"):
+        with pytest.raises(OntraportMisconfigured, match="ONTRAPORT_ENDPOINTS") as raised:
+            getattr(conf, name)
+        assert raised.value.code == "sandbox"
+    with pytest.raises(OntraportMisconfigured, match="ONTRAPORT_ENDPOINTS"):
+        refreshing.endpoints()
+    monkeypatch.delitem(sys.modules, "django.test.utils")
+    assert conf.sandbox_is_refused
+
+
+class Listener(BaseHTTPRequestHandler):
+    """Takes whatever comes to where the stand-in would be."""
+
+    def do_GET(self) -> None:
+        self.server.heard.append(self.path)  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.end_headers()
+
+    do_POST = do_GET  # noqa: N815  # http.server's name
+
+
+@pytest.fixture
+def listener() -> Iterator[Any]:
+    server: Any = ThreadingHTTPServer((HOST, 0), Listener)
+    server.heard = []
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_server_that_runs_no_checks_sends_it_nothing(child_environ: Any, listener: Any) -> None:
+    person("maya")
+    settings = {"ONTRAPORT_SANDBOX_URL": f"http://{HOST}:{listener.server_port}", "ONTRAPORT_ENDPOINTS": "sandbox"}
+    site = subprocess.run(
+        [sys.executable, "-m", "tests.support.site_without_checks"],
+        cwd=PROJECT,
+        env=child_environ(
+            **settings, DEBUG=False, ONTRAPORT_REDIRECT_URI="https://shop.example.com/ontraport/callback/"
+        ),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert json.loads(site.stdout) == {
+        "page": [302, "/ontraport/problem/misconfigured/"],
+        "json": [503, "misconfigured"],
+        "key": [422, "misconfigured"],
+        "json_key": [503, "misconfigured"],
+        "rest": "sandbox",
+        "mcp": "sandbox",
+        "accounts": 1,
+    }
+    assert listener.heard == []
+    assert "Nobody can connect Ontraport: ONTRAPORT_ENDPOINTS" in site.stderr
 
 
 def test_the_address_to_listen_on_is_that_of_the_setting(at_sandbox: None) -> None:

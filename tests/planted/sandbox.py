@@ -40,9 +40,9 @@ BUGS = [
     ),
     Bug(
         "the stand-in is used where DEBUG is off",
-        "checks",
-        "    if conf.uses_sandbox and not settings.DEBUG and not is_test_run:\n",
-        "    if False:\n",
+        "conf",
+        "        return self.uses_sandbox and not settings.DEBUG and not is_test_run()\n",
+        "        return False\n",
         "doors/test_sandbox.py::test_a_check_keeps_it_on_laptops",
     ),
     Bug(
