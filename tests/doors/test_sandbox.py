@@ -143,7 +143,8 @@ def test_it_may_listen_elsewhere_than_browsers_think(at_sandbox: None) -> None:
     with override_settings(ONTRAPORT_SANDBOX_URL="http://ontraport.localhost", ROOT_URLCONF="tests.support.no_urls"):
         arguments = subcommand._arguments({**OPTIONS, "host": "192.0.2.1", "database": "x.sqlite3", "https": True})
     assert arguments == [
-        *("--host", "192.0.2.1", "--url", "http://ontraport.localhost", "--database", "x.sqlite3", "--https")
+        *("--host", "192.0.2.1", "--url", "http://ontraport.localhost", "--internal-url", "http://ontraport.localhost"),
+        *("--database", "x.sqlite3", "--https"),
     ]
 
 

@@ -59,6 +59,8 @@ def _arguments(options: Mapping[str, Any]) -> list[str]:
         options["port"] is None and options["host"] is not None
     ):  # the address of browsers is another than where it listens
         arguments += ["--url", conf.ONTRAPORT_SANDBOX_URL]
+    if options["host"] is not None or conf.ONTRAPORT_SANDBOX_INTERNAL_URL != conf.ONTRAPORT_SANDBOX_URL:
+        arguments += ["--internal-url", conf.ONTRAPORT_SANDBOX_INTERNAL_URL]
     for uri in redirect_uris():
         arguments += ["--redirect-uri", uri]
     arguments += ["--database", options["database"]] if options["database"] else []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import wraps
 from typing import Any
 from uuid import UUID
 
@@ -142,6 +143,23 @@ def posted(request: HttpRequest) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
+def steering(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Make a view that is posted to by programs, without a token, and by the page of this server. Browsers send ``Origin``: a form or
+    script of another website is refused.
+    """
+
+    @csrf_exempt
+    @require_POST
+    @wraps(view)
+    def wrapper(request: HttpRequest) -> HttpResponse:
+        sender = request.headers.get("Origin", ORIGIN).partition("://")[2]
+        if sender not in {ORIGIN.partition("://")[2], request.get_host()}:
+            return JsonResponse({"errors": {"Origin": ["Another website may not steer the stand-in."]}}, status=403)
+        return view(request)
+
+    return wrapper
+
+
 def pass_on_to_the_toolkit() -> None:
     """Set what django-oauth-toolkit reads from its own settings."""
     settings = stand_in.switches.settings
@@ -154,8 +172,7 @@ def state(request: HttpRequest) -> HttpResponse:
     return JsonResponse(current_state())
 
 
-@csrf_exempt
-@require_POST
+@steering
 def change_settings(request: HttpRequest) -> HttpResponse:
     data = posted(request)
     unknown = data.keys() - SettingsForm.base_fields.keys() - FaultForm.base_fields.keys()
@@ -176,8 +193,7 @@ def change_settings(request: HttpRequest) -> HttpResponse:
     return done(request)
 
 
-@csrf_exempt
-@require_POST
+@steering
 def revoke(request: HttpRequest) -> HttpResponse:
     grant = posted(request).get("grant", "all")
     if grant == "all":
@@ -192,8 +208,7 @@ def revoke(request: HttpRequest) -> HttpResponse:
     return done(request)
 
 
-@csrf_exempt
-@require_POST
+@steering
 def reset(request: HttpRequest) -> HttpResponse:
     stand_in.reset()
     pass_on_to_the_toolkit()

@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 from wsgiref.types import WSGIApplication
 
 import django
@@ -66,6 +67,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 picks a free one (default: %(default)s)")
     parser.add_argument("--url", help="the address that browsers know it by, where that is another")
+    parser.add_argument("--internal-url", help="the address that the site knows it by, where that is another")
     parser.add_argument("--https", action="store_true", help="serve https, with a certificate of a private CA")
     parser.add_argument("--database", type=Path, help="SQLite file (default: one in a fresh temporary directory)")
     parser.add_argument(
@@ -77,6 +79,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--log", action="store_true", help="log each request, without its query")
     return parser.parse_args(argv)
+
+
+def hosts(options: argparse.Namespace) -> list[str]:
+    """Return the hosts that the stand-in is known by, as they are in the header Host."""
+    named = [options.host, *(urlsplit(url or "").hostname for url in (options.url, options.internal_url))]
+    return [f"[{host}]" if ":" in host else host for host in named if host]
 
 
 class Stopped(BaseException):
@@ -108,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             DJANGO_SETTINGS_MODULE=f"{__package__}.settings",
             SANDBOX_DATABASE=str(options.database or folder / "sandbox.sqlite3"),
             SANDBOX_ORIGIN=origin.rstrip("/"),
+            SANDBOX_HOSTS=" ".join(hosts(options)),
         )
         bundle = serve_https(server, folder, options.host) if options.https else None
         django.setup()

@@ -9,7 +9,8 @@ PACKAGE = __name__.rpartition(".")[0]
 
 # The stand-in protects nothing: every secret in here is published.
 SECRET_KEY = "the-sandbox-keeps-no-secrets-and-this-key-is-not-one"  # noqa: S105
-ALLOWED_HOSTS = ["*"]
+# Or else any website that a developer visits could read the log, under a name that leads to 127.0.0.1 for a moment (DNS rebinding).
+ALLOWED_HOSTS = ["127.0.0.1", "[::1]", "localhost", ".localhost", *os.environ.get("SANDBOX_HOSTS", "").split()]
 DEBUG = False
 USE_TZ = True
 TIME_ZONE = "UTC"
@@ -86,7 +87,13 @@ LOGGING = {
     "disable_existing_loggers": False,
     # Log exceptions of the stand-in, but not a 500 that the control page asked for.
     "filters": {"exceptions": {"()": "django.utils.log.CallbackFilter", "callback": lambda record: record.exc_info}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "filters": ["exceptions"]}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "filters": ["exceptions"]},
+        "nowhere": {"class": "logging.NullHandler"},
+    },
     "root": {"handlers": ["console"], "level": "ERROR"},
-    "loggers": {"django": {"handlers": ["console"], "level": "ERROR", "propagate": False}},
+    "loggers": {
+        "django": {"handlers": ["console"], "level": "ERROR", "propagate": False},
+        "django.security.DisallowedHost": {"handlers": ["nowhere"], "propagate": False},  # the answer says what to do
+    },
 }

@@ -22,6 +22,7 @@ oauth_urls = (
     "oauth2_provider",
 )
 
+handler400 = views.bad_request
 urlpatterns = [
     path("", views.root),
     path("1/<path:path>", views.rest),

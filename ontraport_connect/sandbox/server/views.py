@@ -11,6 +11,11 @@ from .observing import message, response
 from .world import ORIGIN, SCOPE, stand_in
 
 
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    text = "Bad request. The stand-in answers to 127.0.0.1, localhost, and the hosts of --host, --url and --internal-url.\n"
+    return HttpResponse(text, status=400, content_type="text/plain")
+
+
 @csrf_exempt
 def rest(request: HttpRequest, path: str) -> HttpResponseBase:
     return response(stand_in.rest(message(request)))
