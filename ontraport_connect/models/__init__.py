@@ -11,7 +11,7 @@ from .account import (
     Status,
     refresh_delay,
 )
-from .actors import acting
+from .actors import LONGEST_ACTOR, acting
 from .attempt import OntraportAttempt
 from .budget import OntraportBudget
 from .clock import Now
@@ -25,6 +25,7 @@ from .spent_token import OntraportSpentToken
 from .standing import OntraportService
 
 __all__ = [
+    "LONGEST_ACTOR",
     "SECRET_FIELDS",
     "EventKind",
     "ExactCharField",

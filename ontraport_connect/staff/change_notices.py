@@ -1,17 +1,15 @@
 """E-mail people when a link of theirs was made or removed, as it may have been somebody else.
 
-The history is read from where the last round ended, which is remembered in one row of ``OntraportBudget``. What fails for one address or
-message is given up; what fails with the mail server is tried again in the next round, for a day.
+The history is read from where the last round ended; ``change_memory`` says what is done. What fails for one person is tried again later
+and stops nobody else; when the mail server fails for three people, the round ends and the next one goes on.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from datetime import timedelta
 from smtplib import SMTPDataError
-from typing import Any
 
 from django.db.models import Value
 
@@ -20,25 +18,24 @@ from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.linking import beside
 from ontraport_connect.models import EventKind, Method, Now, OntraportAccount, OntraportEvent, is_active, with_users
-from ontraport_connect.using import DatabaseStore
 
 from . import notice_messages, notices
+from .change_memory import ChangeMemory
 from .notice_messages import CHANGED, RecipientRefused
-from .recipients import may_reconnect
+from .recipients import address_of, may_reconnect
 
 logger = logging.getLogger("ontraport_connect")
 
-KEY = "change-notices"
 KINDS = (EventKind.LINKED, EventKind.DISCONNECTED)
 
 SETTLED = timedelta(minutes=1)
-"""Age from which an event is read: by then those with a lower number have been committed, too."""
+"""Age from which an event is read, so that most are told in their order."""
 
 WINDOW = timedelta(days=1)
 """People are told within this time or not at all."""
 
 MOST = 20
-"""The most events a round reads."""
+"""The most new events a round reads, and the most that failed before."""
 
 
 def send_change_notices(seconds: float = notices.RUN) -> int:
@@ -48,48 +45,102 @@ def send_change_notices(seconds: float = notices.RUN) -> int:
     """
     if not (conf.ONTRAPORT_NOTIFY_CHANGES and conf.ONTRAPORT_REDIRECT_URI) or not refreshing.is_own_database():
         return 0
-    held = DatabaseStore().load(KEY)
-    events = OntraportEvent.objects.using(alias()).filter(at__lte=Now() - Value(SETTLED)).order_by("pk")
-    if not held.state:
-        last = events.last()
-        _remember(held, 0 if last is None else last.pk)
+    memory = ChangeMemory.load()
+    settled = OntraportEvent.objects.using(alias()).filter(at__lte=Now() - Value(SETTLED)).order_by("pk")
+    if memory.is_new:
+        last = settled.last()
+        memory.after = 0 if last is None else last.pk
+        memory.save()
         return 0
-    fresh = events.filter(pk__gt=json.loads(held.state)["after"], kind__in=KINDS, at__gt=Now() - Value(WINDOW))
-    found = list(with_users(fresh, "account")[:MOST])
+    events = with_users(settled.filter(kind__in=KINDS, at__gt=Now() - Value(WINDOW)), "account")
+    fresh = list(events.filter(pk__gt=memory.after).exclude(pk__in=memory.done)[:MOST])
+    ready = memory.ready()[:MOST]
+    tries = {pk: memory.again[pk][0] for pk in ready}
+    again = sorted(events.filter(pk__in=ready), key=lambda event: ready.index(event.pk))
+    memory.take([event.pk for event in fresh], ready)
     # Remembered before anything is sent: of two rounds at once, one sends.
-    return _send(found, conf.ONTRAPORT_REDIRECT_URI, seconds) if found and _remember(held, found[-1].pk) else 0
+    if not (fresh or ready) or not memory.save():
+        return 0
+    round_ = _Round([*fresh, *again], tries, conf.ONTRAPORT_REDIRECT_URI, seconds)
+    try:
+        round_.run()
+    finally:
+        ChangeMemory.change(round_.note)
+    return round_.sent
 
 
-def _remember(held: Any, after: int) -> bool:
-    return DatabaseStore().replace(KEY, held, json.dumps({"after": after}))
+class _Round:
+    def __init__(self, events: list[OntraportEvent], tries: dict[int, int], redirect_uri: str, seconds: float) -> None:
+        self.events = events
+        self.tries = tries
+        self.redirect_uri = redirect_uri
+        self.stop_at = time.monotonic() + seconds
+        self.sent = 0
+        self.failed: list[OntraportEvent] = []
+        self.unreached: set[str] = set()
+        self.unserved: set[str] = set()
 
+    def run(self) -> None:
+        """Tell of the events, and leave those that were not tried."""
+        while self.events and len(self.unserved) < notices.MAX_FAILURES and time.monotonic() <= self.stop_at:
+            event = self.events[0]
+            address = _address(event)
+            if address.lower() in self.unreached:
+                self.failed.append(event)
+            elif address and may_reconnect(_account(event), self.redirect_uri):
+                self.tell(event, address)
+            self.events.pop(0)  # only now: one whose work is interrupted is tried again
 
-def _send(events: list[OntraportEvent], redirect_uri: str, seconds: float) -> int:
-    sent, stop_at = 0, time.monotonic() + seconds
-    for event in events:
+    def tell(self, event: OntraportEvent, address: str) -> None:
         try:
-            if time.monotonic() > stop_at:
-                raise TimeoutError
-            sent += _tell(event, redirect_uri, max(1.0, min(notices.TIMEOUT, stop_at - time.monotonic())))
-        except (RecipientRefused, SMTPDataError):
-            logger.warning(
-                "An address or a message was refused; nobody is told of the change to account %s.", event.account_uid
-            )
+            _send(event, address, self.redirect_uri, max(1.0, min(notices.TIMEOUT, self.stop_at - time.monotonic())))
         except Exception as error:  # noqa: BLE001  # backends of other packages raise what they like
+            if _is_final(error):
+                logger.warning(
+                    "An address or a message was refused; nobody is told of the change to account %s.",
+                    event.account_uid,
+                )
+                return
             logger.warning("An e-mail about account %s could not be sent: %s", event.account_uid, type(error).__name__)
-            _remember(DatabaseStore().load(KEY), event.pk - 1)
-            return sent
-    return sent
+            self.failed.append(event)
+            self.unreached.add(address.lower())
+            if not isinstance(error, RecipientRefused | SMTPDataError):
+                self.unserved.add(address.lower())
+        else:
+            self.sent += 1
+
+    def note(self, memory: ChangeMemory) -> None:
+        """Say in ``memory`` what became of the events. While the mail server serves nobody, attempts do not count."""
+        is_down = not self.sent and len(self.unserved) >= notices.MAX_FAILURES
+        theirs = [event for event in self.events if _address(event).lower() in self.unreached]
+        for event in [*self.failed, *self.events]:
+            tries = self.tries.get(event.pk)
+            if event in self.failed or event in theirs:
+                is_kept = memory.try_again(event.pk, (tries or 0) + (not is_down))
+            else:
+                is_kept = memory.give_back(event.pk, tries)
+            if not is_kept:
+                logger.warning("Nobody is told of the change to account %s: too much failed.", event.account_uid)
 
 
-def _tell(event: OntraportEvent, redirect_uri: str, timeout: float) -> bool:
-    """Write to the person of a link, unless they have left the site, or the tenant. Returns whether there was somebody to write to."""
-    user: Any = event.user
-    account = event.account or OntraportAccount(user=user, tenant=event.tenant, ontraport_id=event.ontraport_id)
-    address = getattr(user, user.get_email_field_name(), "") if is_active(user) else ""
-    if not address or not may_reconnect(account, redirect_uri):
-        return False
+def _is_final(error: Exception) -> bool:
+    """Whether trying again is of no use."""
+    if isinstance(error, SMTPDataError):
+        return error.smtp_code >= notice_messages.PERMANENT
+    return isinstance(error, RecipientRefused) and error.is_permanent
+
+
+def _address(event: OntraportEvent) -> str:
+    """Return the address of the person of a link; an empty string where they have left the site, or have none."""
+    return address_of(event.user) if is_active(event.user) else ""
+
+
+def _account(event: OntraportEvent) -> OntraportAccount:
+    return event.account or OntraportAccount(user=event.user, tenant=event.tenant, ontraport_id=event.ontraport_id)
+
+
+def _send(event: OntraportEvent, address: str, redirect_uri: str, timeout: float) -> None:
+    account = _account(event)
     context = {"is_made": event.kind == EventKind.LINKED, "is_key": account.method == Method.API_KEY, "at": event.at}
     url = beside(redirect_uri, "accounts")
     notice_messages.deliver(CHANGED, account, address, url=url, context=context, timeout=timeout)
-    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -18,8 +19,8 @@ COLUMNS = (
     "linked_at", "refreshed_at", "last_used_at", "expires_at",
 )  # fmt: skip
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a cell begins with that a spreadsheet would run."""
+FORMULA = re.compile(r"^(?=[\t\r])|(?:^|(?<=[,;|\t\r\n]))(?=[\s\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
+"""Where a cell begins that a spreadsheet would run. Which character separates cells depends on the country, so it may be within a text."""
 
 
 class _Line:
@@ -66,5 +67,4 @@ def _iso(moment: datetime | None) -> str:
 
 
 def _cell(value: object) -> str:
-    text = str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return FORMULA.sub("'", str(value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,8 +29,14 @@ from ontraport_connect.models import Method, OntraportAccount
 PERMANENT = 500
 """Reply codes from here on are permanent failures (RFC 5321, 4.2.1)."""
 
-UNSAFE = re.compile(r"[\":/\\@]|\w[.\u3002\uff0e]\w")
-"""What ends a quotation, or what mail programs make links of: schemes, paths, addresses, and domain names."""
+UNSAFE = re.compile(
+    r"[\"\u201c\u201d\u201e\u201f\u275d\u275e\u301d-\u301f\u00ab\u00bb\u2039\u203a:/\\@]"
+    r"|\w[.\u3002\uff0e\uff61]\w"
+    r"|\d(?:[\s()\-\u2010-\u2015.]*\d){6}"
+)
+"""What ends a quotation in some language, or what mail programs make links of: schemes, paths, addresses, domain names with the dots of
+IDNA (RFC 3490, 3.1), and telephone numbers.
+"""
 
 
 class RecipientRefused(Exception):
@@ -154,7 +161,8 @@ def safe_name(account: OntraportAccount) -> str:
 def _plain(text: str) -> str:
     """Return the text on one line, or an empty string for one that a mail program or a reader could take for something else."""
     line = " ".join(text.split())
-    return line if line.isprintable() and not UNSAFE.search(line) else ""
+    as_read = unicodedata.normalize("NFKC", line)  # as browsers read the name of a host
+    return line if line.isprintable() and not UNSAFE.search(line) and not UNSAFE.search(as_read) else ""
 
 
 def _connection(timeout: float) -> Any:

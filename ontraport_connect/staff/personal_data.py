@@ -9,22 +9,26 @@ from typing import Any
 from django.db.models import Q
 
 from ontraport_connect.database import alias
-from ontraport_connect.models import OntraportAccount, OntraportEvent
+from ontraport_connect.models import LONGEST_ACTOR, OntraportAccount, OntraportEvent
+
+SOMEBODY_ELSE = "somebody else"
 
 
 def export_person(user: Any) -> dict[str, Any]:
     """Return, ready for JSON, the links that this person made or owns, and their history, also of links that are gone.
 
-    Credentials are left out: they are no data about the person, and would let the reader of the file in. Times are ISO 8601 in UTC.
+    Credentials are left out: they are no data about the person, and would let the reader of the file in. So are the names of others:
+    ``actor`` is the person's own username, "somebody else", or empty for what happened by itself. Times are ISO 8601 in UTC.
     """
+    username = str(user.get_username())
     accounts = list(OntraportAccount.objects.using(alias()).filter(user=user).order_by("linked_at", "pk"))
     own = [account.uid for account in accounts]
     events = OntraportEvent._default_manager.using(alias()).filter(Q(user=user) | Q(account_uid__in=own))
     return {
         "user": str(user.pk),
-        "username": str(user.get_username()),
+        "username": username,
         "accounts": [_account(account) for account in accounts],
-        "events": [_event(event) for event in events.order_by("at", "pk")],
+        "events": [_event(event, username) for event in events.order_by("at", "pk")],
     }
 
 
@@ -38,10 +42,14 @@ def _account(account: OntraportAccount) -> Mapping[str, Any]:
     }
 
 
-def _event(event: OntraportEvent) -> Mapping[str, Any]:
-    names = ("kind", "detail", "tenant", "ontraport_id", "actor")
-    uid = str(event.account_uid) if event.account_uid else None
-    return {"at": _iso(event.at), "account": uid, **{name: getattr(event, name) for name in names}}
+def _event(event: OntraportEvent, username: str) -> Mapping[str, Any]:
+    names = ("kind", "detail", "tenant", "ontraport_id")
+    return {
+        "at": _iso(event.at),
+        "account": str(event.account_uid) if event.account_uid else None,
+        **{name: getattr(event, name) for name in names},
+        "actor": event.actor if event.actor in ("", username[:LONGEST_ACTOR]) else SOMEBODY_ELSE,
+    }
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -17,6 +17,11 @@ from ontraport_connect.models import OntraportAccount, is_active
 logger = logging.getLogger("ontraport_connect")
 
 
+def address_of(user: Any) -> str:
+    """Return the e-mail address of this person; an empty string where they have none."""
+    return str(getattr(user, user.get_email_field_name(), None) or "")
+
+
 def may_reconnect(account: OntraportAccount, redirect_uri: str) -> bool:
     """Tell whether the person who made the link may link for its owner now: who has left a tenant may not.
 

@@ -39,8 +39,11 @@ COMPARE_PATIENCE = 10.0
 
 
 def budget_key(account: OntraportAccount) -> str:
-    """Return the key under which the account's calls are counted. All links to one Ontraport account share it."""
-    return account.ontraport_id or str(account.uid)
+    """Return the key under which the account's calls are counted. All links to one Ontraport account share it.
+
+    The id is Ontraport's word: behind a prefix it never names a row that something else keeps its notes in.
+    """
+    return f"account:{account.ontraport_id or account.uid}"
 
 
 def reserve(account: OntraportAccount, *, patience: float, requests: int = 1) -> Turn:

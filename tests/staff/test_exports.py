@@ -54,6 +54,43 @@ def test_selected_accounts_are_exported_without_secrets_or_formulas(support: Cli
     assert "12 minutes ago" in support.get(LIST).content.decode()
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"], ids=["comma", "semicolon", "tab", "bar"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=1+1",
+        "x;=1+1",
+        "x; @SUM(A1)",
+        "x,-1+1",
+        "x\t+1",
+        "x|=1+1",
+        "x\n=1+1",
+        "x\r\n;=1+1",
+        'x;"=1+1"',
+        ";;=1;+1",
+        "\uff1d1+1",
+        "x;\uff0b1",
+        "\uff0d1",
+        "\uff20SUM(A1)",
+        "\t=1",
+        "\rx",
+    ],
+)
+def test_no_cell_is_a_formula_whatever_separates_the_cells(text: str, separator: str) -> None:
+    """Where the comma is the decimal sign, spreadsheets split a CSV file at semicolons."""
+    make(label=text, tenant=text)
+    written = b"".join(exports.as_csv(OntraportAccount.objects.all()).streaming_content).decode()  # type: ignore[arg-type]
+    cells = [cell for row in csv.reader(io.StringIO(written, newline=""), delimiter=separator) for cell in row]
+    assert not [cell for cell in cells if cell.lstrip(' "').startswith(tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20"))]
+
+
+@pytest.mark.parametrize("text", ["Tea & Co. (2-4)", "R+D; Tea, Coffee", "a=b", "maya@example.com"])
+def test_text_that_is_no_formula_is_exported_as_it_is(text: str) -> None:
+    make(label=text)
+    written = b"".join(exports.as_csv(OntraportAccount.objects.all()).streaming_content).decode()  # type: ignore[arg-type]
+    assert next(csv.DictReader(io.StringIO(written)))["account"] == text
+
+
 def test_what_keys_and_grants_mean_is_said_before_they_are_disconnected(support: Client) -> None:
     key, grant = make(), make(method=Method.OAUTH)
     said = {account.method: support.get(f"{LIST}{account.pk}/delete/").content.decode() for account in (key, grant)}

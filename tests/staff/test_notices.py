@@ -59,6 +59,16 @@ def test_person_is_told_once_with_a_link_that_leads_to_the_account(maya: Any) ->
         'x". Call us. "',
         "Tea\u202e",
         "Tea\u200b",
+        "evil\uff61example",
+        "evil\uff0eexample",
+        "evil\u2024example",
+        "write to boss\uff20evil",
+        "x\u201c. Call us. \u201eTea",
+        "x\u00bb. Call us. \u00abTea",
+        "x\u275e. Call us.",
+        "call +1 800 555 0199",
+        "call \uff11\uff18\uff10\uff10\uff15\uff15\uff15",
+        "0800 (555) 01-99",
     ],
 )
 def test_label_that_a_colleague_could_misuse_is_not_in_the_text(maya: Any, label: str) -> None:
@@ -76,6 +86,8 @@ def test_label_that_a_colleague_could_misuse_is_not_in_the_text(maya: Any, label
         ("Tea\nBcc: x", "Ontraport"),
         ("R&D  Tea\n& Co.", "R&D Tea & Co."),
         ("St. Mary's", "St. Mary's"),
+        ("Mary\u2019s Tea", "Mary\u2019s Tea"),
+        ("Tea 2019 to 24", "Tea 2019 to 24"),
     ],
 )
 def test_harmless_label_is_quoted_in_the_text_and_the_subject(maya: Any, label: str, shown: str) -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ontraport_connect import linking, staff
-from ontraport_connect.models import EventKind, OntraportEvent
+from ontraport_connect.models import EventKind, OntraportEvent, acting
 from tests.support.accounts import linked, user_named
 from tests.support.command import Run
 from tests.support.strict_server import StrictServer
@@ -54,3 +54,28 @@ def test_a_site_event_without_an_account(strict: StrictServer) -> None:
     maya = user_named("maya")
     OntraportEvent.objects.create(kind=EventKind.MENDED, user=maya)
     assert staff.export_person(maya)["events"][0]["account"] is None
+
+
+@pytest.mark.parametrize(
+    ("actor", "said"),
+    [
+        ("maya", "maya"),
+        ("tomas@example.com", "somebody else"),
+        ("maya (staff)", "somebody else"),
+        ("", ""),
+    ],
+)
+def test_a_person_gets_their_own_name_and_no_name_of_a_colleague(strict: StrictServer, actor: str, said: str) -> None:
+    account = linked("shared", tenant="acme")
+    with acting(lambda: actor):
+        OntraportEvent.record(account, EventKind.RECONNECTED)
+    assert [event["actor"] for event in staff.export_person(user_named("maya"))["events"]] == [said]
+
+
+def test_a_long_name_is_known_as_the_history_keeps_it(strict: StrictServer) -> None:
+    user = user_named("maya")
+    user.username = "m" * 250
+    account = linked("long", user=user)
+    with acting(user.get_username):
+        OntraportEvent.record(account, EventKind.LINKED)
+    assert staff.export_person(user)["events"][0]["actor"] == "m" * 200

@@ -213,7 +213,7 @@ def test_a_clock_that_is_put_back_holds_nobody_for_longer(held: bool) -> None:
         with pytest.raises(OntraportUnavailable) as raised:
             rate_limiter.reserve(account_of(), patience=5)
         assert 25 < (raised.value.retry_after or 0) <= 61
-    now = rate_store.DatabaseStore().load("187157").now
+    now = rate_store.DatabaseStore().load("account:187157").now
     assert abs(rate_window.State.read(OntraportBudget.objects.get().state).seen - now) < MINUTES
 
 
@@ -237,7 +237,20 @@ def test_an_answer_is_not_lost_for_want_of_counting_it(caplog: pytest.LogCapture
 
 def test_the_row_is_known_by_its_account() -> None:
     waits(account_of(), 1)
-    assert str(OntraportBudget.objects.get()) == "187157"
+    assert str(OntraportBudget.objects.get()) == "account:187157"
+
+
+@pytest.mark.parametrize("name", ["change-notices", "notices", "refreshes"])
+def test_an_account_that_is_called_like_a_row_of_the_site_s_own_touches_no_such_row(name: str) -> None:
+    """The id comes from Ontraport. One that spoils what is remembered between two rounds of e-mails would stop them."""
+    OntraportBudget.objects.create(key=name, state='{"after": 7}')
+    waits(account_of(name), 1)
+    assert OntraportBudget.objects.get(pk=name).state == '{"after": 7}'
+
+
+def test_the_longest_key_fits_the_row() -> None:
+    waits(account_of("9" * 40), 1)
+    assert OntraportBudget.objects.get().state
 
 
 READER = """

@@ -23,7 +23,8 @@ from tests.support.servers import Valkey
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-KEY = "187157"
+ACCOUNT = "187157"
+KEY = f"account:{ACCOUNT}"
 WAITERS = 64
 
 
@@ -43,7 +44,7 @@ def has_redis(request: pytest.FixtureRequest) -> bool:
 
 
 def reserve(requests: int = 1, patience: float = 1000) -> rate_window.Turn:
-    return rate_limiter.reserve(OntraportAccount(ontraport_id=KEY), patience=patience, requests=requests)
+    return rate_limiter.reserve(OntraportAccount(ontraport_id=ACCOUNT), patience=patience, requests=requests)
 
 
 @contextmanager
@@ -146,7 +147,7 @@ def test_64_callers_at_once_each_get_a_turn_at_once(has_redis: bool) -> None:
     times = sorted(turn.at for turn in turns)
     assert all(later - earlier >= 61_000 for earlier, later in zip(times, times[8:], strict=False))
     assert times[-1] - times[0] <= 61_000 * (WAITERS / 8 + 1)
-    rate_limiter.hold(OntraportAccount(ontraport_id=KEY), 900)
+    rate_limiter.hold(OntraportAccount(ontraport_id=ACCOUNT), 900)
     again, statements_for_others = in_threads(lambda number: rate_limiter.confirm(turns[number]))
     assert statements_for_others == (0 if has_redis else 2 * WAITERS)
     assert min(turn.wait for turn in again) > 800
@@ -237,6 +238,6 @@ def test_databases_without_such_a_statement_do_it_in_two() -> None:
 def test_a_thread_that_is_held_up_keeps_the_others_only_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate_limiter, "COMPARE_PATIENCE", 0.01)
     with rate_limiter._comparing:
-        rate_limiter.hold(OntraportAccount(ontraport_id=KEY), 30)
+        rate_limiter.hold(OntraportAccount(ontraport_id=ACCOUNT), 30)
         assert not rate_limiter._comparing.acquire(blocking=False)
     assert 29 < reserve().wait <= 30
