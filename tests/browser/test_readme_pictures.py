@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,6 +20,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 WIDTH = 720
 PICTURES = ("connect", "accounts")
+
+
+@pytest.fixture(autouse=True)
+def name_of_the_site() -> Iterator[None]:
+    with override_settings(ONTRAPORT_SITE_NAME="Brightside Bookings"):
+        yield
 
 
 def keep(page: Page, name: str, shots: Path | None) -> None:
