@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.core import serializers
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import connection
 from django.http import HttpRequest
 from django.test import RequestFactory, override_settings
@@ -244,3 +245,8 @@ def test_is_connected_follows_the_status(account: OntraportAccount) -> None:
     assert account.is_connected
     account.status = Status.NEEDS_RECONNECT
     assert not account.is_connected
+
+
+def test_a_user_who_is_gone_is_an_error_where_a_constraint_keeps_the_key_true() -> None:
+    with pytest.raises(ObjectDoesNotExist):
+        _ = OntraportAccount(user_id=10**6).user
