@@ -75,6 +75,8 @@ def switched_tenant(request: HttpRequest) -> HttpResponse:
 
 def not_permitted(request: HttpRequest) -> HttpResponse:
     """Answer 403: this person may not do that here."""
+    if wants_json(request):
+        return _private(JsonResponse({"error": "not_permitted"}, status=403))
     response = problems.show(request, "not_permitted")
     response.status_code = 403
     return _private(response)

@@ -58,8 +58,6 @@ def page(view: View) -> View:
         except OntraportMisconfigured as error:
             return responses.misconfigured(request, error)
         except PermissionDenied:
-            if responses.wants_json(request):
-                raise
             return responses.not_permitted(request)
 
     return private(csrf_protect(wrapper))

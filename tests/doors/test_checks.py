@@ -17,6 +17,7 @@ from django.urls import clear_script_prefix, include, path, set_script_prefix
 from django.views.generic import RedirectView
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
+from ontraport_connect import setting_checks
 from ontraport_connect.checks import AUTHENTICATION, MIDDLEWARE, check_deployment, check_settings
 
 ORIGIN = "https://app.ontraport.com"
@@ -131,6 +132,7 @@ def test_a_wrong_setting_is_said_once_with_a_hint(check_id: str, changes: dict[s
         {"ONTRAPORT_MAY": lambda request, tenant, action: True},
         {"ONTRAPORT_MAY": "tests.journeys.test_tenant_hosts.may", "ONTRAPORT_TENANT": "tests.doors.test_conf.number"},
         {"ONTRAPORT_MAY": print},
+        {"ONTRAPORT_MAY": dict},  # Python knows no signature of it
         {"ONTRAPORT_KEEP_EVENTS": None},
         {"ONTRAPORT_KEEP_EVENTS": timedelta(days=30)},
         {"ONTRAPORT_IDLE_AFTER": timedelta(days=30)},
@@ -143,6 +145,15 @@ def test_a_wrong_setting_is_said_once_with_a_hint(check_id: str, changes: dict[s
 def test_a_right_configuration_is_clean(changes: dict[str, Any]) -> None:
     with override_settings(**changes):
         assert check_settings(None) == []
+
+
+def test_a_user_model_without_permissions_needs_a_function_that_knows_who_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setting_checks, "get_user_model", lambda: object)
+    with override_settings(ONTRAPORT_TENANT="tests.doors.test_conf.number"):
+        (message,) = check_settings(None)
+        assert message.id == "ontraport_connect.W015"
+        with override_settings(ONTRAPORT_MAY=lambda request, tenant, action: True):
+            assert check_settings(None) == []
 
 
 class MountedElsewhere:

@@ -276,7 +276,7 @@ def test_a_role_in_one_tenant_is_none_in_another(by_roles: None) -> None:
     page = text(browser.get(ACCOUNTS, **on("borealis")))
     assert "borealis" in page
     assert "<form" not in page.partition("<main")[2]
-    assert "You don&#x27;t have permission to connect Ontraport" in text(browser.get(CONNECT, **on("borealis")))
+    assert "You don't have permission to connect Ontraport" in text(browser.get(CONNECT, **on("borealis")))
     before = list(OntraportAccount.objects.filter(pk=there.pk).values())
     for name in ("reconnect", "rename", "make_default", "disconnect"):
         assert browser.post(url(name, there), {"label": "x"}, **on("borealis")).status_code == 403, name

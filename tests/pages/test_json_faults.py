@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, connection
 from django.test import Client, RequestFactory, override_settings
 from django.views.debug import ExceptionReporter
@@ -67,6 +68,18 @@ def test_a_permission_that_cannot_be_asked_is_said_in_json(
     with override_settings(ONTRAPORT_MAY=failing):
         assert call(client, operation_id, account.uid) == (503, {"error": "misconfigured"})
     assert any(record.levelname == "CRITICAL" and "ONTRAPORT_MAY" in record.message for record in caplog.records)
+    assert read(account).label == "kept"
+
+
+def no_tenant_for_them(request: Any) -> str:
+    raise PermissionDenied
+
+
+@pytest.mark.parametrize("operation_id", sorted(OPERATIONS))
+def test_a_person_who_has_no_tenant_here_is_told_so_in_json(client: Client, maya: Any, operation_id: str) -> None:
+    account = linked("a", label="kept")
+    with override_settings(ONTRAPORT_TENANT=f"{__name__}.no_tenant_for_them"):
+        assert call(client, operation_id, account.uid) == (403, {"error": "not_permitted"})
     assert read(account).label == "kept"
 
 
