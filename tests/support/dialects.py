@@ -92,7 +92,13 @@ def copy_database(name: str) -> None:
         cursor.execute("SHOW TABLES")
         for (table,) in cursor.fetchall():
             cursor.execute(f"CREATE TABLE {name}.{table} LIKE {table}")
-            cursor.execute(f"INSERT INTO {name}.{table} SELECT * FROM {table}")  # noqa: S608
+            cursor.execute(
+                "SELECT group_concat(concat('`', column_name, '`')) FROM information_schema.columns"
+                " WHERE table_schema = database() AND table_name = %s AND extra NOT LIKE '%%GENERATED%%'",
+                [table],
+            )
+            columns = cursor.fetchone()[0]
+            cursor.execute(f"INSERT INTO {name}.{table} ({columns}) SELECT {columns} FROM {table}")  # noqa: S608
 
 
 def drop_database(name: str) -> None:
