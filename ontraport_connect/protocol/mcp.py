@@ -87,11 +87,12 @@ class Conversation:
 
     def _ask(self, method: str, params: Mapping[str, Any]) -> Talk[dict[str, Any]]:
         session = self._known_session()
-        is_remembered, may_learn = session is not None, method == "tools/call"
+        is_remembered, may_learn, has_listed = session is not None, method == "tools/call", False
+        server = self._sessions.server(self._url)
         while True:
             if session is None:
                 session = self._known_session() or (yield from self._opened())
-            message = mcp_messages.request(session, method, params, self._sessions.server(self._url).schemas)
+            message = mcp_messages.request(session, method, params, server.schemas)
             answer: Answer = yield message
             session.owner = self.owner
             if is_remembered and self._is_refused(session, answer, message):
@@ -100,7 +101,11 @@ class Conversation:
             elif may_learn and mcp_messages.wants_headers(answer, message):
                 may_learn = False
                 yield from self._learn_schema(params["name"])
+            elif not (has_listed or server.lists_in_vain) and mcp_messages.may_want_a_list(answer, message):
+                has_listed = True
+                yield from self.list_tools()
             else:
+                server.lists_in_vain |= has_listed and mcp_messages.may_want_a_list(answer, message)
                 return mcp_messages.result_of(answer, message, self._secrets())
 
     def _learn_schema(self, tool: str) -> Talk[None]:
