@@ -146,7 +146,9 @@ def learn_the_end_of_the_token_from_a_401(customer: Customer, value: bool) -> No
     before = customer.sandbox.state()["counts"]["token:refresh_token"]
     assert customer.linked.mcp("get_account_info")["account_id"] == 187157
     assert customer.sandbox.state()["counts"]["token:refresh_token"] == before + 1
-    assert (customer.linked.expires_at - timezone.now() < timedelta(minutes=1)) is value
+    expires_at = customer.linked.expires_at
+    assert expires_at is not None
+    assert (expires_at - timezone.now() < timedelta(minutes=1)) is value
 
 
 def spend_a_token_twice(customer: Customer, value: float) -> None:
