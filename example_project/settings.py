@@ -156,6 +156,8 @@ CELERY_BEAT_SCHEDULE = {
 ONTRAPORT_CLIENT_ID = env.str("ONTRAPORT_CLIENT_ID", default="") or None
 ONTRAPORT_CLIENT_SECRET = env.str("ONTRAPORT_CLIENT_SECRET", default="") or None
 ONTRAPORT_ENDPOINTS = endpoints(env.str("ONTRAPORT_ENDPOINTS", default="ontraport"))
+ONTRAPORT_SANDBOX_URL = env.str("ONTRAPORT_SANDBOX_URL", default="http://127.0.0.1:8001")
+ONTRAPORT_SANDBOX_INTERNAL_URL = env.str("ONTRAPORT_SANDBOX_INTERNAL_URL", default="") or None
 ONTRAPORT_SCOPES = env.list("ONTRAPORT_SCOPES", default=["mcp:tools"])
 ONTRAPORT_RESOURCE = env.str("ONTRAPORT_RESOURCE", default="https://mcp.ontraport.com") or None
 ONTRAPORT_REST_URL = env.str("ONTRAPORT_REST_URL", default="https://api.ontraport.com/1/")
@@ -164,7 +166,9 @@ ONTRAPORT_REDIRECT_URI = env.str("ONTRAPORT_REDIRECT_URI", default="") or None
 ONTRAPORT_MCP_TOOLS = env.list("ONTRAPORT_MCP_TOOLS", default=["get_account_info", "get_objects"]) or None
 ONTRAPORT_ENCRYPTION_KEYS = env.list("ONTRAPORT_ENCRYPTION_KEYS", default=[])
 ONTRAPORT_TENANT = env.str("ONTRAPORT_TENANT", default="") or None
+ONTRAPORT_MAY = env.str("ONTRAPORT_MAY", default="") or None
 ONTRAPORT_REFRESH_MARGIN = env.int("ONTRAPORT_REFRESH_MARGIN", default=600)
+ONTRAPORT_IDLE_AFTER = env.float("ONTRAPORT_IDLE_AFTER", default=0) or None
 ONTRAPORT_REFRESH_RATE = env.float("ONTRAPORT_REFRESH_RATE", default=100)
 ONTRAPORT_REFRESH_CONCURRENCY = env.int("ONTRAPORT_REFRESH_CONCURRENCY", default=32)
 ONTRAPORT_LEEWAY = env.int("ONTRAPORT_LEEWAY", default=60)
@@ -176,8 +180,11 @@ ONTRAPORT_RATE_WAIT = env.float("ONTRAPORT_RATE_WAIT", default=90)
 ONTRAPORT_REDIS_URL = env.str("ONTRAPORT_REDIS_URL", default="") or None
 ONTRAPORT_INSTALLATION = env.str("ONTRAPORT_INSTALLATION", default="") or None
 ONTRAPORT_NOTIFY = env.bool("ONTRAPORT_NOTIFY", default=False)
+ONTRAPORT_NOTIFY_CHANGES = env.bool("ONTRAPORT_NOTIFY_CHANGES", default=ONTRAPORT_NOTIFY)
+ONTRAPORT_SITE_NAME = env.str("ONTRAPORT_SITE_NAME", default="")
 KEEP_EVENTS = env.str("ONTRAPORT_KEEP_EVENTS", default="730")
 ONTRAPORT_KEEP_EVENTS = None if KEEP_EVENTS == "none" else float(KEEP_EVENTS)
+ONTRAPORT_MONITORING_TOKEN = env.str("ONTRAPORT_MONITORING_TOKEN", default="") or None
 ONTRAPORT_AFTER_LINK_URL = env.str("ONTRAPORT_AFTER_LINK_URL", default="/")
 
 # The demo

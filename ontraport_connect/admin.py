@@ -6,20 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
+from django.utils.timezone import get_current_timezone_name
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
 from . import refreshing, staff
 from .conf import conf
-from .models import SECRET_FIELDS, OntraportAccount, OntraportEvent, Status, validate_label
-from .pages import uuid_or_none
-from .staff import AccountActions, ConditionFilter, TenantFilter
+from .models import SECRET_FIELDS, Method, OntraportAccount, OntraportEvent, validate_label, with_users
+from .pages import ago, as_element, uuid_or_none
+from .refreshing import SitePause, link_state
+from .staff import AccountActions, StateFilter, TenantFilter
 
 if TYPE_CHECKING:
     EventModelAdmin = admin.ModelAdmin[OntraportEvent]
@@ -32,29 +34,26 @@ TEMPLATES = "admin/ontraport_connect/ontraportaccount"
 
 @admin.register(OntraportAccount)
 class OntraportAccountAdmin(AccountActions):
-    list_display = ("name", "badge", "reason", "user", "ontraport_id", "method", "expires_at")
+    list_display = ("name", "badge", "user", "refreshed")
     list_display_links = ("name",)
-    list_filter = ("status", ConditionFilter, "method", TenantFilter)
-    list_select_related = ("user",)
+    list_filter = (StateFilter, "method", TenantFilter)
     list_per_page = 50
-    search_help_text = _(
-        "Searches names and e-mail addresses of users, labels, tenants, Ontraport account ids and handles."
-    )
+    search_help_text = _("Search by user name, email address, label, tenant, Ontraport account number or ID.")
     ordering = ("-linked_at",)
     fieldsets = (
-        (None, {"fields": (("badge", "reason"), "label", "timeline")}),
-        (_("Whose"), {"fields": (("user", "tenant"), "is_default", "notified_at")}),
-        (_("Which"), {"fields": (("ontraport_id", "method", "scope"), "uid")}),
+        (None, {"fields": ("badge", "label", "timeline")}),
+        (_("Owner"), {"fields": (("user", "tenant"), "is_default", "notified_at")}),
+        (_("Ontraport account"), {"fields": (("ontraport_id", "method", "scope"), "handle")}),
         (
-            _("Since when, until when"),
-            {"fields": (("linked_at", "refreshed_at"), ("expires_at", "refresh_at"), "failures")},
+            _("Timing"),
+            {"fields": (("linked_at", "refreshed_at", "last_used_at"), ("expires_at", "refresh_at"), "failures")},
         ),
     )
     readonly_fields = (
-        "badge", "reason", "timeline", "user", "tenant", "is_default", "notified_at", "ontraport_id", "method", "scope", "uid",
-        "linked_at", "refreshed_at", "expires_at", "refresh_at", "failures",
+        "badge", "timeline", "user", "tenant", "is_default", "notified_at", "ontraport_id", "method", "scope", "handle",
+        "linked_at", "refreshed_at", "last_used_at", "expires_at", "refresh_at", "failures",
     )  # fmt: skip
-    actions = ("refresh_now", "disconnect")
+    actions = ("refresh_now", "export", "disconnect")
     change_list_template = f"{TEMPLATES}/change_list.html"
     change_form_template = f"{TEMPLATES}/change_form.html"
 
@@ -73,7 +72,9 @@ class OntraportAccountAdmin(AccountActions):
     # Display
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[OntraportAccount]:
-        return super().get_queryset(request).defer(*SECRET_FIELDS)
+        pause = refreshing.site_pause().code
+        rows: Any = super().get_queryset(request).defer(*SECRET_FIELDS).annotate(site_pause=Value(pause))
+        return with_users(rows)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)
@@ -96,24 +97,36 @@ class OntraportAccountAdmin(AccountActions):
         uid = uuid_or_none(search_term.strip())
         if uid is not None:
             return queryset.filter(uid=uid), False
-        return super().get_search_results(request, queryset, search_term)
+        found, may_repeat = super().get_search_results(request, queryset, search_term)
+        by_people = staff.people_matching(search_term.split())
+        return (found | queryset.filter(by_people)) if by_people else found, may_repeat
 
     @admin.display(description=_("account"), ordering="label")
     def name(self, account: OntraportAccount) -> str:
-        return str(account)
+        is_key = account.method == Method.API_KEY
+        facts = [account.ontraport_id if account.label else "", account.get_method_display() if is_key else ""]
+        more = " · ".join(filter(None, map(str, facts)))
+        return format_html(
+            '<span class="ontraport-name">{}</span> <small class="ontraport-fact">{}</small>', account, more
+        )
 
     @admin.display(description=_("state"), ordering="status")
-    def badge(self, account: OntraportAccount) -> str:
-        state, text = _badge_of(account)
-        return format_html('<span class="ontraport-badge ontraport-{}">{}</span>', state, text)
+    def badge(self, account: Any) -> str:
+        return render_to_string(
+            f"{TEMPLATES}/badge.html",
+            {"state": link_state(account, SitePause(account.site_pause)), "code": account.last_error},
+        )
 
-    @admin.display(description=_("last error"), ordering="last_error")
-    def reason(self, account: OntraportAccount) -> str:
-        if not account.last_error:
-            return str(self.get_empty_value_display())
-        return render_to_string(f"{TEMPLATES}/reason.html", {"code": account.last_error})
+    @admin.display(description=_("last refreshed"), ordering="refreshed_at")
+    def refreshed(self, account: OntraportAccount) -> str:
+        moment = account.refreshed_at
+        return str(self.get_empty_value_display()) if moment is None else as_element(moment, ago(moment))
 
-    @admin.display(description=_("history"))
+    @admin.display(description=_("ID"))
+    def handle(self, account: OntraportAccount) -> str:
+        return format_html('<code class="ontraport-copy">{}</code>', account.uid)
+
+    @admin.display(description=_("events"))
     def timeline(self, account: OntraportAccount) -> str:
         events = OntraportEvent._default_manager.filter(account_uid=account.uid)[:MAX_EVENTS]
         return render_to_string(f"{TEMPLATES}/timeline.html", {"events": events})
@@ -134,11 +147,13 @@ class OntraportAccountAdmin(AccountActions):
         }
 
     def delete_model(self, request: HttpRequest, obj: OntraportAccount) -> None:
-        staff.disconnect_accounts([obj])
+        with staff.acting_in_admin(request):
+            staff.disconnect_accounts([obj])
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         context["show_delete"] = False
-        context["can_refresh"] = self.has_change_permission(request, kwargs.get("obj"))
+        account = kwargs.get("obj")
+        context["can_refresh"] = self.has_change_permission(request, account) and account and account.is_connected
         return super().render_change_form(request, context, *args, **kwargs)
 
     def render_delete_form(self, request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
@@ -147,8 +162,7 @@ class OntraportAccountAdmin(AccountActions):
             {
                 **context,
                 "title": _("Disconnect Ontraport account"),
-                "accounts": [context["object"]],
-                "can_revoke": refreshing.can_revoke(),
+                **staff.consequences([context["object"]]),
                 "media": self.media,
             },
         )
@@ -169,16 +183,17 @@ class OntraportAccountAdmin(AccountActions):
         return reverse(f"admin:ontraport_connect_ontraportaccount_{name}", args=args, current_app=self.admin_site.name)
 
     def glance_view(self, request: HttpRequest) -> HttpResponse:
-        """Show the dashboard: counts, background jobs, upcoming expiries and recent failures."""
+        """Show the dashboard: counts, background jobs, the refreshes of the last day, and recent failures."""
         if not self.has_view_or_change_permission(request):
             raise PermissionDenied
         context = {
             **self.admin_site.each_context(request),
             "title": _("Ontraport links at a glance"),
             "opts": self.model._meta,
-            "counts": staff.link_counts(),
-            "bars": staff.expiring_tokens(),
+            "tiles": staff.tiles(),
+            "bars": staff.refresh_chart(),
             "picture": staff.Chart,
+            "zone": get_current_timezone_name(),
             "failures": staff.recent_failures() if _may_see_events(request) else None,
             "health": staff.site_health(),
             "media": self.media,
@@ -195,29 +210,25 @@ def _without_timeline(fields: Any) -> tuple[Any, ...]:
     return tuple(field for field in fields if field != "timeline")
 
 
-def _badge_of(account: OntraportAccount) -> tuple[str, Any]:
-    if account.status == Status.NEEDS_RECONNECT:
-        return "ended", _("needs reconnect")
-    return ("failing", _("refresh failing")) if account.failures else ("well", _("connected"))
-
-
 @admin.register(OntraportEvent)
 class OntraportEventAdmin(EventModelAdmin):
     """The read-only history of all accounts, including deleted ones."""
 
-    list_display = ("at", "what", "account_uid", "ontraport_id", "user", "tenant", "detail")
+    list_display = ("at", "what", "ontraport_id", "user", "actor", "detail")
     list_filter = ("kind", "at")
-    list_select_related = ("user",)
     list_per_page = 50
-    search_fields = ("ontraport_id", "tenant", "detail")
-    search_help_text = _("Searches Ontraport account ids, tenants, details, and the handle of an account.")
-    fields = ("at", "what", "detail", "account", "account_uid", "ontraport_id", "user", "tenant")
+    search_fields = ("ontraport_id", "tenant", "detail", "actor")
+    search_help_text = _("Search by Ontraport account number, tenant, details, who did it, or the ID of an account.")
+    fields = ("at", "what", "detail", "actor", "account", "account_uid", "ontraport_id", "user", "tenant")
     readonly_fields = fields
 
     class Media:
         css = {"all": ["ontraport_connect/admin.css"]}
 
-    @admin.display(description=_("what"), ordering="kind")
+    def get_queryset(self, request: HttpRequest) -> QuerySet[OntraportEvent]:
+        return with_users(super().get_queryset(request))
+
+    @admin.display(description=_("event"), ordering="kind")
     def what(self, event: OntraportEvent) -> str:
         return str(event.get_kind_display())
 

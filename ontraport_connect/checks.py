@@ -13,7 +13,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.urls import NoReverseMatch, reverse
 
-from . import pages, protocol, setting_checks
+from . import pages, protocol, setting_checks, staff
 from .conf import conf
 
 MIDDLEWARE = "ontraport_connect.middleware.OntraportMiddleware"
@@ -48,6 +48,15 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             )
         )
     return messages
+
+
+def _sandbox() -> Iterator[CheckMessage]:
+    if conf.sandbox_is_refused:
+        yield Error(
+            'ONTRAPORT_ENDPOINTS is "sandbox", which is for laptops, and DEBUG is off: nothing is sent, and nobody can connect.',
+            hint="Leave ONTRAPORT_ENDPOINTS out, and set ONTRAPORT_CLIENT_ID and ONTRAPORT_CLIENT_SECRET.",
+            id="ontraport_connect.E030",
+        )
 
 
 def _middleware() -> Iterator[CheckMessage]:
@@ -87,12 +96,24 @@ def _extras() -> Iterator[CheckMessage]:
 
 
 def _notices() -> Iterator[CheckMessage]:
-    if conf.ONTRAPORT_NOTIFY and not conf.ONTRAPORT_REDIRECT_URI:
+    if (conf.ONTRAPORT_NOTIFY or conf.ONTRAPORT_NOTIFY_CHANGES) and not conf.ONTRAPORT_REDIRECT_URI:
         yield checks.Warning(
-            "ONTRAPORT_NOTIFY is on without ONTRAPORT_REDIRECT_URI, so that nobody is told: an e-mail has no request to learn this site's"
-            " address from.",
-            hint="Set ONTRAPORT_REDIRECT_URI to the callback's absolute URL; the link in the e-mail leads to the same host.",
+            "Emails are on (ONTRAPORT_NOTIFY, ONTRAPORT_NOTIFY_CHANGES) without ONTRAPORT_REDIRECT_URI, so nobody is told: an email has no"
+            " request to learn this site's address from.",
+            hint="Set ONTRAPORT_REDIRECT_URI to the callback's absolute URL; the link in the email leads to the same host.",
             id="ontraport_connect.W006",
+        )
+
+
+def _beat_entry() -> Iterator[CheckMessage]:
+    schedulers = [getattr(settings, name) for name in dir(settings) if name.endswith("BEAT_SCHEDULER")]
+    has_schedule = any(name.endswith("BEAT_SCHEDULE") for name in dir(settings))
+    if has_schedule and not schedulers and not staff.has_beat_entry():
+        yield checks.Warning(
+            "Celery's beat schedule has no entry of this app, so that no token is refreshed before it ends.",
+            hint="Add it: CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE, ...}, from ontraport_connect.schedule. Where cron runs `manage.py"
+            " ontraport refresh --all` instead, put this check into SILENCED_SYSTEM_CHECKS.",
+            id="ontraport_connect.W020",
         )
 
 
@@ -100,8 +121,10 @@ CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     *setting_checks.CHECKS,
     pages.check_redirect_uri,
     pages.check_form_action,
+    _sandbox,
     _middleware,
     _urls,
     _extras,
     _notices,
+    _beat_entry,
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -13,21 +14,61 @@ from django.utils.module_loading import import_string
 
 from .exceptions import OntraportMisconfigured
 
+SANDBOX_CLIENT = ("sandbox-client", "sandbox-secret")
+"""The client that the stand-in knows, with its secret, which is published."""
+MayFunction = Callable[[HttpRequest, str | None, str], object]
+
 
 class OntraportSettings:
     """Reads ``django.conf.settings`` at every access, so that ``override_settings`` works."""
 
     @property
     def ONTRAPORT_CLIENT_ID(self) -> str | None:
-        return cast("str | None", getattr(settings, "ONTRAPORT_CLIENT_ID", None)) or None
+        given = cast("str | None", getattr(settings, "ONTRAPORT_CLIENT_ID", None)) or None
+        return given or (SANDBOX_CLIENT[0] if self.uses_sandbox else None)
 
     @property
     def ONTRAPORT_CLIENT_SECRET(self) -> str | None:
-        return cast("str | None", getattr(settings, "ONTRAPORT_CLIENT_SECRET", None)) or None
+        given = cast("str | None", getattr(settings, "ONTRAPORT_CLIENT_SECRET", None)) or None
+        is_ours = self.uses_sandbox and SANDBOX_CLIENT[0] == self.ONTRAPORT_CLIENT_ID
+        return given or (SANDBOX_CLIENT[1] if is_ours else None)
 
     @property
     def ONTRAPORT_ENDPOINTS(self) -> str | Mapping[str, str | None]:
         return cast("str | Mapping[str, str | None]", getattr(settings, "ONTRAPORT_ENDPOINTS", "ontraport"))
+
+    @property
+    def uses_sandbox(self) -> bool:
+        """Whether the stand-in takes Ontraport's place. Then every address is the stand-in's, whatever the other settings say."""
+        return self.ONTRAPORT_ENDPOINTS == "sandbox"
+
+    @property
+    def sandbox_is_refused(self) -> bool:
+        """Whether the stand-in is named on a site that is no laptop: ``DEBUG`` is off, and this is no test run, in which it always is."""
+        return self.uses_sandbox and not settings.DEBUG and not is_test_run()
+
+    def sandbox_urls(self) -> tuple[str, str]:
+        """Return the stand-in's addresses for browsers and for this site. Every address that anything is sent to comes from here.
+
+        Raises ``OntraportMisconfigured`` (code ``sandbox``) where ``sandbox_is_refused``: no credentials of a customer go there.
+        """
+        if self.sandbox_is_refused:
+            raise OntraportMisconfigured(
+                'ONTRAPORT_ENDPOINTS is "sandbox", which is for laptops, and DEBUG is off. Nothing was sent.',
+                code="sandbox",
+            )
+        return self.ONTRAPORT_SANDBOX_URL, self.ONTRAPORT_SANDBOX_INTERNAL_URL
+
+    @property
+    def ONTRAPORT_SANDBOX_URL(self) -> str:
+        """Where browsers reach the stand-in."""
+        return cast("str", getattr(settings, "ONTRAPORT_SANDBOX_URL", "http://127.0.0.1:8001")).rstrip("/")
+
+    @property
+    def ONTRAPORT_SANDBOX_INTERNAL_URL(self) -> str:
+        """Where this site reaches the stand-in: the same address, unless they are in containers of their own."""
+        given = cast("str | None", getattr(settings, "ONTRAPORT_SANDBOX_INTERNAL_URL", None))
+        return (given or self.ONTRAPORT_SANDBOX_URL).rstrip("/")
 
     @property
     def ONTRAPORT_SCOPES(self) -> Sequence[str]:
@@ -35,14 +76,20 @@ class OntraportSettings:
 
     @property
     def ONTRAPORT_RESOURCE(self) -> str | None:
+        if self.uses_sandbox:
+            return self.sandbox_urls()[0]
         return cast("str | None", getattr(settings, "ONTRAPORT_RESOURCE", "https://mcp.ontraport.com"))
 
     @property
     def ONTRAPORT_REST_URL(self) -> str:
+        if self.uses_sandbox:
+            return f"{self.sandbox_urls()[1]}/1/"
         return cast("str", getattr(settings, "ONTRAPORT_REST_URL", "https://api.ontraport.com/1/"))
 
     @property
     def ONTRAPORT_MCP_URL(self) -> str:
+        if self.uses_sandbox:
+            return f"{self.sandbox_urls()[1]}/"
         return cast("str", getattr(settings, "ONTRAPORT_MCP_URL", "https://mcp.ontraport.com"))
 
     @property
@@ -62,9 +109,20 @@ class OntraportSettings:
         return cast("str | None", getattr(settings, "ONTRAPORT_TENANT", None)) or None
 
     @property
+    def ONTRAPORT_MAY(self) -> str | MayFunction | None:
+        """``f(request, tenant, action) -> bool``, given as such or as its dotted path; see ``may_function``."""
+        return cast("str | MayFunction | None", getattr(settings, "ONTRAPORT_MAY", None)) or None
+
+    @property
     def ONTRAPORT_REFRESH_MARGIN(self) -> float:
         """Seconds."""
         return cast("float", getattr(settings, "ONTRAPORT_REFRESH_MARGIN", 600))
+
+    @property
+    def ONTRAPORT_IDLE_AFTER(self) -> timedelta | None:
+        """How long a link is not used until it is refreshed daily only; ``None``: never. A number is in seconds."""
+        after = cast("float | timedelta | None", getattr(settings, "ONTRAPORT_IDLE_AFTER", None))
+        return timedelta(seconds=after) if isinstance(after, (int, float)) else after
 
     @property
     def ONTRAPORT_REFRESH_RATE(self) -> float:
@@ -123,6 +181,21 @@ class OntraportSettings:
         return cast("bool", getattr(settings, "ONTRAPORT_NOTIFY", False))
 
     @property
+    def ONTRAPORT_NOTIFY_CHANGES(self) -> bool:
+        """Whether people get an e-mail when a link is made or removed. Without a setting of its own: where ``ONTRAPORT_NOTIFY`` is on."""
+        return cast("bool", getattr(settings, "ONTRAPORT_NOTIFY_CHANGES", self.ONTRAPORT_NOTIFY))
+
+    @property
+    def ONTRAPORT_SITE_NAME(self) -> str:
+        """What pages and e-mails call this site; empty: its host."""
+        return str(getattr(settings, "ONTRAPORT_SITE_NAME", None) or "")
+
+    @property
+    def ONTRAPORT_MONITORING_TOKEN(self) -> str | None:
+        """The bearer token of the URLs ``health`` and ``metrics``; ``None``: they answer 404."""
+        return cast("str | None", getattr(settings, "ONTRAPORT_MONITORING_TOKEN", None)) or None
+
+    @property
     def ONTRAPORT_KEEP_EVENTS(self) -> float | timedelta | None:
         """How long events are kept: a number of days, or a ``timedelta``; ``None``: for ever."""
         return cast("float | timedelta | None", getattr(settings, "ONTRAPORT_KEEP_EVENTS", 730))
@@ -133,6 +206,12 @@ class OntraportSettings:
 
 
 conf = OntraportSettings()
+
+
+def is_test_run() -> bool:
+    """Tell whether ``setup_test_environment`` is in force, as under ``manage.py test`` and pytest-django. No setting leads to it."""
+    state = getattr(sys.modules.get("django.test.utils"), "_TestState", None)
+    return hasattr(state, "saved_data")
 
 
 def tenant_of(request: HttpRequest) -> str | None:
@@ -152,3 +231,18 @@ def tenant_of(request: HttpRequest) -> str | None:
             f"ONTRAPORT_TENANT gave a {type(tenant).__name__}; give the tenant's id: a str, an int or a UUID."
         )
     return str(tenant)
+
+
+def may_function() -> MayFunction | None:
+    """Return the function that ``ONTRAPORT_MAY`` names, or ``None`` where Django's permissions count. Raises ``OntraportMisconfigured``."""
+    may: Any = conf.ONTRAPORT_MAY
+    if isinstance(may, str):
+        try:
+            may = import_string(may)
+        except (ImportError, AttributeError, TypeError) as error:
+            raise OntraportMisconfigured(
+                f"ONTRAPORT_MAY does not name anything that can be imported: {error}", code="may"
+            ) from error
+    if may is not None and not callable(may):
+        raise OntraportMisconfigured("ONTRAPORT_MAY is not a function, or the dotted path of one.", code="may")
+    return cast("MayFunction | None", may)

@@ -96,6 +96,11 @@ def row_lock() -> dict[str, bool]:
     }
 
 
+def passes_over_locked_rows_in_one() -> bool:
+    """Tell whether an UPDATE passes over the rows that its subquery passes over. MySQL's waits for them all the same."""
+    return connections[alias()].vendor != "mysql"
+
+
 def on_own_connection(step: Callable[[], T]) -> T:
     """Run ``step`` where each of its statements commits by itself, and to its end even when the caller is interrupted."""
     if not in_transaction():
@@ -160,6 +165,13 @@ def is_lock_timeout(error: BaseException) -> bool:
     cause = error.__cause__
     state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # psycopg, and psycopg2
     return state == "55P03" or getattr(cause, "args", (None,))[:1] == (1205,)
+
+
+def is_deadlock(error: BaseException) -> bool:
+    """Tell whether the database ended a transaction because two waited for each other. Done again, it succeeds."""
+    cause = error.__cause__
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return state == "40P01" or getattr(cause, "args", (None,))[:1] == (1213,)
 
 
 def persistently(step: Callable[[], T], *, is_aside: bool = False) -> T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.http import Http404, HttpRequest
@@ -16,6 +16,7 @@ from .middleware import RequestAccounts
 from .models import OntraportAccount
 
 View = Callable[..., Any]
+AnyView = TypeVar("AnyView", bound=View)
 
 
 def check_request(request: HttpRequest, uid: object = None) -> HttpResponseBase | None:
@@ -51,9 +52,9 @@ def find_account(request: HttpRequest, uid: object = None) -> OntraportAccount |
 
 
 @overload
-def ontraport_required(view: View) -> View: ...
+def ontraport_required(view: AnyView) -> AnyView: ...
 @overload
-def ontraport_required(*, account: str) -> Callable[[View], View]: ...
+def ontraport_required(*, account: str) -> Callable[[AnyView], AnyView]: ...
 def ontraport_required(view: View | None = None, *, account: str | None = None) -> Any:
     """Run the view, sync or async, only with a usable account; else redirect to connect or reconnect, and back.
 
@@ -71,6 +72,7 @@ def ontraport_required(view: View | None = None, *, account: str | None = None) 
             async def async_wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
                 return await _run_async(view, request, uid_of(kwargs), args, kwargs)
 
+            async_wrapper.needs_ontraport = True  # type: ignore[attr-defined]
             return async_wrapper
 
         @wraps(view)
@@ -78,6 +80,7 @@ def ontraport_required(view: View | None = None, *, account: str | None = None) 
             replacement = check_request(request, uid_of(kwargs))
             return view(request, *args, **kwargs) if replacement is None else replacement
 
+        wrapper.needs_ontraport = True  # type: ignore[attr-defined]
         return wrapper
 
     return decorate if view is None else decorate(view)
@@ -90,6 +93,7 @@ class OntraportRequiredMixin:
     """
 
     ontraport_account: str | None = None
+    needs_ontraport = True
     view_is_async: bool
     kwargs: dict[str, Any]
 

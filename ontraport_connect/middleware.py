@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
@@ -13,12 +14,14 @@ from django.http.response import HttpResponseBase
 
 from . import pages, refreshing, using
 from .conf import tenant_of
-from .exceptions import ReconnectRequired
-from .models import OntraportAccount, is_signed_in
+from .exceptions import OntraportUnavailable, ReconnectRequired
+from .models import OntraportAccount, is_signed_in, with_users
+
+logger = logging.getLogger("ontraport_connect")
 
 
 class RequestAccounts:
-    """The Ontraport accounts of one request. Truthy if one of them is connected."""
+    """The Ontraport accounts of one request. Truthy if ``account`` is connected."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
@@ -36,7 +39,7 @@ class RequestAccounts:
         if owner != self._owner:
             self._owner, self._accounts = None, ()
             if owner is not None:
-                self._accounts = list(OntraportAccount.objects.for_owner(*owner).select_related("user"))
+                self._accounts = list(with_users(OntraportAccount.objects.for_owner(*owner)))
                 self._owner = owner
         return self._accounts
 
@@ -75,11 +78,39 @@ class RequestAccounts:
         return self
 
     def __bool__(self) -> bool:
-        return any(account.is_connected for account in self.accounts)
+        account = self.account
+        return account is not None and account.is_connected
+
+
+class ConnectedAccounts(Protocol):
+    """What ``request.ontraport`` is in a view behind ``ontraport_required``, for type checkers: the account of the view is there.
+
+    That is ``account``, or ``get(uid)`` with the ``uid`` that the decorator has checked.
+    """
+
+    @property
+    def account(self) -> OntraportAccount: ...
+    @property
+    def accounts(self) -> Sequence[OntraportAccount]: ...
+    def get(self, uid: UUID | str) -> OntraportAccount: ...
+
+
+class OntraportRequest(HttpRequest):
+    """A request behind the middleware, for annotations."""
+
+    ontraport: RequestAccounts
+
+
+class ConnectedRequest(HttpRequest):
+    """The request of a view behind ``ontraport_required``, for annotations."""
+
+    ontraport: ConnectedAccounts
 
 
 class OntraportMiddleware:
-    """Sets ``request.ontraport``, and answers ``ReconnectRequired`` with a redirect to reconnect."""
+    """Sets ``request.ontraport``, and answers what a view raises when it cannot use Ontraport: ``ReconnectRequired`` with a redirect to
+    reconnect, ``OntraportUnavailable`` with 503.
+    """
 
     sync_capable = True
     async_capable = True
@@ -106,7 +137,10 @@ class OntraportMiddleware:
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> Any:
-        """Answer a ``ReconnectRequired`` that a view raised, if the account is one this person may see."""
+        """Answer an ``OntraportUnavailable`` that a view raised; and a ``ReconnectRequired``, if the account is one this person may see."""
+        if isinstance(exception, OntraportUnavailable):
+            logger.warning("A page answers 503: %s (%s)", exception, exception.code)
+            return pages.unavailable(request, exception)
         if not isinstance(exception, ReconnectRequired):
             return None
         accounts = RequestAccounts(request)

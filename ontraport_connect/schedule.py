@@ -13,3 +13,4 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": INTERVAL,
     },
 }
+"""The beat task, once a minute. Merge it into your own ``CELERY_BEAT_SCHEDULE``."""

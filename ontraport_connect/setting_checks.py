@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from inspect import signature
 from typing import Any
 
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core import checks
 from django.core.checks import CheckMessage, Error
 from django.utils.module_loading import import_string
 
 from . import protocol, refreshing
-from .conf import conf
+from .conf import conf, may_function
 from .encryption import MINIMUM_KEY_LENGTH
 from .exceptions import OntraportMisconfigured
 from .protocol import require_secure
@@ -18,8 +22,12 @@ from .protocol import require_secure
 MOST_DAYS = 36500
 """A longer time to keep events would lead to dates before the calendar begins."""
 
+SHORTEST_TOKEN = 16
+
 
 def _endpoints() -> Iterator[CheckMessage]:
+    if conf.sandbox_is_refused:  # there is a check of its own for that
+        return
     try:
         found = refreshing.endpoints()
     except OntraportMisconfigured as error:
@@ -32,10 +40,10 @@ def _endpoints() -> Iterator[CheckMessage]:
 
 
 def _addresses() -> Iterator[CheckMessage]:
-    yield from _url("ONTRAPORT_REST_URL", conf.ONTRAPORT_REST_URL)
-    yield from _url("ONTRAPORT_MCP_URL", conf.ONTRAPORT_MCP_URL)
-    yield from _url("ONTRAPORT_RESOURCE", conf.ONTRAPORT_RESOURCE)
-    yield from _url("ONTRAPORT_REDIRECT_URI", conf.ONTRAPORT_REDIRECT_URI)
+    own = ("ONTRAPORT_REST_URL", "ONTRAPORT_MCP_URL", "ONTRAPORT_RESOURCE")
+    sandbox = ("ONTRAPORT_SANDBOX_URL", "ONTRAPORT_SANDBOX_INTERNAL_URL")
+    for name in ("ONTRAPORT_REDIRECT_URI", *(sandbox if conf.uses_sandbox else own)):
+        yield from _url(name, getattr(conf, name))
 
 
 def _url(name: str, value: object) -> Iterator[CheckMessage]:
@@ -119,6 +127,28 @@ def _tenant() -> Iterator[CheckMessage]:
         )
 
 
+def _may() -> Iterator[CheckMessage]:
+    try:
+        may = may_function()
+        if may is not None:
+            signature(may).bind(None, None, "link")
+    except (OntraportMisconfigured, TypeError) as error:
+        yield Error(
+            f"ONTRAPORT_MAY cannot be asked, so that nobody may link or disconnect anything: {error}",
+            hint='Give a function f(request, tenant, action) -> bool, or its dotted path, such as "shop.tenants.may".',
+            id="ontraport_connect.E015",
+        )
+        return
+    except ValueError:  # a callable without a signature
+        return
+    if may is None and conf.ONTRAPORT_TENANT is not None and not hasattr(get_user_model(), "has_perm"):
+        yield checks.Warning(
+            "The user model has no permissions and ONTRAPORT_MAY is not set, so that nobody may link or disconnect for a tenant.",
+            hint="Set ONTRAPORT_MAY to a function that knows who may do what for a tenant.",
+            id="ontraport_connect.W015",
+        )
+
+
 def _numbers() -> Iterator[CheckMessage]:
     if not _is_pair(_raw("ONTRAPORT_TIMEOUT")):
         yield Error(
@@ -148,14 +178,30 @@ def _numbers() -> Iterator[CheckMessage]:
             )
 
 
-def _keep_events() -> Iterator[CheckMessage]:
-    keep = _raw("ONTRAPORT_KEEP_EVENTS")
-    days = keep / timedelta(days=1) if isinstance(keep, timedelta) else keep
-    if days is not None and not (_is_positive(days) and 1 <= days <= MOST_DAYS):
+def _times() -> Iterator[CheckMessage]:
+    yield from _time("ONTRAPORT_KEEP_EVENTS", 1, "days, such as 730, or a timedelta; None keeps events for ever.")
+    yield from _time("ONTRAPORT_IDLE_AFTER", 86_400, "seconds, such as 30 * 86400, or a timedelta; None: never idle.")
+
+
+def _time(name: str, day: float, hint: str) -> Iterator[CheckMessage]:
+    time: Any = getattr(settings, name, None)
+    days = time / timedelta(days=1) if isinstance(time, timedelta) else time / day if _is_positive(time) else 0
+    if time is not None and not 1 <= days <= MOST_DAYS:
         yield Error(
-            f"ONTRAPORT_KEEP_EVENTS is not a time between one day and {MOST_DAYS} days.",
-            hint="Give a number of days, such as 730, or a timedelta; None keeps events for ever.",
+            f"{name} is not a time between one day and {MOST_DAYS} days.",
+            hint=f"Give a number of {hint}",
             id="ontraport_connect.E006",
+        )
+
+
+def _monitoring_token() -> Iterator[CheckMessage]:
+    token = _raw("ONTRAPORT_MONITORING_TOKEN")
+    is_sent_as_it_is = isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token
+    if token is not None and not (is_sent_as_it_is and len(token) >= SHORTEST_TOKEN):
+        yield Error(
+            f"ONTRAPORT_MONITORING_TOKEN is not a text of {SHORTEST_TOKEN} characters or more, without blanks.",
+            hint='Make one with: python -c "import secrets; print(secrets.token_urlsafe(24))".',
+            id="ontraport_connect.E031",
         )
 
 
@@ -192,7 +238,9 @@ CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     _client,
     _encryption_keys,
     _tenant,
+    _may,
     _numbers,
-    _keep_events,
+    _times,
+    _monitoring_token,
     _lists,
 )

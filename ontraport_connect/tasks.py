@@ -9,6 +9,7 @@ Each task writes its heartbeat after its work: one that fails gives no sign of l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from celery import shared_task
 
@@ -18,15 +19,19 @@ from .schedule import INTERVAL
 
 MAX_REVOCATIONS = 50
 MAX_KEYS = 100
+MAX_IDS = 20
+
+CHANGE_NOTICES = 15.0
+"""Seconds after which no further e-mail about changes is begun."""
 
 
 @shared_task(name="ontraport_connect.tasks.refresh_expiring_tokens", ignore_result=True)
 def refresh_expiring_tokens() -> int:
     """Find the tokens that are due and enqueue them, oldest first, spread over the interval. Returns how many."""
-    linking.forget_used_states()
+    linking.forget_old_attempts()
     deliver_revocations.delay()
     check_keys.delay()
-    if conf.ONTRAPORT_NOTIFY:
+    if conf.ONTRAPORT_NOTIFY or conf.ONTRAPORT_NOTIFY_CHANGES:
         send_notices.delay()
     found = _enqueue_due() if refreshing.may_refresh() else 0
     refreshing.record_beat()
@@ -56,6 +61,11 @@ def refresh_accounts(pks: Sequence[int]) -> dict[str, int]:
     """Refresh those accounts of a batch that are still due. Returns the number of accounts per outcome."""
     outcomes = refreshing.refresh_batch(pks)
     refreshing.record_worker()
+    staff.count_refreshes(outcomes)
+    unknown = linking.without_id(pks)
+    if unknown:
+        with suppress(learn_ids.OperationalError):  # without a broker, their next refresh leads here again
+            learn_ids.apply_async((unknown[:MAX_IDS],), retry=False)
     return outcomes
 
 
@@ -65,6 +75,14 @@ def deliver_revocations() -> int:
     revoked = refreshing.deliver_revocations(MAX_REVOCATIONS)
     refreshing.record_worker()
     return revoked
+
+
+@shared_task(name="ontraport_connect.tasks.learn_ids", ignore_result=True)
+def learn_ids(pks: Sequence[int]) -> int:
+    """Learn which Ontraport accounts these belong to, which came without that knowledge. Returns how many are known now."""
+    known = linking.learn_ids(pks)
+    refreshing.record_worker()
+    return known
 
 
 @shared_task(name="ontraport_connect.tasks.check_keys", ignore_result=True)
@@ -77,7 +95,7 @@ def check_keys() -> dict[str, int]:
 
 @shared_task(name="ontraport_connect.tasks.send_notices", ignore_result=True, time_limit=90, soft_time_limit=60)
 def send_notices() -> int:
-    """E-mail people whose accounts need a reconnect. Returns how many messages were sent."""
-    told = staff.send_due_notices()
+    """E-mail people whose accounts need a reconnect, or were connected or disconnected. Returns how many messages were sent."""
+    told = staff.send_due_notices() + staff.send_change_notices(CHANGE_NOTICES)
     refreshing.record_worker()
     return told

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import pages
+from . import pages, staff
 
 app_name = "ontraport_connect"
 
@@ -14,6 +14,8 @@ urlpatterns = [
     path("connect/key/", pages.connect_key, name="connect_key"),
     path("callback/", pages.callback, name="callback"),
     path("problem/<slug:code>/", pages.problem, name="problem"),
+    path("health/", staff.health, name="health"),
+    path("metrics/", staff.metrics, name="metrics"),
     path("client.json", pages.client_metadata, name="client_metadata"),
     path("<uuid:uid>/reconnect/", pages.reconnect, name="reconnect"),
     path("<uuid:uid>/rename/", pages.rename, name="rename"),

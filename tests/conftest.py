@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import pytest
+from django.conf import settings
+from django.core.management import call_command
 from django.db import connection
 from django.test import override_settings
 
 from ontraport_connect.protocol import close_connections
-from tests.support.databases import WANTED, test_database
+from ontraport_connect.refreshing import spent_tokens
+from ontraport_connect.using import mcp_requests
+from tests.support.databases import SERVERS, WANTED, test_database
+from tests.support.mariadb import MariaDB
 from tests.support.servers import PostgreSQL, Sandbox, Unavailable, Valkey
 from tests.support.strict_server import StrictServer
 
@@ -30,9 +35,13 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect tests of behaviour that only the other database has, instead of skipping them."""
-    other = "sqlite" if WANTED == "postgresql" else "postgresql"
-    left_out = [item for item in items if item.get_closest_marker(other)]
+    """Deselect tests of behaviour that only other databases or sites have, instead of skipping them."""
+    others = {"sqlite", "postgresql", "mariadb", "server_database"} - {WANTED}
+    if WANTED in SERVERS:
+        others -= {"server_database"}
+    if settings.SECURE_SSL_REDIRECT:
+        others.add("plain_http")
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in others)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
@@ -57,11 +66,28 @@ def unavailable(reason: object) -> NoReturn:
     pytest.skip(str(reason))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def collected() -> None:
+    """Collect static files for a site whose pages name them by their content."""
+    if "Manifest" in settings.STORAGES["staticfiles"]["BACKEND"]:
+        call_command("collectstatic", interactive=False, verbosity=0)
+
+
 @pytest.fixture(autouse=True)
 def no_connection_outlives_its_test() -> Iterator[None]:
     """The process keeps its connections to Ontraport, and each test has another Ontraport."""
     yield
+    mcp_requests.sessions.forget_all()
     close_connections()
+
+
+@pytest.fixture(autouse=True)
+def no_note_outlives_its_test() -> Iterator[None]:
+    """The notes beside a SQLite database outlive the flush of its tables."""
+    yield
+    if WANTED == "sqlite":
+        for uid in spent_tokens.uids():
+            spent_tokens.forget_account(uid)
 
 
 @pytest.fixture(scope="session")
@@ -100,10 +126,17 @@ def valkey(valkey_process: Valkey) -> Valkey:
 
 
 @pytest.fixture
-def postgresql() -> PostgreSQL:
-    """The server of the test database, to restart it. For tests marked ``postgresql``."""
-    assert test_database.server is not None, "mark the test with pytest.mark.postgresql"
+def database_server() -> PostgreSQL | MariaDB:
+    """The server of the test database, to restart it. For tests marked ``server_database``, ``postgresql`` or ``mariadb``."""
+    assert test_database.server is not None, "mark the test with pytest.mark.server_database"
     return test_database.server
+
+
+@pytest.fixture
+def postgresql(database_server: PostgreSQL | MariaDB) -> PostgreSQL:
+    """The server of the test database. For tests marked ``postgresql``."""
+    assert isinstance(database_server, PostgreSQL)
+    return database_server
 
 
 @pytest.fixture

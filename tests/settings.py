@@ -4,6 +4,7 @@ import json
 import os
 
 from tests.support.databases import test_database
+from tests.support.mariadb import use_driver
 
 SECRET_KEY = "a-key-of-the-tests-that-protects-nothing-and-is-long-enough"
 ALLOWED_HOSTS = ["*"]
@@ -53,5 +54,7 @@ TEMPLATES = [
 
 if "TEST_SETTINGS" in os.environ:
     globals().update(json.loads(os.environ["TEST_SETTINGS"]))
+    if any(entry["ENGINE"].endswith("mysql") for entry in globals()["DATABASES"].values()):
+        use_driver()
 else:
     DATABASES = {"default": test_database.entry()}

@@ -19,7 +19,7 @@ class Contact:
     company: str
     city: str
     email: str
-    tags: tuple[str, ...]
+    country: str
 
     @classmethod
     def from_ontraport(cls, row: Mapping[str, str]) -> Self:
@@ -29,7 +29,7 @@ class Contact:
             company=row.get("company", ""),
             city=row.get("city", ""),
             email=row.get("email", ""),
-            tags=tuple(tag.strip() for tag in row.get("tags", "").split(",") if tag.strip()),
+            country=row.get("country", ""),
         )
 
 

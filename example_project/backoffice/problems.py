@@ -18,13 +18,13 @@ class Problem:
 
 AWAY = Problem(
     status=503,
-    heading="Ontraport is not answering",
+    heading="Ontraport isn't responding",
     explanation="Nothing is lost, and your account stays connected. It usually helps to wait a moment.",
 )
 OURS = Problem(
     status=500,
     heading="This site cannot talk to Ontraport",
-    explanation="We need to fix that, not you. Your account stays connected; please come back later.",
+    explanation="It's a problem on our side, and we're fixing it. Your account stays connected. Please come back later.",
 )
 REFUSED = Problem(
     status=502,

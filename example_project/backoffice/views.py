@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -23,6 +24,12 @@ class LinkedRequest(HttpRequest):
 def dashboard(request: HttpRequest) -> HttpResponse:
     """Show what the site is, and the state of the person's link."""
     return render(request, "backoffice/dashboard.html")
+
+
+@login_required
+def connections(request: HttpRequest) -> HttpResponse:
+    """Show the person's links, drawn by a script from the JSON of `ontraport_connect`."""
+    return render(request, "backoffice/connections.html")
 
 
 @ontraport_required

@@ -1,7 +1,6 @@
 """The five parts of the demo: Valkey, the sandbox, the site, a Celery worker and beat."""
 
 import errno
-import json
 import os
 import re
 import socket
@@ -14,7 +13,6 @@ from example_project.demo.errors import DemoError
 from example_project.demo.processes import Child, Processes
 
 HOST = "127.0.0.1"
-ENDPOINTS = ("issuer", "authorization_endpoint", "token_endpoint", "revocation_endpoint", "registration_endpoint")
 SETTINGS_OF_ANOTHER_SITE = re.compile(r"(ONTRAPORT|DJANGO|SECURE|CSRF|CSP|SECRET_KEY|BEHIND)_?")
 TIMEOUT = 10.0
 
@@ -66,7 +64,6 @@ def start(processes: Processes, *, port: int, sandbox_port: int, pace: Pace) -> 
         site["REDIS_URL"] = start_valkey(processes, outside)
     processes.run("database", ["django", "demo_database"], site)
     processes.wait_for(sandbox, lambda: "Sandbox ready" in sandbox.output())
-    site["ONTRAPORT_ENDPOINTS"] = published_endpoints(demo)
     shorten_tokens(demo, pace)
     start_site_and_celery(processes, site, demo, port)
     return demo
@@ -76,7 +73,7 @@ def start_sandbox(processes: Processes, environment: Environment, demo: Demo, po
     database = processes.directory / "sandbox.sqlite3"
     callback = f"{demo.site}ontraport/callback/"
     options = ["--port", str(port), "--database", str(database), "--redirect-uri", callback]
-    return processes.start("sandbox", ["example_project.sandbox", *options], environment)
+    return processes.start("sandbox", ["ontraport_connect.sandbox", *options], environment)
 
 
 def start_valkey(processes: Processes, environment: Environment) -> str:
@@ -103,20 +100,10 @@ def site_settings(processes: Processes, environment: Environment, demo: Demo, pa
         "DEMO_SANDBOX_URL": demo.sandbox,
         "DJANGO_SETTINGS_MODULE": "example_project.settings",
         "ENV_FILE": "",
-        "ONTRAPORT_CLIENT_ID": "sandbox-client",
-        "ONTRAPORT_CLIENT_SECRET": "sandbox-secret",
+        "ONTRAPORT_ENDPOINTS": "sandbox",
         "ONTRAPORT_LEEWAY": str(pace.leeway),
-        "ONTRAPORT_MCP_URL": origin,
-        "ONTRAPORT_RESOURCE": origin,
-        "ONTRAPORT_REST_URL": f"{origin}/1/",
+        "ONTRAPORT_SANDBOX_URL": origin,
     }
-
-
-def published_endpoints(demo: Demo) -> str:
-    """Return the sandbox's own metadata (RFC 8414) in the form of ``ONTRAPORT_ENDPOINTS``."""
-    response = requests.get(f"{demo.sandbox}.well-known/oauth-authorization-server", timeout=TIMEOUT)
-    metadata = response.json()
-    return json.dumps({name: metadata[name] for name in ENDPOINTS})
 
 
 def shorten_tokens(demo: Demo, pace: Pace) -> None:

@@ -1,33 +1,31 @@
-"""Linking attempts, stored in the session between the button and the callback: a bounded number, short-lived, each usable once."""
+"""Linking attempts, stored between the button and the callback: a bounded number, short-lived, each usable once.
+
+They are not in the session, since a request that was under way when the button was pressed writes the whole session back without them.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import secrets
-import time
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
+from typing import Any
 
-from django.contrib.sessions.backends.base import SessionBase
-from django.db import IntegrityError, transaction
-from django.utils import timezone
+from django.db.models import F, Value
 
 from ontraport_connect.database import alias
 from ontraport_connect.encryption import Secret, seal, unseal
 from ontraport_connect.exceptions import LinkingFailed
-from ontraport_connect.models import OntraportUsedState
+from ontraport_connect.models import Now, OntraportAttempt
 
-SESSION_KEY = "ontraport_connect.attempts"
-LIFETIME = 600
-"""Seconds for which an attempt can be completed."""
+LIFETIME = timedelta(minutes=10)
+"""How long an attempt can be completed."""
 
-CLOCK_SKEW = 60
-"""Seconds by which the clock of the web server that handles the callback may be behind that of the one that started the attempt."""
-
-MAX_ATTEMPTS = 8
-MAX_NEXT_LENGTH = 1500
-"""Limit on the total length of all stored ``next`` paths. A session may be a cookie, and browsers drop cookies over 4096 bytes."""
+MAX_OF_BROWSER = 8
+MAX_OF_PERSON = 64
+"""Attempts that are kept, the newest ones: of one person in one browser, and of one person."""
 
 STATE_LENGTH = 43
 
@@ -36,8 +34,8 @@ STATE_LENGTH = 43
 class Attempt:
     """Who started the attempt, with which parameters, and for which account.
 
-    ``account`` is the ``uid`` of the account to reconnect, empty for a new link. ``verifier`` is the PKCE verifier, encrypted because
-    some session stores are cookies that the browser can read. ``started`` is in seconds since the epoch.
+    ``account`` is the ``uid`` of the account to reconnect, empty for a new link. ``origin`` is the scheme and host on which the attempt
+    was started, empty where that is the callback's own. ``verifier`` is the PKCE verifier, encrypted.
     """
 
     owner: str
@@ -47,9 +45,9 @@ class Attempt:
     issuer: str
     scope: str
     next: str
+    origin: str
     account: str
     verifier: str
-    started: float
 
     def open_verifier(self, state: str) -> Secret:
         """Return the PKCE verifier; it is decrypted when it is revealed."""
@@ -63,43 +61,59 @@ def new_state() -> str:
 
 
 def seal_verifier(state: str, verifier: Secret) -> str:
-    """Return the PKCE verifier encrypted, and bound to ``state``, as text for the session."""
+    """Return the PKCE verifier encrypted, and bound to ``state``, as text."""
     return base64.b64encode(seal(verifier, f"verifier:{state}")).decode()
 
 
-def keep_attempt(session: SessionBase, state: str, attempt: Attempt) -> None:
-    """Store an attempt in the session. Drops the oldest attempts beyond the limits, and a ``next`` that is too long."""
-    if len(attempt.next) > MAX_NEXT_LENGTH:
-        attempt = replace(attempt, next="")
-    attempts = {**session.get(SESSION_KEY, {}), state: asdict(attempt)}
-    while len(attempts) > MAX_ATTEMPTS or sum(len(kept["next"]) for kept in attempts.values()) > MAX_NEXT_LENGTH:
-        attempts.pop(min(attempts, key=lambda key: attempts[key]["started"]))
-    session[SESSION_KEY] = attempts
+def keep_attempt(browser: str, state: str, attempt: Attempt) -> None:
+    """Store an attempt that was started in ``browser``, and delete those beyond the limits: used ones first, then the oldest."""
+    pk, person = _digest(state), _digest(attempt.owner)
+    _rows().create(
+        digest=pk, browser=_digest(browser), person=person, values=json.dumps(asdict(attempt)), started_at=Now()
+    )
+    newest_first = (F("used_at").asc(nulls_first=True), "-started_at")
+    others = _rows().filter(person=person).exclude(pk=pk).order_by(*newest_first)
+    kept = list(others.values_list("pk", "browser")[: 2 * MAX_OF_PERSON])
+    here = [digest for digest, of in kept if of == _digest(browser)]
+    too_many = {*here[MAX_OF_BROWSER - 1 :], *(digest for digest, _of in kept[MAX_OF_PERSON - 1 :])}
+    if too_many:
+        _rows().filter(pk__in=too_many).delete()
 
 
-def find_attempt(session: SessionBase, state: str) -> Attempt | None:
-    """Return the attempt stored under ``state``, or ``None``. Changes nothing."""
-    kept = session.get(SESSION_KEY, {}).get(state) if len(state) == STATE_LENGTH else None
-    return Attempt(**kept) if kept and kept.keys() == {field.name for field in fields(Attempt)} else None
+def find_attempt(browser: str, state: str) -> Attempt | None:
+    """Return the attempt that was started in ``browser`` with ``state``, used or not, or ``None``. Changes nothing."""
+    if not browser or len(state) != STATE_LENGTH:
+        return None
+    row = _rows().filter(pk=_digest(state), browser=_digest(browser)).first()
+    values = json.loads(row.values) if row else {}
+    return Attempt(**values) if values.keys() == {field.name for field in fields(Attempt)} else None
 
 
-def take_attempt(session: SessionBase, state: str, attempt: Attempt) -> None:
-    """Mark an attempt as used and remove it from the session.
+def take_attempt(state: str) -> None:
+    """Mark an attempt as used. One UPDATE decides, so that one of several processes, or threads, uses it.
 
-    Raises ``LinkingFailed`` when the attempt was used before, also by a concurrent request in another process, or has expired.
+    Raises ``LinkingFailed`` when the attempt was used before, or has expired, by the clock of the database.
     """
-    attempts = dict(session.get(SESSION_KEY, {}))
-    attempts.pop(state, None)
-    session[SESSION_KEY] = attempts
-    try:
-        with transaction.atomic(using=alias()):
-            OntraportUsedState.objects.using(alias()).create(digest=hashlib.sha256(state.encode()).hexdigest())
-    except IntegrityError:
-        raise LinkingFailed("This connection was already completed or tried.", code="used") from None
-    if not -CLOCK_SKEW <= time.time() - attempt.started <= LIFETIME:
+    row = _rows().filter(pk=_digest(state))
+    if not row.filter(used_at=None).update(used_at=Now()):
+        raise LinkingFailed("This connection was already completed or tried.", code="used")
+    if not row.filter(started_at__gt=Now() - Value(LIFETIME)).exists():
         raise LinkingFailed("This attempt took longer than ten minutes.", code="expired")
 
 
-def forget_used_states() -> None:
-    """Delete records of used states whose attempts have expired."""
-    OntraportUsedState.objects.using(alias()).filter(at__lt=timezone.now() - timedelta(seconds=2 * LIFETIME)).delete()
+def forget_attempts(browser: str, owner: str) -> None:
+    """Delete the attempts of the user with the primary key ``owner`` in ``browser``, as when they sign out."""
+    _rows().filter(person=_digest(owner), browser=_digest(browser)).delete()
+
+
+def forget_old_attempts() -> None:
+    """Delete attempts some time after they have expired: until then, an answer that comes late is known as such."""
+    _rows().filter(started_at__lt=Now() - Value(2 * LIFETIME)).delete()
+
+
+def _rows() -> Any:
+    return OntraportAttempt._default_manager.using(alias())
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

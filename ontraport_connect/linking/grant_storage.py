@@ -7,15 +7,14 @@ from contextvars import Context
 from typing import Any
 
 from django.db import Error as DatabaseFailure
-from django.db import IntegrityError, connections, transaction
-from django.db.models.functions import Now
+from django.db import IntegrityError, OperationalError, connections, transaction
 from django.utils.translation import gettext as _
 
 from ontraport_connect import refreshing
-from ontraport_connect.database import alias
+from ontraport_connect.database import alias, is_deadlock
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import LinkingFailed, OntraportError, SecretUnreadable
-from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, Status
+from ontraport_connect.models import EventKind, Method, Now, OntraportAccount, OntraportEvent, Status
 from ontraport_connect.protocol import Grant
 from ontraport_connect.signals import account_linked
 
@@ -31,14 +30,17 @@ def store_grant(owner: Owner, attempt: Attempt, grant: Grant) -> OntraportAccoun
         identity = Context().run(identify, grant.access_token)  # the MCP SDK logs, too: see oauth_links
         try:
             return _save(owner, attempt, grant, identity)
-        except IntegrityError:  # the same Ontraport account was linked concurrently; its row can be found now
+        except (IntegrityError, OperationalError) as error:
+            if isinstance(error, OperationalError) and not is_deadlock(error):
+                raise
+            # The same Ontraport account was linked, or its row was changed, at the same moment: it can be found now.
             return _save(owner, attempt, grant, identity)
     except IntegrityError:
         _revoke_unsaved(owner, attempt, grant, identity)
     except Exception:
         _revoke_unsaved(owner, attempt, grant, identity)
         raise
-    raise LinkingFailed(_("This Ontraport account was changed at the same moment. Please try again."), code="twice")
+    raise LinkingFailed(_("This account was changed at the same moment. Please try again."), code="twice")
 
 
 def _revoke_unsaved(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity) -> None:
@@ -98,16 +100,16 @@ def _row_for(owner: Owner, attempt: Attempt, identity: Identity) -> OntraportAcc
         return same
     account: OntraportAccount | None = owner.accounts().select_for_update().filter(uid=attempt.account).first()
     if account is None:
-        raise LinkingFailed(_("This connection was removed in the meantime. Please connect anew."), code="gone")
+        raise LinkingFailed(_("This connection was removed meanwhile. Please connect again."), code="gone")
     if account.ontraport_id and not identity.ontraport_id:
         raise LinkingFailed(
-            _("Ontraport did not say whose account this is. Nothing was changed; please try again."),
+            _("Ontraport didn't say whose account this is. Nothing changed. Please try again."),
             code="unidentified",
         )
     if account.ontraport_id and account.ontraport_id != identity.ontraport_id:
         raise LinkingFailed(
             _(
-                "You signed in to Ontraport account %(came)s, but this connection is for account %(expected)s. Nothing was changed."
+                "You signed in to Ontraport account %(came)s, but this connection is for account %(expected)s. Nothing changed."
             )
             % {"came": identity.ontraport_id, "expected": account.ontraport_id},
             code="different_account",

@@ -43,17 +43,16 @@ def identify(access_token: Secret) -> Identity:
     """
     if not protocol.is_mcp_installed():
         return Identity()
-    protocol.require_mcp()
-    url, timeout, way = conf.ONTRAPORT_MCP_URL, conf.ONTRAPORT_TIMEOUT, refreshing.route()
-    authorization = Secret(lambda: f"Bearer {access_token.reveal()}")
-
-    async def ask() -> Any:
-        return await protocol.run_mcp(
-            url, authorization, timeout, lambda client: protocol.call_mcp_tool(client, "get_account_info", {}), way
-        )
-
+    authorization = {"Authorization": Secret(lambda: f"Bearer {access_token.reveal()}")}
     try:
-        info = protocol.tool_value(protocol.run_in_background(ask))
+        result = protocol.ask_once(
+            conf.ONTRAPORT_MCP_URL,
+            authorization,
+            "get_account_info",
+            deadlines=conf.ONTRAPORT_TIMEOUT,
+            route=refreshing.route(),
+        )
+        info = protocol.tool_value(result)
     except OntraportError as error:
         logger.warning("Ontraport did not tell whose account was linked: %s", error.code)
         return Identity()

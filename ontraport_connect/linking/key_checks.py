@@ -14,7 +14,6 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import F
-from django.db.models.functions import Now
 
 from ontraport_connect import refreshing, using
 from ontraport_connect.database import alias
@@ -25,7 +24,7 @@ from ontraport_connect.exceptions import (
     OntraportUnavailable,
     ReconnectRequired,
 )
-from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, Status
+from ontraport_connect.models import EventKind, Method, Now, OntraportAccount, OntraportEvent, Status, with_users
 from ontraport_connect.signals import account_needs_reconnect, account_recovered
 
 from .identity import CHEAP_CALL, next_check
@@ -91,13 +90,13 @@ def _due(limit: int) -> Iterator[OntraportAccount]:
     A check that gives no result is repeated after that time: soon for a pair that was refused before, otherwise in an hour.
     """
     accounts = OntraportAccount.objects.using(alias())
-    due = accounts.usable().filter(method=Method.API_KEY, refresh_at__lte=Now())
+    due = accounts.filter(method=Method.API_KEY, refresh_at__lte=Now()).usable()
     found = due.order_by("refresh_at", "pk").values_list("pk", "status", "last_error")[:limit]
     for pk, status, last_error in list(found):
         is_suspected = status == Status.CONNECTED and last_error == using.KEY_REFUSED
         pause = CONFIRM_AFTER if is_suspected else RETRY_AFTER
         if due.filter(pk=pk).update(refresh_at=refreshing.from_now(pause)):
-            yield from accounts.select_related("user").filter(pk=pk)
+            yield from with_users(accounts.filter(pk=pk))
 
 
 def _same_pair(account: OntraportAccount, status: Status) -> Any:

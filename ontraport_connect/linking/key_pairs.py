@@ -48,7 +48,7 @@ def link_key_pair(
     ontraport_id = verify(app_id, api_key)
     if account is not None and account.ontraport_id != ontraport_id:
         raise LinkingFailed(
-            _("These keys belong to Ontraport account %(came)s, but this connection is for account %(expected)s.")
+            _("This key belongs to Ontraport account %(came)s, but this connection is for account %(expected)s.")
             % {"came": ontraport_id, "expected": account.ontraport_id},
             code="different_account",
         )
@@ -97,10 +97,11 @@ def _failure_of_call(error: OntraportError) -> LinkingFailed:
     if isinstance(error, OntraportMisconfigured):
         logger.critical("Nobody can link an API key: %s", error)
         return LinkingFailed(
-            _("This site is not set up correctly for Ontraport. Its operator has been told."), code="misconfigured"
+            _("Ontraport isn't set up correctly on this site. We've been notified and are fixing it."),
+            code="misconfigured",
         )
     return LinkingFailed(
-        _("Ontraport could not be reached, so the keys could not be tried. Please try again in a few minutes."),
+        _("We couldn't reach Ontraport to check your key. Please try again in a few minutes."),
         code="unavailable",
     )
 
@@ -108,17 +109,17 @@ def _failure_of_call(error: OntraportError) -> LinkingFailed:
 def _failure_of_answer(answer: Answer) -> LinkingFailed:
     if answer.status == 401:
         return LinkingFailed(
-            _("Ontraport does not know this App ID and API key. Please copy both again."), code="key_refused"
+            _("Ontraport doesn't recognize this App ID and key. Please check both."), code="key_refused"
         )
     if answer.status == 403:
         return LinkingFailed(
             _(
-                "Ontraport knows this key, but it may not read contacts. Give its user that permission, or use another key."
+                "This key isn't allowed to read contacts. Give its user that permission in Ontraport, or use another key."
             ),
             code="key_forbidden",
         )
     return LinkingFailed(
-        _("Ontraport cannot check keys at this moment. Yours may be right; please try again in a few minutes."),
+        _("Ontraport can't check keys right now. Yours may be fine. Please try again in a few minutes."),
         code="unavailable",
     )
 
@@ -158,5 +159,5 @@ def _row_for(owner: Owner, ontraport_id: str, reconnected: OntraportAccount | No
     rows = owner.accounts().select_for_update().filter(method=Method.API_KEY, ontraport_id=ontraport_id)
     account: OntraportAccount | None = rows.first()
     if reconnected is not None and (account is None or account.pk != reconnected.pk):
-        raise LinkingFailed(_("This connection was removed in the meantime. Please connect anew."), code="gone")
+        raise LinkingFailed(_("This connection was removed meanwhile. Please connect again."), code="gone")
     return account

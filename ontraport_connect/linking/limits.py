@@ -30,9 +30,7 @@ def require_room(owner: Owner) -> None:
     """Raise ``LinkingFailed`` when the owner has ``MAX_ACCOUNTS`` accounts already."""
     if owner.accounts().count() >= MAX_ACCOUNTS:
         raise LinkingFailed(
-            _(
-                "%(most)d accounts are connected here, and more are not possible. Disconnect one that is not needed first."
-            )
+            _("You've connected %(most)d accounts, which is the limit. Disconnect one you no longer need first.")
             % {"most": MAX_ACCOUNTS},
             code="too_many_accounts",
         )
@@ -42,7 +40,9 @@ def count_key_pair(owner: Owner) -> None:
     """Count a key pair that a person tries. Raises ``LinkingFailed`` when there were ``MAX_KEY_PAIRS`` of theirs in ``WINDOW`` seconds."""
     if _is_over("keys", owner.user.pk, MAX_KEY_PAIRS):
         raise LinkingFailed(
-            _("You have tried many keys. Please look them up in Ontraport, and try again in ten minutes."),
+            _(
+                "Too many attempts. Please wait ten minutes from now and try again. Until then, no key is checked, not even the right one."
+            ),
             code="too_many",
         )
 
@@ -51,9 +51,7 @@ def count_exchange(owner: Owner, address: str) -> None:
     """Count the exchange of a code, by person and by IP address (empty when unknown). Raises ``LinkingFailed`` beyond the limits."""
     is_over = _is_over("exchanges", owner.user.pk, MAX_EXCHANGES)
     if is_over or (address and _is_over("exchanges-of-address", address, MAX_EXCHANGES_OF_ADDRESS)):
-        raise LinkingFailed(
-            _("There were many attempts to connect. Please wait ten minutes, then start again."), code="too_many"
-        )
+        raise LinkingFailed(_("Too many attempts. Please wait ten minutes and try again."), code="too_many")
 
 
 def _is_over(kind: str, who: object, most: int) -> bool:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 
-from django.contrib.sessions.backends.base import SessionBase
 from django.utils.translation import gettext as _
 
 from ontraport_connect import refreshing
@@ -35,19 +33,21 @@ HOLD_REVOCATIONS = 120.0
 
 
 def begin(
-    session: SessionBase,
+    browser: str,
     owner: Owner,
     *,
     redirect_uri: str,
     client_id: str = "",
     next_url: str = "",
+    origin: str = "",
     account: OntraportAccount | None = None,
 ) -> str:
     """Start an attempt to link an account, or to reconnect ``account``, and return the authorization URL to redirect the browser to.
 
-    ``client_id`` is the URL of the client metadata document, used on sites without ``ONTRAPORT_CLIENT_ID``. Raises ``LinkingFailed``
-    when the owner has too many accounts for another one, and ``OntraportMisconfigured``, also in a copy of another installation's
-    database, where links of two sites would be mixed.
+    ``browser`` is what the person's browser is known by: an unguessable text from a cookie. ``client_id`` is the URL of the client
+    metadata document, used on sites without ``ONTRAPORT_CLIENT_ID``. ``origin`` is the scheme and host to come back to at last, where
+    that is not the callback's. Raises ``LinkingFailed`` when the owner has too many accounts for another one, and
+    ``OntraportMisconfigured``, also in a copy of another installation's database, where links of two sites would be mixed.
     """
     refreshing.require_own_database()
     if account is None:
@@ -63,45 +63,47 @@ def begin(
         issuer=refreshing.issuer(),
         scope=" ".join(client.scopes),
         next=next_url,
+        origin=origin,
         account="" if account is None else str(account.uid),
         verifier=attempts.seal_verifier(new_state, verifier),
-        started=time.time(),
     )
-    attempts.keep_attempt(session, new_state, attempt)
+    attempts.keep_attempt(browser, new_state, attempt)
     return url
 
 
 def complete(
-    session: SessionBase, owner: Owner, parameters: Mapping[str, Sequence[str]], *, address: str = ""
+    browser: str, owner: Owner, parameters: Mapping[str, Sequence[str]], *, address: str = ""
 ) -> tuple[OntraportAccount, Attempt]:
     """Complete the attempt that an authorization response belongs to. Returns the account, new or reconnected, and the attempt.
 
     ``parameters`` are the callback's query parameters, each with all of its values; ``address`` is the client's IP address. No request is
-    sent before state, user, tenant and issuer have been compared. A response whose ``state`` is not in this session changes nothing.
-    Raises only ``LinkingFailed``: other errors are logged here, without the request, because its URL contains the code.
+    sent before state, user, tenant and issuer have been compared. A response whose ``state`` is of no attempt in this ``browser`` changes
+    nothing. Raises only ``LinkingFailed``: other errors are logged here, without the request, because its URL contains the code.
     """
-    return _complete_or_fail(session, owner, AuthorizationResponse.read(parameters), address)
+    return _complete_or_fail(browser, owner, AuthorizationResponse.read(parameters), address)
 
 
 def _complete_or_fail(
-    session: SessionBase, owner: Owner, response: AuthorizationResponse, address: str
+    browser: str, owner: Owner, response: AuthorizationResponse, address: str
 ) -> tuple[OntraportAccount, Attempt]:
     """Turn unexpected errors into ``LinkingFailed``. A separate function, so that the logged frames do not contain ``parameters``."""
     try:
-        return _complete(session, owner, response, address)
+        return _complete(browser, owner, response, address)
     except LinkingFailed:
         raise
     except Exception:  # noqa: BLE001  # logged with its traceback; the customer gets a page
         _log_without_request(logger.exception, "Linking failed")
-    raise LinkingFailed(_("Something went wrong here. Nothing was connected; please start again."), code="failed")
+    raise LinkingFailed(_("Something went wrong on our side. Nothing was connected. Please try again."), code="failed")
 
 
 def _complete(
-    session: SessionBase, owner: Owner, response: AuthorizationResponse, address: str
+    browser: str, owner: Owner, response: AuthorizationResponse, address: str
 ) -> tuple[OntraportAccount, Attempt]:
-    attempt = _matching_attempt(session, owner, response)
-    attempts.take_attempt(session, response.state, attempt)
+    attempt = _matching_attempt(browser, owner, response)
+    attempts.take_attempt(response.state)
     require_success(response)
+    if not attempt.account:
+        limits.require_room(owner)  # again: others may have been completed since
     limits.count_exchange(owner, address)
     try:
         refreshing.require_own_database()
@@ -116,18 +118,18 @@ def _complete(
     return store_grant(owner, attempt, grant), attempt
 
 
-def _matching_attempt(session: SessionBase, owner: Owner, response: AuthorizationResponse) -> Attempt:
-    attempt = None if response.is_repeated else attempts.find_attempt(session, response.state)
+def _matching_attempt(browser: str, owner: Owner, response: AuthorizationResponse) -> Attempt:
+    attempt = None if response.is_repeated else attempts.find_attempt(browser, response.state)
     if attempt is None:
-        raise LinkingFailed(_("This answer belongs to no attempt that was started in this browser."), code="unknown")
+        raise LinkingFailed(_("This sign-in link is no longer valid."), code="unknown")
     if attempt.owner != str(owner.user.pk):
-        raise LinkingFailed(_("This attempt was started by somebody else."), code="other_owner")
+        raise LinkingFailed(_("Someone else started this."), code="other_owner")
     if attempt.tenant != owner.tenant:
-        raise LinkingFailed(_("You have switched workspaces"), code="switched_tenant")
+        raise LinkingFailed(_("You've switched workspaces"), code="switched_tenant")
     issuer = refreshing.endpoints().issuer
     if issuer is not None and response.issuer != issuer:
-        attempts.take_attempt(session, response.state, attempt)
-        raise LinkingFailed(_("The answer did not come from Ontraport."), code="issuer")
+        attempts.take_attempt(response.state)
+        raise LinkingFailed(_("The answer didn't come from Ontraport."), code="issuer")
     return attempt
 
 
@@ -139,14 +141,16 @@ def _log_without_request(log: Callable[..., None], *args: object) -> None:
 def _exchange_failed(error: OntraportError) -> LinkingFailed:
     if isinstance(error, ReconnectRequired):
         return LinkingFailed(
-            _("Ontraport did not accept its own answer; it may have been used before, or took too long."), code="code"
+            _("Ontraport couldn't confirm the sign-in. It may have been used already, or have taken too long."),
+            code="code",
         )
     if isinstance(error, OntraportMisconfigured):
         _log_without_request(logger.critical, "Linking failed for a reason that only the operator can fix: %s", error)
         return LinkingFailed(
-            _("This site is not set up correctly for Ontraport. Its operator has been told."), code="misconfigured"
+            _("Ontraport isn't set up correctly on this site. We've been notified and are fixing it."),
+            code="misconfigured",
         )
     logger.warning("Linking failed: %s (%s)", error, error.code)
     return LinkingFailed(
-        _("Ontraport could not be reached. Nothing was changed; please try again in a moment."), code="unavailable"
+        _("We couldn't reach Ontraport. Nothing changed. Please try again in a moment."), code="unavailable"
     )

@@ -15,13 +15,13 @@ TEMPORARY_ERRORS = {errors.ServerError.error, errors.TemporarilyUnavailableError
 def require_success(response: AuthorizationResponse) -> None:
     """Raise ``LinkingFailed`` unless the response carries a code and no error."""
     if response.error == errors.AccessDeniedError.error:
-        raise LinkingFailed(_("Access was not allowed at Ontraport. Nothing was connected."), code="denied")
+        raise LinkingFailed(_("You didn't allow access. Nothing was connected."), code="denied")
     if response.error in TEMPORARY_ERRORS:
         raise LinkingFailed(
-            _("Ontraport could not be reached. Nothing was changed; please try again in a moment."), code="unavailable"
+            _("We couldn't reach Ontraport. Nothing changed. Please try again in a moment."), code="unavailable"
         )
     if response.error:
-        raise ProviderRefused(_("Ontraport did not complete the connection."), code="refused", said=response.said)
+        raise ProviderRefused(_("Ontraport couldn't complete the connection."), code="refused", said=response.said)
     if not response.has_code:
         raise LinkingFailed(_("Ontraport's answer was incomplete."), code="incomplete")
 

@@ -27,4 +27,4 @@ def ask(options: Mapping[str, Any], question: str, *explanations: str) -> None:
     if not (sys.stdin.isatty() and answer.endswith("\n")):  # no terminal has shown a line break
         stream.write("\n")
     if answer.strip().lower() not in {"y", "yes"}:
-        raise CommandError("Nothing was changed.")
+        raise CommandError("Nothing changed.")

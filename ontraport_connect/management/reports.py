@@ -75,7 +75,7 @@ def as_command_error(error: exceptions.OntraportError) -> CommandError:
     """Return the error as the last line of the output. What logging has just printed above it is not repeated."""
     if error.code == refreshing.COPIED and _is_printed_by_logging(str(error)):
         return CommandError(LOOKS_LIKE_A_COPY, returncode=status_of(error))
-    hint = " Its owner has to reconnect it on the site." if isinstance(error, exceptions.ReconnectRequired) else ""
+    hint = " The owner needs to reconnect it on the site." if isinstance(error, exceptions.ReconnectRequired) else ""
     return CommandError(f"{error}{hint}", returncode=status_of(error))
 
 

@@ -40,8 +40,8 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
             ],
             options={
-                "verbose_name": "revocation to deliver",
-                "verbose_name_plural": "revocations to deliver",
+                "verbose_name": "pending revocation",
+                "verbose_name_plural": "pending revocations",
             },
         ),
         migrations.CreateModel(
@@ -66,7 +66,7 @@ class Migration(migrations.Migration):
             name="OntraportAccount",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("uid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True, verbose_name="handle")),
+                ("uid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True, verbose_name="ID")),
                 ("tenant", models.CharField(blank=True, default="", max_length=200, verbose_name="tenant")),
                 ("label", models.CharField(blank=True, default="", max_length=100, verbose_name="label")),
                 ("is_default", models.BooleanField(default=False, verbose_name="default")),
@@ -84,7 +84,7 @@ class Migration(migrations.Migration):
                     models.CharField(blank=True, default="", max_length=40, verbose_name="Ontraport account"),
                 ),
                 ("scope", models.CharField(blank=True, default="", max_length=500, verbose_name="scope")),
-                ("client_id", models.CharField(blank=True, default="", max_length=500, verbose_name="client id")),
+                ("client_id", models.CharField(blank=True, default="", max_length=500, verbose_name="client ID")),
                 (
                     "access_token",
                     ontraport_connect.encryption.EncryptedTextField(
@@ -106,28 +106,28 @@ class Migration(migrations.Migration):
                 (
                     "status",
                     models.CharField(
-                        choices=[("connected", "connected"), ("needs_reconnect", "needs reconnect")],
+                        choices=[("connected", "connected"), ("needs_reconnect", "reconnect needed")],
                         default="connected",
                         max_length=20,
                         verbose_name="state",
                     ),
                 ),
                 ("last_error", models.CharField(blank=True, default="", max_length=100, verbose_name="last error")),
-                ("failures", models.PositiveIntegerField(default=0, verbose_name="failures in a row")),
-                ("linked_at", models.DateTimeField(default=django.utils.timezone.now, verbose_name="linked")),
+                ("failures", models.PositiveIntegerField(default=0, verbose_name="consecutive failures")),
+                ("linked_at", models.DateTimeField(default=django.utils.timezone.now, verbose_name="connected on")),
                 ("refreshed_at", models.DateTimeField(blank=True, null=True, verbose_name="last refreshed")),
                 (
                     "notified_at",
-                    models.DateTimeField(blank=True, editable=False, null=True, verbose_name="told by e-mail"),
+                    models.DateTimeField(blank=True, editable=False, null=True, verbose_name="notified by email"),
                 ),
                 ("version", models.PositiveBigIntegerField(default=0, editable=False)),
                 ("lease_owner", models.CharField(blank=True, default="", editable=False, max_length=32)),
                 ("lease_until", models.DateTimeField(editable=False, null=True)),
                 (
                     "user",
-                    models.ForeignKey(
+                    ontraport_connect.models.PersonKey(
                         blank=True,
-                        help_text="Who linked it; the owner, unless a tenant is.",
+                        help_text="Who linked it (and owns it, unless a tenant does).",
                         null=True,
                         on_delete=ontraport_connect.models.forget_user,
                         related_name="ontraport_accounts",
@@ -147,7 +147,7 @@ class Migration(migrations.Migration):
             name="OntraportEvent",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("account_uid", models.UUIDField(db_index=True, null=True, verbose_name="handle")),
+                ("account_uid", models.UUIDField(db_index=True, null=True, verbose_name="ID")),
                 ("tenant", models.CharField(blank=True, default="", max_length=200, verbose_name="tenant")),
                 (
                     "ontraport_id",
@@ -157,21 +157,21 @@ class Migration(migrations.Migration):
                     "kind",
                     models.CharField(
                         choices=[
-                            ("linked", "linked"),
+                            ("linked", "connected"),
                             ("refresh_failing", "refresh failing"),
-                            ("recovered", "recovered"),
-                            ("needs_reconnect", "needs reconnect"),
+                            ("recovered", "refreshed again"),
+                            ("needs_reconnect", "access lost"),
                             ("reconnected", "reconnected"),
                             ("disconnected", "disconnected"),
-                            ("misconfigured", "this site was refused by Ontraport"),
-                            ("mended", "this site is accepted again"),
+                            ("misconfigured", "site rejected by Ontraport"),
+                            ("mended", "site accepted again"),
                         ],
                         max_length=20,
-                        verbose_name="what",
+                        verbose_name="event",
                     ),
                 ),
-                ("detail", models.CharField(blank=True, default="", max_length=200, verbose_name="detail")),
-                ("at", models.DateTimeField(db_index=True, default=django.utils.timezone.now, verbose_name="when")),
+                ("detail", models.CharField(blank=True, default="", max_length=200, verbose_name="details")),
+                ("at", models.DateTimeField(db_index=True, default=django.utils.timezone.now, verbose_name="time")),
                 (
                     "account",
                     models.ForeignKey(
@@ -184,9 +184,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "user",
-                    models.ForeignKey(
+                    ontraport_connect.models.PersonKey(
                         null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
+                        on_delete=ontraport_connect.models.keep_without_user,
                         related_name="+",
                         to=settings.AUTH_USER_MODEL,
                         verbose_name="user",

@@ -9,37 +9,51 @@ from .account import (
     OntraportAccount,
     OntraportAccountQuerySet,
     Status,
-    forget_user,
     refresh_delay,
 )
+from .actors import LONGEST_ACTOR, acting
+from .attempt import OntraportAttempt
 from .budget import OntraportBudget
+from .clock import Now
 from .event import EventKind, OntraportEvent
-from .labels import is_visible, validate_label
-from .people import is_active, is_signed_in, owner_is_active, owner_is_inactive
+from .exact_texts import ExactCharField, exact_collation
+from .labels import is_visible, one_plain_line, validate_label
+from .people import are_elsewhere, found_by, is_active, is_signed_in, owner_is_active, owner_is_inactive, with_users
+from .person_key import PersonKey, forget_user, keep_without_user
 from .revocation import OntraportRevocation
 from .spent_token import OntraportSpentToken
 from .standing import OntraportService
-from .used_state import OntraportUsedState
 
 __all__ = [
+    "LONGEST_ACTOR",
     "SECRET_FIELDS",
     "EventKind",
+    "ExactCharField",
     "Method",
+    "Now",
     "OntraportAccount",
     "OntraportAccountQuerySet",
+    "OntraportAttempt",
     "OntraportBudget",
     "OntraportEvent",
     "OntraportRevocation",
     "OntraportService",
     "OntraportSpentToken",
-    "OntraportUsedState",
+    "PersonKey",
     "Status",
+    "acting",
+    "are_elsewhere",
+    "exact_collation",
     "forget_user",
+    "found_by",
     "is_active",
     "is_signed_in",
     "is_visible",
+    "keep_without_user",
+    "one_plain_line",
     "owner_is_active",
     "owner_is_inactive",
     "refresh_delay",
     "validate_label",
+    "with_users",
 ]

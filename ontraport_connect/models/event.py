@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from .account import OntraportAccount
+from .actors import current_actor
+from .exact_texts import ExactCharField
+from .person_key import PersonKey, keep_without_user
 
 
 class EventKind(models.TextChoices):
-    LINKED = "linked", _("linked")
+    LINKED = "linked", _("connected")
     REFRESH_FAILING = "refresh_failing", _("refresh failing")
-    RECOVERED = "recovered", _("recovered")
-    NEEDS_RECONNECT = "needs_reconnect", _("needs reconnect")
+    RECOVERED = "recovered", _("refreshed again")
+    NEEDS_RECONNECT = "needs_reconnect", _("access lost")
     RECONNECTED = "reconnected", _("reconnected")
     DISCONNECTED = "disconnected", _("disconnected")
-    MISCONFIGURED = "misconfigured", _("this site was refused by Ontraport")
-    MENDED = "mended", _("this site is accepted again")
+    MISCONFIGURED = "misconfigured", _("site rejected by Ontraport")
+    MENDED = "mended", _("site accepted again")
+
+
+DELIBERATE = frozenset({EventKind.LINKED, EventKind.RECONNECTED, EventKind.DISCONNECTED})
+"""What somebody does; the rest happens."""
 
 
 class OntraportEvent(models.Model):
@@ -27,15 +36,16 @@ class OntraportEvent(models.Model):
     account = models.ForeignKey(
         OntraportAccount, verbose_name=_("account"), on_delete=models.SET_NULL, null=True, related_name="events"
     )
-    account_uid = models.UUIDField(_("handle"), null=True, db_index=True)
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.SET_NULL, null=True, related_name="+"
+    account_uid = models.UUIDField(_("ID"), null=True, db_index=True)
+    user = PersonKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=keep_without_user, null=True, related_name="+"
     )
-    tenant = models.CharField(_("tenant"), max_length=200, blank=True, default="")
-    ontraport_id = models.CharField(_("Ontraport account"), max_length=40, blank=True, default="")
-    kind = models.CharField(_("what"), max_length=20, choices=EventKind)
-    detail = models.CharField(_("detail"), max_length=200, blank=True, default="")
-    at = models.DateTimeField(_("when"), default=timezone.now, db_index=True)
+    actor = models.CharField(_("by"), max_length=200, blank=True, default="")
+    tenant = ExactCharField(_("tenant"), max_length=200, blank=True, default="")
+    ontraport_id = ExactCharField(_("Ontraport account"), max_length=40, blank=True, default="")
+    kind = models.CharField(_("event"), max_length=20, choices=EventKind)
+    detail = models.CharField(_("details"), max_length=200, blank=True, default="")
+    at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
 
     class Meta:
         verbose_name = _("Ontraport event")
@@ -47,12 +57,14 @@ class OntraportEvent(models.Model):
 
     @classmethod
     def record(cls, account: OntraportAccount, kind: EventKind, detail: str = "", using: str | None = None) -> None:
-        cls._default_manager.using(using).create(
+        events: Any = cls._default_manager.using(using)
+        events.create(
             account=None if kind == EventKind.DISCONNECTED else account,
             account_uid=account.uid,
             user_id=account.user_id,
             tenant=account.tenant,
             ontraport_id=account.ontraport_id,
             kind=kind,
+            actor=current_actor() if kind in DELIBERATE else "",
             detail=detail[:200],
         )

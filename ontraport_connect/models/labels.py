@@ -9,9 +9,10 @@ from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
 one_plain_line = RegexValidator(
-    # Control characters, and those that change the direction of the surrounding text (Unicode TR36, 2.5).
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]",
-    _("Please use plain characters only, on one line."),
+    # Control characters, those that change the direction of the surrounding text (Unicode TR36, 2.5), and halves of surrogate pairs,
+    # which UTF-8 cannot encode.
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]",
+    _("Use plain characters only, on a single line."),
     code="not_plain",
     inverse_match=True,
 )
@@ -27,7 +28,7 @@ def validate_label(label: str) -> None:
     """Raise ``ValidationError`` for a label that is not one plain line, or that has characters and none that can be seen."""
     one_plain_line(label)
     if label and not is_visible(label):
-        raise ValidationError(_("Please use at least one visible character."), code="not_visible")
+        raise ValidationError(_("Use at least one visible character."), code="not_visible")
 
 
 def is_visible(text: str) -> bool:

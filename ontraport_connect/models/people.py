@@ -1,16 +1,25 @@
 """The site's user model, as far as this app depends on it.
 
 Django requires little of a user model: ``is_active`` need not be a column, and need not exist at all, which counts as active
-(as in ``ModelBackend.user_can_authenticate``).
+(as in ``ModelBackend.user_can_authenticate``). The users may be in another database than this app's tables; then no query can
+join the two, and the users are asked for by their keys.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import Q
+from django.db import router
+from django.db.models import Q, QuerySet
+
+Rows = TypeVar("Rows", bound="QuerySet[Any]")
+
+CHUNK = 1000
+"""How many users are asked for in one query. SQLite takes up to 32,766 parameters."""
 
 
 def is_active(user: Any) -> bool:
@@ -23,14 +32,56 @@ def is_signed_in(user: Any) -> bool:
     return user is not None and user.is_authenticated and is_active(user)
 
 
-def owner_is_active() -> Q:
-    """Return the condition on accounts that their user exists and is active."""
+def database() -> str:
+    """Return the database that users are written to."""
+    return router.db_for_write(get_user_model())
+
+
+def are_elsewhere() -> bool:
+    """Tell whether users are in another database than the accounts."""
+    return database() != router.db_for_write(apps.get_model("ontraport_connect", "OntraportAccount"))
+
+
+def with_users(rows: Rows, *others: str) -> Rows:
+    """Read the users along with the rows, and ``others``, relations within the rows' database."""
+    if are_elsewhere():
+        rows = rows.prefetch_related("user")
+        return rows.select_related(*others) if others else rows
+    return rows.select_related("user", *others)
+
+
+def owner_is_active(accounts: QuerySet[Any]) -> Q:
+    """Return the condition on ``accounts`` that their user exists and is active."""
+    if are_elsewhere():
+        return Q(user__isnull=False) & ~Q(user__in=_inactive(accounts))
     return Q(user__is_active=True) if _has_column() else Q(user__isnull=False)
 
 
-def owner_is_inactive() -> Q:
-    """Return the condition on accounts that their user exists and is not active."""
+def owner_is_inactive(accounts: QuerySet[Any]) -> Q:
+    """Return the condition on ``accounts`` that their user is not active. Users in another database who are gone count as inactive."""
+    if are_elsewhere():
+        return Q(user__in=_inactive(accounts))
     return Q(user__is_active=False) if _has_column() else Q(pk__in=[])
+
+
+def found_by(condition: Q) -> Q:
+    """Return the condition on accounts that their user, in another database, is one of the first whom ``condition`` finds."""
+    users: Any = get_user_model()._base_manager
+    return Q(user__in=list(users.using(database()).filter(condition).values_list("pk", flat=True)[:CHUNK]))
+
+
+def _inactive(accounts: QuerySet[Any]) -> list[Any]:
+    """Return the keys of those users of ``accounts`` who are not active in another database, or gone from it."""
+    owners = list(accounts.exclude(user=None).order_by().values_list("user_id", flat=True).distinct())
+    return sorted(set(owners) - set(_active(owners)), key=str)
+
+
+def _active(pks: list[Any]) -> Iterable[Any]:
+    users: Any = get_user_model()._base_manager
+    condition = {"is_active": True} if _has_column() else {}
+    for start in range(0, len(pks), CHUNK):
+        found = users.using(database()).filter(pk__in=pks[start : start + CHUNK], **condition)
+        yield from found.values_list("pk", flat=True)
 
 
 def _has_column() -> bool:

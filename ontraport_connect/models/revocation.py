@@ -10,24 +10,26 @@ from django.utils.translation import gettext_lazy as _
 
 from ontraport_connect.encryption import EncryptedTextField
 
+from .exact_texts import ExactCharField
+
 
 class OntraportRevocation(models.Model):
     """A grant that this site has let go of and that Ontraport still has to be told about (RFC 7009)."""
 
     uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     account_uid = models.UUIDField(db_index=True)
-    client_id = models.CharField(max_length=500, blank=True, default="")
-    issuer = models.CharField(max_length=500, blank=True, default="")
-    ontraport_id = models.CharField(max_length=40, blank=True, default="")
-    owner = models.CharField(max_length=220, blank=True, default="")
+    client_id = ExactCharField(max_length=500, blank=True, default="")
+    issuer = ExactCharField(max_length=500, blank=True, default="")
+    ontraport_id = ExactCharField(max_length=40, blank=True, default="")
+    owner = ExactCharField(max_length=220, blank=True, default="")
     refresh_token = EncryptedTextField()
     attempts = models.PositiveIntegerField(default=0)
     try_at = models.DateTimeField(default=timezone.now, db_index=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        verbose_name = _("revocation to deliver")
-        verbose_name_plural = _("revocations to deliver")
+        verbose_name = _("pending revocation")
+        verbose_name_plural = _("pending revocations")
 
     def __str__(self) -> str:
         return f"{self.account_uid} ({self.attempts})"

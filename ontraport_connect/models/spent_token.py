@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 
+from .exact_texts import ExactCharField
+
 
 class OntraportSpentToken(models.Model):
     """A refresh token that was sent to Ontraport, and the new tokens that came for it.
@@ -12,9 +14,9 @@ class OntraportSpentToken(models.Model):
     ``refresh_token`` are the ciphertexts for the row of the account; both are empty until Ontraport has answered.
     """
 
-    digest = models.CharField(max_length=64, primary_key=True)
+    digest = ExactCharField(max_length=64, primary_key=True)
     account_uid = models.UUIDField(db_index=True)
-    owner = models.CharField(max_length=32)
+    owner = ExactCharField(max_length=32)
     sent_at = models.DateTimeField()
     until = models.DateTimeField()
     access_token = models.BinaryField(null=True)

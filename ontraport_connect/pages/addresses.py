@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from itertools import takewhile
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -16,10 +17,11 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import OntraportMisconfigured
+from ontraport_connect.linking import beside
+from ontraport_connect.models import OntraportAccount
 from ontraport_connect.protocol import is_loopback, require_secure
 
-PATHS = {"client_metadata": "client.json", "connect": "connect/"}
-"""Where these are, beside ``callback/``; see ``urls``."""
+from .redirect_uris import require_sound
 
 LONGEST_PATH = 2000
 """Characters of a ``next``."""
@@ -36,40 +38,29 @@ def redirect_uri(request: HttpRequest) -> str:
         return request.build_absolute_uri(reverse("ontraport_connect:callback"))
 
 
-def secure_redirect_uri(request: HttpRequest) -> str:
-    """Return ``redirect_uri`` for use. Raises ``OntraportMisconfigured`` when one built from the request is not secure.
+def sound_redirect_uri(request: HttpRequest) -> str:
+    """Return ``redirect_uri`` for use. Raises ``OntraportMisconfigured`` when nobody could come back to it, or when it is not secure.
 
     Ontraport refuses such an address on a page of its own, where nobody would look for the reason.
     """
     uri = redirect_uri(request)
-    if conf.ONTRAPORT_REDIRECT_URI is None:
-        try:
-            require_secure(uri)
-        except OntraportMisconfigured:
-            raise OntraportMisconfigured(
-                f"The callback's address would be {uri}, which is not https: set ONTRAPORT_REDIRECT_URI to its https address. If TLS"
-                " ends at a proxy, set SECURE_PROXY_SSL_HEADER, too, so that Django knows a request that came by https.",
-                code="insecure_redirect_uri",
-            ) from None
+    if conf.ONTRAPORT_REDIRECT_URI is not None:
+        require_sound(uri, has_own_urlconf=getattr(request, "urlconf", None) is not None)
+        return uri
+    try:
+        require_secure(uri)
+    except OntraportMisconfigured:
+        raise OntraportMisconfigured(
+            f"The callback's address would be {uri}, which is not https: set ONTRAPORT_REDIRECT_URI to its https address. If TLS"
+            " ends at a proxy, set SECURE_PROXY_SSL_HEADER, too, so that Django knows a request that came by https.",
+            code="insecure_redirect_uri",
+        ) from None
     return uri
 
 
 def client_metadata_url(request: HttpRequest) -> str:
     """Return the absolute URL of the client metadata document: beside the callback, so that a site has one client id."""
     return beside(redirect_uri(request), "client_metadata")
-
-
-def beside(callback: str, name: str) -> str:
-    """Return the absolute URL of our page ``name`` on the site whose callback has the absolute URL ``callback``.
-
-    Their paths differ in the end only, whatever the mount point, the language prefix, or the URLconf of the host.
-    """
-    return urljoin(callback, f"../{PATHS[name]}" if urlsplit(callback).path.endswith("/callback/") else _reversed(name))
-
-
-def _reversed(name: str) -> str:
-    with translation.override(settings.LANGUAGE_CODE):
-        return reverse(f"ontraport_connect:{name}")
 
 
 def other_start(request: HttpRequest) -> str:
@@ -83,6 +74,24 @@ def other_start(request: HttpRequest) -> str:
     if not callback or here == there or _share_cookies(here, there) or not _are_related(here, there):
         return ""
     return beside(callback, "connect")
+
+
+def origin_to_return_to(request: HttpRequest) -> str:
+    """Return the scheme and host of this request if the callback is on another host to which the session comes along, else ""."""
+    callback = conf.ONTRAPORT_REDIRECT_URI
+    here, there = _hostname(f"//{request.get_host()}"), _hostname(callback or "")
+    if not callback or here == there or not _share_cookies(here, there):
+        return ""
+    return f"{urlsplit(callback).scheme}://{request.get_host()}"
+
+
+def on_host(request: HttpRequest, host: str) -> HttpRequest:
+    """Return a copy of the request as if it had come to ``host``. What middleware has derived from the host is not derived anew."""
+    elsewhere = copy(request)
+    elsewhere.META = {**request.META, "HTTP_HOST": host, "HTTP_X_FORWARDED_HOST": host}
+    for cached in ("headers", "_current_scheme_host"):
+        elsewhere.__dict__.pop(cached, None)
+    return elsewhere
 
 
 def _host_in_browser(request: HttpRequest) -> str:
@@ -128,6 +137,11 @@ def client_metadata(request: HttpRequest) -> dict[str, Any]:
 def after_link_url() -> str:
     """Return where a finished link lands when no ``next`` was given."""
     return resolve_url(conf.ONTRAPORT_AFTER_LINK_URL or "ontraport_connect:accounts")
+
+
+def card_url(account: OntraportAccount) -> str:
+    """Return the address of an account on the accounts page, where it is open and in sight."""
+    return f"{reverse('ontraport_connect:accounts')}?show={account.uid}#account-{account.uid}"
 
 
 def local_path(target: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.db import Error as DatabaseFailure
@@ -10,8 +11,13 @@ from django.template import TemplateSyntaxError
 from django.urls import NoReverseMatch, reverse
 
 from ontraport_connect.conf import conf
+from ontraport_connect.exceptions import OntraportMisconfigured
+from ontraport_connect.linking import beside
 
-from . import addresses, tenancy
+from . import tenancy
+from .state_texts import state_of
+
+logger = logging.getLogger("ontraport_connect")
 
 SIZES = ("small", "medium", "large")
 THEMES = ("auto", "light", "dark")
@@ -41,13 +47,23 @@ def button(
             " AuthenticationMiddleware."
         )
     try:
-        account = accounts.account
+        account, others = accounts.account, len(accounts.accounts) - 1
+        state = None if account is None else state_of(account)
         made_for = tenancy.mark_of(request) if request.user.is_authenticated else ""
-        may_link = not request.user.is_authenticated or tenancy.permissions(request)["link"]
+        may_link = not request.user.is_authenticated or _may_link(request)
     except DatabaseFailure:
         return {**look, "connect_url": connect_url}
     form = {"next": next_url or _this_page(request), "made_for": made_for}
-    return {**look, "account": account, "may_link": may_link, **form}
+    return {**look, "account": account, "state": state, "others": others, "may_link": may_link, **form}
+
+
+def _may_link(request: HttpRequest) -> bool:
+    """Tell whether the person may link. A page of the adopter's does not fail because ``ONTRAPORT_MAY`` does."""
+    try:
+        return tenancy.permissions(request)["link"]
+    except OntraportMisconfigured as error:
+        logger.critical("Nobody can connect Ontraport: %s", error)
+        return False
 
 
 def _this_page(request: HttpRequest) -> str:
@@ -62,4 +78,4 @@ def _connect_url() -> tuple[str, bool]:
     except NoReverseMatch:
         if not conf.ONTRAPORT_REDIRECT_URI:
             raise
-        return addresses.beside(conf.ONTRAPORT_REDIRECT_URI, "connect"), False
+        return beside(conf.ONTRAPORT_REDIRECT_URI, "connect"), False

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import Case, Value, When
+from django.http import Http404
 
 from ontraport_connect.database import alias
 from ontraport_connect.linking import Owner
@@ -14,20 +16,27 @@ from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent
 def rename(account: OntraportAccount, label: str) -> None:
     """Set the label. With an empty label the account is shown by its Ontraport number.
 
-    Raises ``ValidationError`` for a label that is not one plain line, or that nobody can see.
+    Raises ``ValidationError`` for a label that is not one plain line, or that nobody can see, and ``Http404`` for an account that was
+    removed meanwhile.
     """
     label = label.strip()
     validate_label(label)
+    if not OntraportAccount.objects.using(alias()).filter(pk=account.pk).update(label=label):
+        raise Http404
     account.label = label
-    account.save(using=alias(), update_fields=["label"])
+    account.remember({"label"})
 
 
 def make_default(owner: Owner, account: OntraportAccount) -> None:
     """Make this the only default among the owner's accounts.
 
-    One statement does it, so that concurrent calls leave exactly one default: the last one wins.
+    One statement does it, so that concurrent calls leave exactly one default: the last one wins. Raises ``Http404``, and leaves the default
+    as it is, for an account that was removed meanwhile.
     """
-    owner.accounts().update(is_default=Case(When(pk=account.pk, then=Value(True)), default=Value(False)))
+    with transaction.atomic(using=alias()):
+        owner.accounts().update(is_default=Case(When(pk=account.pk, then=Value(True)), default=Value(False)))
+        if owner.accounts().select_for_update().filter(pk=account.pk).first() is None:
+            raise Http404
     account.is_default = True
 
 

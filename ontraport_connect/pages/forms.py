@@ -37,14 +37,12 @@ class KeyForm(forms.Form):
         max_length=200,
         widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "off"}),
     )
-    label = LabelField(help_text=_("Optional: what you want to call this connection, to tell it from others."))
+    label = LabelField(help_text=_("Optional. A name to help you recognize this account."))
 
     def _clean_header(self, name: str) -> str:
         value: str = self.cleaned_data[name]
         if not value.isascii() or not value.isprintable() or " " in value:
-            raise forms.ValidationError(
-                _("This holds characters that no key has; please copy it again."), code="header"
-            )
+            raise forms.ValidationError(_("That doesn't look like a valid key. Please copy it again."), code="header")
         return value
 
     def clean_app_id(self) -> str:

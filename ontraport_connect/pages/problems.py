@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.functional import Promise
@@ -17,6 +17,9 @@ from django.utils.translation import gettext_lazy as _
 
 from ontraport_connect.exceptions import LinkingFailed, OntraportError
 from ontraport_connect.linking import Attempt
+from ontraport_connect.models import OntraportAccount
+
+from . import addresses, tenancy, way_back
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -25,16 +28,17 @@ LEAVES_NO_TRACE = frozenset({"unknown", "other_owner", "switched_tenant"})
 """Codes of answers that belong to no attempt of this session; they must not change the session (RFC 9700, 4.7)."""
 
 LONGEST_NEXT = 200
-"""Characters. A longer ``next`` is dropped: the session may be a cookie, which also holds the attempts."""
+"""Characters. A longer ``next`` is dropped: the session may be a cookie."""
 
-YOURS, THEIRS, OURS = _("You need to act"), _("Ontraport needs to act"), _("We need to act")
+YOURS, THEIRS, OURS = _("Action needed"), _("Problem at Ontraport"), _("We're on it")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
     """The text of one kind of problem.
 
-    ``way_on`` is ``again`` (start again) or ``accounts``. ``details`` adds the error's own message, which names the accounts involved.
+    ``way_on`` is what the button does: ``again`` (try again), ``accounts``, ``back`` (to where the person came from), or ``either`` (for
+    an account that was signed in to instead of another). ``details`` adds the error's own message, which names the accounts involved.
     """
 
     title: Promise
@@ -46,112 +50,103 @@ class Explanation:
 
 EXPLANATIONS: Mapping[str, Explanation] = {
     "unknown": Explanation(
-        title=_("We could not match this answer to an attempt"),
+        title=_("This sign-in link is no longer valid"),
         text=_(
-            "It was used already, was started in another browser or session, or is too old. It changed nothing here. If your account is not"
-            " connected yet, please start again."
+            "It may have been used already, opened in another browser, or expired. Nothing changed. If your account isn't connected yet,"
+            " try again."
         ),
     ),
     "signed_out": Explanation(
-        title=_("You are signed out"),
-        text=_("Connecting was not completed, since you were not signed in here any more. Sign in and start again."),
+        title=_("You're signed out"),
+        text=_("You were signed out of this site before we could finish. Sign in and try again."),
     ),
     "other_owner": Explanation(
-        title=_("This attempt was started by somebody else"),
-        text=_(
-            "The person who starts connecting must be the one who completes it. Nothing was connected. You can start your own."
-        ),
+        title=_("Someone else started this"),
+        text=_("The person who starts connecting an account has to finish it. Nothing was connected."),
     ),
     "switched_tenant": Explanation(
-        title=_("You have switched workspaces"),
+        title=_("You've switched workspaces"),
         text=_(
-            "You started this in a different workspace from the one you are in now, so nothing was changed. You can go on in this"
-            " one, or switch back and try again there."
+            "You started this in a different workspace, so nothing was changed. Continue in this one, or switch back and try again there."
         ),
         way_on="accounts",
     ),
     "not_permitted": Explanation(
-        title=_("You may not connect accounts here"),
-        text=_(
-            "Nothing was connected. Ask the people who manage this workspace to permit it to you, then start again."
-        ),
+        title=_("You can't connect accounts here"),
+        text=_("You don't have permission to connect Ontraport. Ask a workspace admin."),
         way_on="accounts",
     ),
     "issuer": Explanation(
-        title=_("This answer did not come from Ontraport"),
-        text=_("Nothing was sent and nothing was connected. Please start again, and tell us if you see this twice."),
+        title=_("This answer didn't come from Ontraport"),
+        text=_("Nothing was sent or connected. Try again, and contact us if it happens again."),
     ),
     "used": Explanation(
-        title=_("This attempt was completed already"),
-        text=_(
-            "An answer from Ontraport counts once. If you pressed Back or reloaded, your account may be connected already."
-        ),
+        title=_("You've already finished this"),
+        text=_("If you went back or reloaded the page, your account may already be connected."),
         way_on="accounts",
     ),
     "expired": Explanation(
-        title=_("That took longer than ten minutes"),
-        text=_("For your safety an attempt ends after ten minutes. Nothing was connected. Please start again."),
+        title=_("That took too long"),
+        text=_("For your security, you have ten minutes to finish connecting. Nothing was connected."),
     ),
     "denied": Explanation(
-        title=_("Access was not allowed"),
-        text=_(
-            "You, or somebody for you, chose not to allow access at Ontraport. Nothing was connected. You can try again whenever you like."
-        ),
+        title=_("You didn't allow access"),
+        text=_("Nothing was connected. You can connect Ontraport whenever you're ready."),
+        turn=_("Not connected"),
+        way_on="back",
     ),
     "refused": Explanation(
-        title=_("Ontraport did not complete the connection"),
-        text=_("Nothing was changed. Please try again; if it happens again, tell us what Ontraport says."),
+        title=_("Ontraport couldn't complete the connection"),
+        text=_("Nothing changed. Try again. If it keeps happening, send us what Ontraport says here."),
         turn=THEIRS,
     ),
     "code": Explanation(
-        title=_("Ontraport did not accept its own answer"),
-        text=_("It may have been used before, or have taken too long. Nothing was connected. Please start again."),
+        title=_("Ontraport couldn't confirm the sign-in"),
+        text=_("It may have been used already, or have taken too long. Nothing was connected."),
     ),
     "incomplete": Explanation(
-        title=_("Ontraport's answer was incomplete"),
-        text=_("Nothing was connected. Please start again."),
+        title=_("Ontraport's answer was incomplete"), text=_("Nothing was connected. Please try again."), turn=THEIRS
     ),
     "too_many_accounts": Explanation(
-        title=_("No more accounts can be connected"),
-        text=_("Nothing was changed."),
+        title=_("You've reached the limit of accounts"),
+        text=_("Nothing changed."),
         way_on="accounts",
         details=True,
     ),
     "too_many": Explanation(
-        title=_("There were many attempts to connect"),
+        title=_("Too many attempts"),
         text=_(
-            "To protect all accounts here, no more are made for now. Nothing was changed. Please wait ten minutes, then start again."
+            "To protect everyone's accounts, connecting is paused for you. Nothing changed. Wait ten minutes and try again."
         ),
     ),
     "unavailable": Explanation(
-        title=_("Ontraport is not answering"),
-        text=_("Nothing was changed, and nothing is wrong with your account. Please try again in a few minutes."),
+        title=_("Ontraport isn't responding"),
+        text=_("Nothing changed, and your account is fine. Try again in a few minutes."),
         turn=THEIRS,
     ),
     "misconfigured": Explanation(
-        title=_("This site cannot connect to Ontraport at the moment"),
-        text=_("Only the people who run this site can fix this. Please try again later."),
+        title=_("We can't connect to Ontraport right now"),
+        text=_("We've been notified and are fixing it. Please try again later."),
         turn=OURS,
         way_on="accounts",
     ),
     "different_account": Explanation(
-        title=_("That is a different Ontraport account"),
-        text=_(
-            "Sign out at Ontraport, start again, and sign in to the account of this connection; or connect the other one as well."
-        ),
+        title=_("That's a different Ontraport account"),
+        text=_("Sign out of Ontraport, then try again with the right account. Or keep both: connect this one as well."),
+        way_on="either",
         details=True,
     ),
     "unidentified": Explanation(
-        title=_("Ontraport did not say whose account this is"),
-        text=_("Without that we cannot tell that it is the same account as before. Nothing was changed."),
+        title=_("Ontraport didn't say whose account this is"),
+        text=_("We couldn't make sure it's the same account as before, so nothing was changed."),
         turn=THEIRS,
     ),
     "gone": Explanation(
-        title=_("This connection was removed in the meantime"),
-        text=_("Somebody disconnected it while you were at Ontraport. You can connect the account anew."),
+        title=_("This connection was removed meanwhile"),
+        text=_("Someone disconnected it while you were at Ontraport. You can connect the account again."),
     ),
 }
-OTHER = Explanation(title=_("Connecting did not work"), text=_("Please try again in a moment."), details=True)
+OTHER = Explanation(title=_("Couldn't connect"), text=_("Please try again in a moment."), details=True)
 
 
 def url(code: str) -> str:
@@ -159,8 +154,10 @@ def url(code: str) -> str:
     return reverse("ontraport_connect:problem", args=[code])
 
 
-def leave(request: HttpRequest, error: LinkingFailed, attempt: Attempt | None) -> HttpResponse:
-    """Redirect to the page that explains ``error``. Its button leads back to the page and account of ``attempt``."""
+def leave(request: HttpRequest, error: LinkingFailed, attempt: Attempt | None) -> str:
+    """Remember ``error``, and return the address of the page that explains it. Its button leads back to the page and account of
+    ``attempt``.
+    """
     if error.code not in LEAVES_NO_TRACE:
         request.session[SESSION_KEY] = {
             "code": error.code,
@@ -169,13 +166,13 @@ def leave(request: HttpRequest, error: LinkingFailed, attempt: Attempt | None) -
             "account": attempt.account if attempt else "",
             "next": attempt.next if attempt and len(attempt.next) <= LONGEST_NEXT else "",
         }
-    return HttpResponseRedirect(url(error.code))
+    return url(error.code)
 
 
-def report(request: HttpRequest, error: OntraportError) -> HttpResponse:
-    """Log the error for the operator, and redirect the person to a page that says the site's operator has to act."""
+def report(error: OntraportError) -> str:
+    """Log the error for the operator, and return the address of the page that says that the site's operator has to act."""
     logger.critical("Nobody can connect Ontraport: %s", error)
-    return HttpResponseRedirect(url("misconfigured"))
+    return url("misconfigured")
 
 
 def show(request: HttpRequest, code: str) -> HttpResponse:
@@ -194,10 +191,36 @@ def show(request: HttpRequest, code: str) -> HttpResponse:
 
 
 def _way_on(request: HttpRequest, explanation: Explanation, details: Mapping[str, Any]) -> dict[str, object]:
+    """Return the button, a second link to the site or to where the person came from, and for ``either`` the account that was expected."""
     query = {name: details[name] for name in ("next", "account") if details.get(name)}
     again = reverse("ontraport_connect:connect") + (f"?{urlencode(query)}" if query else "")
+    back = way_back.back(request, details.get("next", ""))
     if not request.user.is_authenticated:
-        return {"way_on": redirect_to_login(again).url, "way_on_text": _("Sign in")}
+        return {"way_on": redirect_to_login(again).url, "way_on_text": _("Sign in"), "back": back}
     if explanation.way_on == "accounts":
-        return {"way_on": reverse("ontraport_connect:accounts"), "way_on_text": _("See your accounts")}
-    return {"way_on": again, "way_on_text": _("Start again")}
+        return {
+            "way_on": reverse("ontraport_connect:accounts"),
+            "way_on_text": _("See your accounts"),
+            "back": back,
+        }
+    return {
+        "way_on": again,
+        "way_on_text": _("Try again"),
+        "back": back,
+        "is_back_first": explanation.way_on == "back",
+        **(_either(request, details) if explanation.way_on == "either" else {}),
+    }
+
+
+def _either(request: HttpRequest, details: Mapping[str, Any]) -> dict[str, object]:
+    """Return what the two forms after a different account need: to connect that one as well, or to try again with ``expected``."""
+    uid = addresses.uuid_or_none(details.get("account", ""))
+    expected = OntraportAccount.objects.for_request(request).filter(uid=uid).first() if uid else None
+    if expected is None:
+        return {}
+    return {
+        "expected": expected,
+        "ontraport_url": way_back.ontraport_url(),
+        "next": details["next"],
+        "made_for": tenancy.mark_of(request),
+    }

@@ -10,16 +10,24 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
 
-from ontraport_connect.exceptions import OntraportUnavailable
+from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.models import OntraportAccount
 
 from . import addresses, problems
 
+RETRY_AFTER = 60.0
+"""Seconds, where nobody knows how long Ontraport will be away."""
+
 
 def wants_json(request: HttpRequest) -> bool:
-    """Tell whether the client prefers JSON to HTML."""
-    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+    """Tell whether the client prefers JSON to HTML, or sends JSON."""
+    return (
+        request.content_type == "application/json"
+        or request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+    )
 
 
 def not_signed_in(request: HttpRequest) -> HttpResponse:
@@ -65,14 +73,44 @@ def switched_tenant(request: HttpRequest) -> HttpResponse:
     return _private(response)
 
 
-def unavailable(request: HttpRequest, error: OntraportUnavailable) -> HttpResponse:
-    """Answer 503: the link works, but Ontraport cannot be reached now. ``Retry-After`` is set when it is known."""
+def not_permitted(request: HttpRequest) -> HttpResponse:
+    """Answer 403: this person may not do that here."""
     if wants_json(request):
-        response: HttpResponse = JsonResponse({"error": "ontraport_unavailable"}, status=503)
+        return _private(JsonResponse({"error": "not_permitted"}, status=403))
+    response = problems.show(request, "not_permitted")
+    response.status_code = 403
+    return _private(response)
+
+
+def misconfigured(request: HttpRequest, error: OntraportMisconfigured) -> HttpResponse:
+    """Log the error for the operator. Redirect to the page that says that the operator has to act, or answer 503 with JSON."""
+    url = problems.report(error)
+    if wants_json(request):
+        return _private(JsonResponse({"error": "misconfigured"}, status=503))
+    return _private(HttpResponseRedirect(url))
+
+
+def disconnected(name: str) -> str:
+    """Return the message that an account was disconnected, with a link to connect again, as safe HTML."""
+    words = _("Disconnected %(account)s.") % {"account": name}
+    return format_html('{} <a href="{}">{}</a>', words, reverse("ontraport_connect:connect"), _("Connect again"))
+
+
+def unavailable(request: HttpRequest, error: OntraportUnavailable) -> HttpResponse:
+    """Answer 503: the link works, but Ontraport cannot be reached now. ``Retry-After`` is as the error says, or else a minute.
+
+    After a write that Ontraport may have carried out nobody is asked to repeat it: there is no ``Retry-After``, and the page says so.
+    """
+    is_unknown = error.outcome_unknown
+    if wants_json(request):
+        body = {"error": "ontraport_unavailable", **({"outcome_unknown": True} if is_unknown else {})}
+        response: HttpResponse = JsonResponse(body, status=503)
     else:
-        response = render(request, "ontraport_connect/unavailable.html", status=503)
-    if error.retry_after is not None:
-        response["Retry-After"] = str(math.ceil(error.retry_after))
+        context = {"outcome_unknown": is_unknown}
+        response = render(request, "ontraport_connect/unavailable.html", context, status=503)
+    if not is_unknown:
+        seconds = RETRY_AFTER if error.retry_after is None else error.retry_after
+        response["Retry-After"] = str(math.ceil(seconds))
     return _private(response)
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage
-from django.http import Http404
-from django.urls import NoReverseMatch, get_script_prefix, resolve, reverse
-from django.utils import translation
+from django.urls import NoReverseMatch, reverse
 
 from ontraport_connect import protocol, refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import OntraportMisconfigured
+
+from . import redirect_uris
 
 SELF = "'self'"
 
@@ -28,7 +28,7 @@ def check_redirect_uri() -> Iterator[CheckMessage]:
         protocol.require_secure(uri if isinstance(uri, str) else "")
     except OntraportMisconfigured:
         return
-    flaw = _flaw(str(uri))
+    flaw = redirect_uris.flaw_of(str(uri))
     if flaw:
         yield checks.Error(
             f"ONTRAPORT_REDIRECT_URI has {flaw}; it is sent to Ontraport as it is, and nobody could come back.",
@@ -36,18 +36,7 @@ def check_redirect_uri() -> Iterator[CheckMessage]:
             id="ontraport_connect.E009",
         )
     else:
-        yield from _check_path(unquote(urlsplit(str(uri)).path) or "/")
-
-
-def _flaw(uri: str) -> str:
-    parts = urlsplit(uri)
-    flaws = {
-        "blanks or control characters in it": not uri.isprintable() or " " in uri,
-        "a user name or password": "@" in parts.netloc,
-        "a fragment": "#" in uri,
-        "a query": "?" in uri,
-    }
-    return next((words for words, is_there in flaws.items() if is_there), "")
+        yield from _check_path(redirect_uris.path_of(str(uri)))
 
 
 def _check_path(path: str) -> Iterator[CheckMessage]:
@@ -55,16 +44,16 @@ def _check_path(path: str) -> Iterator[CheckMessage]:
         expected = reverse("ontraport_connect:callback")
     except NoReverseMatch:  # there is a check of its own for that
         return
-    if _leads_to_callback(path):
+    if redirect_uris.leads_to_callback(path):
         return
-    below = _below_a_mount_point(path)
+    below = redirect_uris.below_a_mount_point(path)
     if below is None:
         yield checks.Error(
             f"The path of ONTRAPORT_REDIRECT_URI, {path}, is not that of the callback: people would come back to another page, or"
             " to none.",
             hint=f"By your urls.py the path is {expected}; compare it letter by letter, slashes included. (Silence this check if the"
             " host has a URLconf of its own.)",
-            id="ontraport_connect.E010",
+            id=redirect_uris.WRONG_PATH,
         )
     else:
         yield checks.Warning(
@@ -73,31 +62,6 @@ def _check_path(path: str) -> Iterator[CheckMessage]:
             hint="If it is, set FORCE_SCRIPT_NAME to that, so that commands, workers and e-mails know it, too.",
             id="ontraport_connect.W007",
         )
-
-
-def _below_a_mount_point(path: str) -> str | None:
-    """Return the end of ``path`` that leads to the callback, if the site does not say where it is mounted."""
-    if get_script_prefix() != "/":
-        return None
-    ends = (path[at:] for at, character in enumerate(path) if character == "/")
-    return next(filter(_leads_to_callback, ends), None)
-
-
-def _leads_to_callback(path: str) -> bool:
-    """Tell whether the path is the callback's in one of the site's languages."""
-    prefix = get_script_prefix()
-    if not path.startswith(prefix):
-        return False
-    return any(_is_callback(f"/{path.removeprefix(prefix)}", code) for code, _name in settings.LANGUAGES)
-
-
-def _is_callback(path_info: str, language: str) -> bool:
-    with translation.override(language):
-        try:
-            match = resolve(path_info)
-        except Http404:
-            return False
-    return match.url_name == "callback" and match.app_names[-1:] == ["ontraport_connect"]
 
 
 def check_form_action() -> Iterator[CheckMessage]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+from urllib.parse import urlsplit
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
+from django.utils.translation import gettext as _
 
-from ontraport_connect.conf import tenant_of
-from ontraport_connect.linking import Owner
+from ontraport_connect import linking
+from ontraport_connect.conf import conf, tenant_of
+from ontraport_connect.exceptions import LinkingFailed
+from ontraport_connect.linking import Attempt, Owner
 
-PERMISSIONS = {
-    "link": "ontraport_connect.link_ontraportaccount",
-    "disconnect": "ontraport_connect.delete_ontraportaccount",
-}
+from . import addresses
+
+logger = logging.getLogger("ontraport_connect")
 
 MADE_FOR = "made_for"
 """The field of forms, and of the connect page's address, that names the tenant that they are made for."""
@@ -42,12 +46,49 @@ def is_for_another_tenant(request: HttpRequest) -> bool:
 
 
 def permissions(request: HttpRequest) -> dict[str, bool]:
-    """Return which actions this person may take: all of them on personal links, those of Django's permissions on a tenant's."""
-    is_own = tenant_of(request) is None
-    return {name: is_own or request.user.has_perm(permission) for name, permission in PERMISSIONS.items()}
+    """Return which actions this person may take on the links of this request. Raises ``OntraportMisconfigured``: see ``linking.may``."""
+    tenant = tenant_of(request)
+    return {action: linking.may(request, tenant, action) for action in linking.PERMISSIONS}
 
 
-def require(request: HttpRequest, name: str) -> None:
-    """Raise ``PermissionDenied`` unless this person may take the action ``name``."""
-    if not permissions(request)[name]:
+def require(request: HttpRequest, action: str) -> None:
+    """Raise ``PermissionDenied`` unless this person may take ``action`` on the links of this request."""
+    if not linking.may(request, tenant_of(request), action):
         raise PermissionDenied
+
+
+def owner_of_attempt(request: HttpRequest, attempt: Attempt | None) -> Owner:
+    """Return whose links an answer from Ontraport may change: those of the tenant for which ``attempt`` was started.
+
+    The callback may be on a host of its own, where there is no tenant, so the tenant is that of the attempt, and what is asked again is
+    whether the person may link for it. Raises ``LinkingFailed`` when they no longer work for it, and ``PermissionDenied``. An
+    attempt that is unknown, or somebody else's, is left to ``linking.complete``.
+    """
+    if attempt is None or attempt.owner != str(request.user.pk):
+        return Owner(user=request.user, tenant=None)
+    if not _works_for(request, attempt):
+        raise LinkingFailed(_("You've switched workspaces"), code="switched_tenant")
+    if not linking.may(request, attempt.tenant, "link"):
+        raise PermissionDenied
+    return Owner(user=request.user, tenant=attempt.tenant)
+
+
+def _works_for(request: HttpRequest, attempt: Attempt) -> bool:
+    """Tell whether the person works for the attempt's tenant still, as far as ``ONTRAPORT_TENANT`` knows.
+
+    Where ``ONTRAPORT_MAY`` is set, that knows better. Otherwise ``ONTRAPORT_TENANT`` is asked as on the host where the attempt was started.
+    """
+    here = tenant_of(request)
+    if here == attempt.tenant or here is None or attempt.tenant is None:
+        return here == attempt.tenant
+    if conf.ONTRAPORT_MAY is not None:
+        return True
+    if attempt.origin and tenant_of(addresses.on_host(request, urlsplit(attempt.origin).netloc)) == attempt.tenant:
+        return True
+    logger.warning(
+        "A person came back from Ontraport for tenant %s to a host where ONTRAPORT_TENANT gives %s. If they did not switch, set"
+        " ONTRAPORT_MAY, so that this app can ask whether they may link for the tenant with which they started.",
+        attempt.tenant,
+        here or "none",
+    )
+    return False

@@ -15,10 +15,10 @@ from ontraport_connect.conf import conf
 class Reach(TextChoices):
     """What a tool can do at worst, from mild to severe."""
 
-    READS = "reads", _("reads")
-    CHANGES = "changes", _("changes")
-    DELETES = "deletes", _("deletes")
-    CHARGES = "charges", _("moves money")
+    READS = "reads", _("Read")
+    CHANGES = "changes", _("Edit")
+    DELETES = "deletes", _("Delete")
+    CHARGES = "charges", _("Payments")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,11 +38,11 @@ TOOLS: Mapping[str, tuple[Reach, Promise]] = {
     "count_objects": (Reach.READS, _("Count your contacts and other records")),
     "create_object": (Reach.CHANGES, _("Add contacts and other records")),
     "update_object": (Reach.CHANGES, _("Change contacts and other records")),
-    "saveorupdate_object": (Reach.CHANGES, _("Add contacts and other records, or change those that are there")),
-    "manage_tags": (Reach.CHANGES, _("Add tags to contacts, and remove them")),
+    "saveorupdate_object": (Reach.CHANGES, _("Add or change contacts and other records")),
+    "manage_tags": (Reach.CHANGES, _("Add and remove tags")),
     "delete_object": (Reach.DELETES, _("Delete a contact or another record")),
     "delete_objects": (Reach.DELETES, _("Delete contacts and other records")),
-    "create_invoice": (Reach.CHARGES, _("Write invoices")),
+    "create_invoice": (Reach.CHARGES, _("Create invoices")),
     "pay_invoice": (Reach.CHARGES, _("Charge a customer's card for an invoice")),
     "process_transaction": (Reach.CHARGES, _("Charge your customers' cards")),
     "refund_transaction": (Reach.CHARGES, _("Refund payments")),
@@ -53,7 +53,7 @@ EVERYTHING = (
     (Reach.READS, _("Read your contacts and other records")),
     (Reach.CHANGES, _("Add and change contacts and other records")),
     (Reach.DELETES, _("Delete contacts and other records")),
-    (Reach.CHARGES, _("Write invoices, charge cards and refund payments")),
+    (Reach.CHARGES, _("Create invoices, charge cards and refund payments")),
 )
 
 

@@ -8,13 +8,16 @@ from typing import Any
 
 from django.conf import settings
 from django.conf.urls.i18n import is_language_prefix_patterns_used
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 from django.views.decorators.cache import never_cache
 from django.views.decorators.clickjacking import xframe_options_deny
+from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST
 
-from ontraport_connect.models import is_signed_in
+from ontraport_connect.exceptions import OntraportMisconfigured
+from ontraport_connect.models import acting, is_signed_in
 
 from . import responses, tenancy
 
@@ -29,7 +32,8 @@ def private(view: View) -> View:
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        response = view(request, *args, **kwargs)
+        with acting(request.user.get_username):
+            response = view(request, *args, **kwargs)
         response.headers.setdefault("Referrer-Policy", "same-origin")
         return response
 
@@ -39,18 +43,24 @@ def private(view: View) -> View:
 def page(view: View) -> View:
     """Make a view a private page that requires an active, signed-in user.
 
-    A form that was made for another tenant than the request's does not reach the view.
+    A form without a CSRF token, or made for another tenant than the request's, does not reach the view. Who may not do what the view does
+    reads why. Where ``ONTRAPORT_MAY`` cannot be asked, nothing is done, and the answer says that the operator has to act.
     """
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not is_signed_in(request.user):
             return responses.not_signed_in(request)
-        if tenancy.is_for_another_tenant(request):
-            return responses.switched_tenant(request)
-        return view(request, *args, **kwargs)
+        try:
+            if tenancy.is_for_another_tenant(request):
+                return responses.switched_tenant(request)
+            return view(request, *args, **kwargs)
+        except OntraportMisconfigured as error:
+            return responses.misconfigured(request, error)
+        except PermissionDenied:
+            return responses.not_permitted(request)
 
-    return private(wrapper)
+    return private(csrf_protect(wrapper))
 
 
 def posted_page(view: View) -> View:

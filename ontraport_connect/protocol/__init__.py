@@ -9,55 +9,59 @@ from typing import Any
 from .answer import Answer
 from .authorization_response import AuthorizationResponse
 from .connections import close_connections, close_idle_connections
-from .event_loop import run_in_background
 from .failures import FAILURES, excerpt
 from .http import Transport, reveal, shared_transport
-from .mcp import (
-    REQUESTS_PER_CALL,
-    call_mcp_tool,
-    list_mcp_tools,
-    run_mcp,
-    tool_value,
-)
+from .mcp import Conversation, TimeLimit, ask_once, send_message
+from .mcp_messages import Message, as_json, end_of
+from .mcp_results import status_of, tool_value
 from .mcp_sdk import is_mcp_installed, require_mcp
+from .mcp_sessions import Session, Sessions
 from .oauth import PRESETS, Client, Endpoints, challenge_of, new_verifier
 from .oauth_responses import OPERATOR_ERRORS, Grant
 from .retry_after import LONGEST_PAUSE, pause_of
 from .route import Proxy, Route
 from .secure_urls import is_loopback, require_secure
 from .tls import tls_context
+from .wire import Wire, plug_in
 
 __all__ = [
     "FAILURES",
     "LONGEST_PAUSE",
     "OPERATOR_ERRORS",
     "PRESETS",
-    "REQUESTS_PER_CALL",
     "Answer",
     "AuthorizationResponse",
     "Client",
+    "Conversation",
     "Endpoints",
     "Grant",
     "HttpxAuthBase",  # by __getattr__
+    "Message",
     "Proxy",
     "Route",
+    "Session",
+    "Sessions",
+    "TimeLimit",
     "Transport",
-    "call_mcp_tool",
+    "Wire",
+    "as_json",
+    "ask_once",
     "challenge_of",
     "close_connections",
     "close_idle_connections",
+    "end_of",
     "excerpt",
     "is_loopback",
     "is_mcp_installed",
-    "list_mcp_tools",
     "new_verifier",
     "pause_of",
+    "plug_in",
     "require_mcp",
     "require_secure",
     "reveal",
-    "run_in_background",
-    "run_mcp",
+    "send_message",
     "shared_transport",
+    "status_of",
     "tls_context",
     "tool_value",
 ]

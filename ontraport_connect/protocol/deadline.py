@@ -6,6 +6,8 @@ import http.client
 import io
 import ssl
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -32,6 +34,10 @@ class _DeadlineReader(io.RawIOBase):
         self._sock = sock
         self._deadline = time.monotonic() + (sock.gettimeout() or 0)
 
+    def hurry(self, seconds: float) -> None:
+        """Bring the deadline nearer."""
+        self._deadline = min(self._deadline, time.monotonic() + seconds)
+
     def readable(self) -> bool:
         return True
 
@@ -48,9 +54,11 @@ class _DeadlineReader(io.RawIOBase):
 
 
 class _BoundedResponse(http.client.HTTPResponse):
-    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, sock: Any, *args: Any, owner: BoundedConnection, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock))
+        reader = _DeadlineReader(self.fp.detach(), sock)
+        owner.hurry = reader.hurry
+        self.fp = io.BufferedReader(reader)
 
     def begin(self) -> None:
         """Read status and headers, and refuse malformed headers, which urllib3 would write to its log.
@@ -66,9 +74,14 @@ class _BoundedResponse(http.client.HTTPResponse):
 class BoundedConnection(HTTPConnection):
     """A connection whose timeout, once a request is sent, bounds the whole response. ``address`` is that of the server."""
 
-    response_class = _BoundedResponse
     address: Address
     idle_since: float = 0.0
+    hurry: Callable[[float], None]
+    """Brings the deadline of the response that is being read nearer, to so many seconds from now."""
+
+    @property
+    def response_class(self) -> Any:  # type: ignore[override]
+        return partial(_BoundedResponse, owner=self)
 
     @property
     def is_quiet(self) -> bool:

@@ -33,7 +33,7 @@ class NotTrusted(Exception):
 
 KINDS: Sequence[tuple[str, tuple[type[BaseException], ...]]] = (
     ("tls", (NotTrusted,)),
-    ("connection", (NotConnected, urllib3.exceptions.NewConnectionError)),
+    ("connection", (NotConnected, urllib3.exceptions.NewConnectionError, ConnectionRefusedError)),
     ("timeout", (urllib3.exceptions.TimeoutError, TimeoutError)),
     ("cut", (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionError)),
     ("nonsense", (http.client.HTTPException, zlib.error, ValueError)),

@@ -8,12 +8,14 @@ The operating system looks up host names, with a time limit of its own on top of
 
 from __future__ import annotations
 
+import http.client
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 from urllib.parse import urlencode
 
 import requests
+import urllib3
 from billiard.exceptions import SoftTimeLimitExceeded
 from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPResponse
@@ -22,15 +24,20 @@ from ontraport_connect import __version__
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError
 
-from .answer import Answer
+from .answer import Answer, is_event_stream
 from .connections import Connections, shared_connections
+from .deadline import BoundedConnection
 from .failures import failure_code, unavailable
 from .route import DIRECT, Route
 from .secure_urls import require_secure
+from .wire import plugged_in
 
 USER_AGENT = f"django-ontraport-connect/{__version__}"
 MESSAGE_LIMIT = 256 * 1024
 CHUNK = 16 * 1024
+
+END_WITHIN = 0.1
+"""Seconds that the end of an event stream is waited for once enough of it has come. Later than that, the connection is not kept."""
 
 
 class Transport:
@@ -61,13 +68,17 @@ class Transport:
         document: Mapping[str, Any] | None = None,
         headers: Mapping[str, str | Secret] | None = None,
         limit: int = MESSAGE_LIMIT,
+        until: Callable[[bytes], bool] | None = None,
     ) -> Answer:
         """Send one request and read the whole answer, of at most ``limit`` bytes before and after decompression.
 
+        ``until`` is given an event stream in pieces, and tells when enough of it has come.
         Raises ``OntraportUnavailable`` when no complete answer came in time, ``OntraportMisconfigured`` when ``url`` is not https.
         """
         require_secure(url)
-        answer = self._attempt(method, url, form=form, document=document, headers=headers or {}, limit=limit)
+        answer = self._attempt(
+            method, url, form=form, document=document, headers=headers or {}, limit=limit, until=until
+        )
         if isinstance(answer, BaseException):
             raise answer
         return answer
@@ -81,6 +92,7 @@ class Transport:
         document: Mapping[str, Any] | None,
         headers: Mapping[str, str | Secret],
         limit: int,
+        until: Callable[[bytes], bool] | None,
     ) -> Answer | BaseException:
         """Return the answer, or the exception to raise.
 
@@ -100,7 +112,7 @@ class Transport:
                     **{name: reveal(value) for name, value in headers.items()},
                 },
             ).prepare()
-            response, body = self._exchange(request, limit)
+            answer = self._answer(request, limit, until)
         except OntraportError as error:
             return error.with_traceback(None)
         except SoftTimeLimitExceeded as error:
@@ -109,11 +121,23 @@ class Transport:
             return unavailable(failure_code(error))
         except BaseException as error:  # noqa: BLE001  # raised by ``send``
             return without_frames(error)
+        return unavailable("too_large") if answer is None else answer
+
+    def _answer(
+        self, request: requests.PreparedRequest, limit: int, until: Callable[[bytes], bool] | None
+    ) -> Answer | None:
+        """Return the answer, or ``None`` when its body is too long. A test may have plugged in what answers."""
+        wire = plugged_in()
+        if wire is not None:
+            return wire.answer(str(request.method), str(request.url), request.headers, body_of(request))
+        response, body = self._exchange(request, limit, until)
         if body is None:
-            return unavailable("too_large")
+            return None
         return Answer(status=response.status, headers=CaseInsensitiveDict(response.headers), body=body)
 
-    def _exchange(self, request: requests.PreparedRequest, limit: int) -> tuple[HTTPResponse, bytes | None]:
+    def _exchange(
+        self, request: requests.PreparedRequest, limit: int, until: Callable[[bytes], bool] | None
+    ) -> tuple[HTTPResponse, bytes | None]:
         """Send the request and read the answer. The connection is closed whatever is raised, and when the body is too long."""
         method, url = str(request.method), str(request.url)
         connect_timeout, read_timeout = self._timeout
@@ -130,7 +154,10 @@ class Transport:
             )
             connection.timeout = read_timeout
             response = connection.getresponse()
-            body = read_bounded(response, limit)
+            if until is not None and is_event_stream(response.headers):
+                body = read_events(response, connection, limit, until)
+            else:
+                body = read_bounded(response, limit)
         except BaseException:
             if response is not None:
                 response.close()
@@ -151,6 +178,11 @@ def without_frames(error: BaseException) -> BaseException:
     return error.with_traceback(None)
 
 
+def body_of(request: requests.PreparedRequest) -> bytes:
+    """Return the body that would be sent."""
+    return request.body.encode() if isinstance(request.body, str) else request.body or b""
+
+
 def reveal(value: str | Secret) -> str:
     return value.reveal() if isinstance(value, Secret) else value
 
@@ -163,6 +195,29 @@ def read_bounded(response: HTTPResponse, limit: int) -> bytes | None:
         if len(body) > limit:
             return None
     return _decompressed(bytes(body), response.headers.get("Content-Encoding", "identity").lower(), limit)
+
+
+def read_events(
+    response: HTTPResponse, connection: BoundedConnection, limit: int, until: Callable[[bytes], bool]
+) -> bytes | None:
+    """Return an event stream as far as it is needed, or ``None`` when that is more than ``limit`` bytes.
+
+    The connection is closed when the stream does not end soon after that.
+    """
+    body, is_enough = bytearray(), False
+    try:
+        while chunk := response.read1(CHUNK, decode_content=False):
+            body += chunk
+            if limit < len(body):
+                return None
+            if not is_enough and until(chunk):
+                is_enough = True
+                connection.hurry(END_WITHIN)
+    except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError):
+        if not is_enough:
+            raise
+        connection.close()
+    return bytes(body)
 
 
 def _decompressed(body: bytes, encoding: str, limit: int) -> bytes | None:

@@ -1,238 +1,239 @@
-"""Ontraport's MCP server, called with the official SDK (extra ``mcp``): one session per call, bounded in time and size."""
+"""Conversations with an MCP server: one request a call, in a session that is kept, and opened anew where the server has ended it.
+
+A conversation is a generator: it yields the requests to send, and is sent their answers. Who sends them, when and with which credentials,
+is not decided here. It yields seconds where it waits for another call of the same holder that is opening the session.
+
+The handshake of 2025 and before comes first. A server that knows none is asked for the newer protocol, which has no sessions; which of
+them it speaks is found out once a server. The SDK asks in the other order, which costs Ontraport's servers of today a request more.
+"""
 
 from __future__ import annotations
 
-import json
-import re
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from ontraport_connect.encryption import Secret
-from ontraport_connect.exceptions import OntraportError, OntraportRejected, OntraportUnavailable
+from ontraport_connect.exceptions import OntraportError
 
-from .failures import excerpt, unavailable
-from .http import USER_AGENT, reveal
+from . import mcp_messages
+from .answer import Answer
+from .failures import unavailable
+from .http import Transport, shared_transport
+from .mcp_messages import Message
+from .mcp_results import parsed
 from .mcp_sdk import require_mcp, sdk
-from .retry_after import pause_of
-from .route import DIRECT, Proxy, Route
-from .secure_urls import require_secure
-from .tls import tls_context
+from .mcp_sessions import Session, Sessions
+from .route import DIRECT, Route
 
 T = TypeVar("T")
+Talk = Generator[Message | float, Any, T]
 
 ANSWER_LIMIT = 16 * 1024 * 1024
-
-REQUESTS_PER_CALL = 3
-"""HTTP requests that one call sends: two to open the session, and the call itself."""
-
-NO_ANSWER = {-32700, -32603, -32600, -32000}
-"""JSON-RPC error codes that mean that the server failed, or that the SDK could not read its answer."""
-
-INVALID_PARAMS = -32602
-"""The JSON-RPC error code that a server sends when it knows no tool of this name, or when the arguments do not fit."""
 
 MOST_PAGES = 20
 """The most pages of the list of tools that are read."""
 
+LOOK_AGAIN = 0.01
+"""Seconds between two looks at whether another call has opened the session."""
 
-@dataclass(kw_only=True, slots=True)
-class Exchange:
-    """The last HTTP response. The SDK's errors do not tell its status."""
-
-    way: Mapping[str, Any] = field(repr=False)
-    status: int | None = None
-    headers: dict[str, str] = field(default_factory=dict, repr=False)
-    failure: OntraportError | None = None
+OPENED_WITHIN = 15.0
+"""Seconds after which a call opens a session of its own."""
 
 
-async def run_mcp(
+class Conversation:
+    """Asks a server on behalf of ``holder``, whose sessions nobody else is given. ``proof`` tells one link of his from the next.
+
+    ``secrets`` returns what no error may repeat. Who sends sets ``owner``, which is handed to the session (what its end needs), and
+    ``credential``, which tells one credential of the holder from the next.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        url: str,
+        *,
+        holder: Hashable,
+        proof: object = None,
+        secrets: Callable[[], Iterable[Secret]] = tuple,
+    ) -> None:
+        self.owner: Any = None
+        self.credential: object = None
+        self._sessions = sessions
+        self._url = url
+        self._holder = holder
+        self._proof = proof
+        self._secrets = secrets
+
+    def call_tool(self, tool: str, arguments: Mapping[str, Any]) -> Talk[Any]:
+        """Call a tool, and return its result; see ``mcp_results.tool_value``."""
+        params = {"name": tool, "arguments": arguments}
+        names = ("content", "structuredContent", "isError")
+        return parsed(sdk("mcp_types").CallToolResult, (yield from self._ask("tools/call", params)), names)
+
+    def list_tools(self) -> Talk[Sequence[Any]]:
+        """Return all tools that the server lists."""
+        tools: list[Any] = []
+        params: dict[str, Any] = {}
+        for _ in range(MOST_PAGES):
+            names = ("tools", "nextCursor")
+            page = parsed(sdk("mcp_types").ListToolsResult, (yield from self._ask("tools/list", params)), names)
+            tools += page.tools
+            if page.next_cursor is None:
+                break
+            params = {"cursor": page.next_cursor}
+        return tools
+
+    def _ask(self, method: str, params: Mapping[str, Any]) -> Talk[dict[str, Any]]:
+        session = self._known_session()
+        is_remembered, may_learn = session is not None, method == "tools/call"
+        while True:
+            if session is None:
+                session = self._known_session() or (yield from self._opened())
+            message = mcp_messages.request(session, method, params, self._sessions.server(self._url).schemas)
+            answer: Answer = yield message
+            session.owner = self.owner
+            if is_remembered and self._is_refused(session, answer, message):
+                self._forget(session)
+                session, is_remembered = None, False
+            elif may_learn and mcp_messages.wants_headers(answer, message):
+                may_learn = False
+                yield from self._learn_schema(params["name"])
+            else:
+                return mcp_messages.result_of(answer, message, self._secrets())
+
+    def _learn_schema(self, tool: str) -> Talk[None]:
+        """Remember which arguments of a tool the server wants in headers: it says so in its list of tools."""
+        schemas = {each.name: each.input_schema for each in (yield from self.list_tools())}
+        self._sessions.server(self._url).schemas[tool] = schemas.get(tool, {})
+
+    def _known_session(self) -> Session | None:
+        """Return the session to use, without a request: one that is held, or what does without, where the server gives none."""
+        server = self._sessions.server(self._url)
+        if server.version and not server.needs_session:
+            return Session(url=self._url, version=server.version)
+        return self._sessions.find(self._url, self._holder, self._proof)
+
+    def _is_refused(self, session: Session, answer: Answer, message: Message) -> bool:
+        """Tell whether the server does not know this session, or not with the credential that has taken the place of another."""
+        if answer.status == 403 and session.id is not None and session.credential != self.credential:
+            return True
+        return mcp_messages.is_refused_before_it_is_read(answer, message)
+
+    def _forget(self, session: Session) -> None:
+        self._sessions.forget(self._holder, session)
+        server = self._sessions.server(self._url)
+        if session.id is None and server.version == session.version:
+            server.version = ""
+
+    def _opened(self) -> Talk[Session]:
+        """Open a session. Of several calls at once the first does, and the others wait for that."""
+        if self._sessions.begin_opening(self._url, self._holder):
+            try:
+                return (yield from self._open())
+            finally:
+                self._sessions.end_opening(self._url, self._holder)
+        give_up = time.monotonic() + OPENED_WITHIN
+        while self._sessions.is_opening(self._url, self._holder) and time.monotonic() < give_up:
+            yield LOOK_AGAIN
+        return self._known_session() or (yield from self._open())
+
+    def _open(self) -> Talk[Session]:
+        message = mcp_messages.initialize()
+        answer = yield message
+        version = ""
+        if mcp_messages.speaks_otherwise(answer):
+            version = yield from self._discover()
+        server = self._sessions.server(self._url)
+        if version:
+            server.version, server.needs_session = version, False
+            return Session(url=self._url, version=version)
+        session = mcp_messages.session_of(self._url, answer, message)
+        session.proof, session.owner, session.credential = self._proof, self.owner, self.credential
+        yield mcp_messages.initialized(session)
+        server.version, server.needs_session = session.version, session.id is not None
+        if server.needs_session:
+            self._sessions.keep(self._holder, session)
+        return session
+
+    def _discover(self) -> Talk[str]:
+        """Return the newest protocol version without a handshake that the server and the SDK share, or an empty text."""
+        ours: Sequence[str] = sdk("mcp_types").version.MODERN_PROTOCOL_VERSIONS
+        for version in reversed(ours):
+            message = mcp_messages.request(Session(url=self._url, version=version), "server/discover", {})
+            answer = yield message
+            named = mcp_messages.versions_of(answer, message)
+            if any(each in ours for each in named):
+                return next(each for each in reversed(ours) if each in named)
+        return ""
+
+
+def send_message(transport: Transport, url: str, message: Message, credentials: Mapping[str, Secret]) -> Answer:
+    """Send one request. Raises as ``Transport.send`` does."""
+    headers: dict[str, str | Secret] = {**message.headers, **credentials}
+    return transport.send(
+        message.http_method,
+        url,
+        document=message.document,
+        headers=headers,
+        limit=ANSWER_LIMIT,
+        until=message.end_of_stream(),
+    )
+
+
+def ask_once(
     url: str,
-    authorization: Secret,
+    credentials: Mapping[str, Secret],
+    tool: str,
+    *,
     deadlines: tuple[float, float],
-    use: Callable[[Any], Awaitable[T]],
     route: Route = DIRECT,
-) -> T:
-    """Open a session, let ``use`` call the server, and close it, all within the sum of ``deadlines`` (connect, read) in seconds.
+) -> Any:
+    """Call one tool without arguments, all within the sum of ``deadlines`` (connect, read) in seconds, and end the session that it took.
 
-    ``authorization`` is the value of the ``Authorization`` header. Raises ``OntraportUnavailable``, ``OntraportRejected`` or
-    ``OntraportMisconfigured``.
+    ``credentials`` are the headers to send. Raises ``OntraportUnavailable``, ``OntraportRejected`` or ``OntraportMisconfigured``.
     """
     require_mcp()
-    require_secure(url)
-    exchange = Exchange(way=_way(url, route))
-    outcome = await _attempt(url, authorization, deadlines, use, exchange)
-    if isinstance(outcome, OntraportError):
-        raise outcome
-    return outcome
+    sessions, limit = Sessions(), TimeLimit(deadlines)
 
+    def answer_to(message: Message) -> Answer:
+        return limit.run(
+            lambda timeout: send_message(shared_transport(timeout=timeout, route=route), url, message, credentials)
+        )
 
-def _way(url: str, route: Route) -> dict[str, Any]:
-    """Return the options of an HTTP transport for a route. Raises ``OntraportMisconfigured``."""
-    context = tls_context(route.ca_bundle)
-    if route.proxy is None or url.startswith("http:"):  # on a loopback host, which no proxy reaches
-        return {"verify": context}
-    proxy = Proxy.read(route.proxy)
-    own_context = context if proxy.scheme == "https" else None
-    way = sdk("httpx2").Proxy(f"{proxy.scheme}://{proxy.netloc}", ssl_context=own_context, headers=proxy.headers())
-    return {"verify": context, "proxy": way}
-
-
-async def _attempt(
-    url: str,
-    authorization: Secret,
-    deadlines: tuple[float, float],
-    use: Callable[[Any], Awaitable[T]],
-    exchange: Exchange,
-) -> T | OntraportError:
-    """Return the result or the error. The frames below this one hold plain secrets, so nothing is raised from them."""
-    httpx2 = sdk("httpx2")
-
-    def authenticate(request: Any) -> Any:
-        request.headers["Authorization"] = reveal(authorization)
-        return request
-
+    conversation = Conversation(sessions, url, holder=url, secrets=credentials.values)
+    talk: Any = conversation.call_tool(tool, {})
+    answer = None
     try:
-        with sdk("anyio").fail_after(sum(deadlines)):
-            async with (
-                httpx2.AsyncClient(
-                    auth=authenticate,
-                    transport=_bounded_transport(exchange),
-                    timeout=httpx2.Timeout(deadlines[1], connect=deadlines[0]),
-                    headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
-                    follow_redirects=False,
-                    trust_env=False,
-                ) as http,
-                sdk("mcp").Client(
-                    sdk("mcp.client.streamable_http").streamable_http_client(
-                        url, http_client=http, terminate_on_close=False
-                    ),
-                    mode="legacy",
-                ) as client,
-            ):
-                return await use(client)
-    except Exception as error:  # noqa: BLE001  # mapped by _failure, whatever it is
-        return _failure(error, exchange, authorization)
+        while True:
+            answer = answer_to(talk.send(answer))
+    except StopIteration as finished:
+        return finished.value
+    finally:
+        for session in sessions.take_all():
+            with suppress(OntraportError):
+                answer_to(mcp_messages.end_of(session))
 
 
-def _failure(error: Exception, exchange: Exchange, authorization: Secret) -> OntraportError:
-    known = exchange.failure or _find(error, OntraportError)
-    if known is not None:
-        return known
-    httpx2 = sdk("httpx2")
-    if isinstance(error, TimeoutError) or _find(error, httpx2.TimeoutException) is not None:
-        return unavailable("timeout")
-    if exchange.status is None:
-        return unavailable("tls" if _is_tls(_find(error, httpx2.ConnectError)) else "connection")
-    if exchange.status >= 300:
-        return _refusal(exchange.status, httpx2.Headers(exchange.headers))
-    rpc = _find(error, sdk("mcp").MCPError)
-    if rpc is not None and rpc.error.code not in NO_ANSWER:
-        return _rpc_refusal(rpc.error, authorization)
-    return unavailable("nonsense")
+class TimeLimit:
+    """The sum of two deadlines (connect, read), in seconds, that several requests share. What happens between them does not count."""
 
+    def __init__(self, deadlines: tuple[float, float]) -> None:
+        self._deadlines = deadlines
+        self._left = sum(deadlines)
 
-def _rpc_refusal(rpc: Any, authorization: Secret) -> OntraportRejected:
-    text = f"Ontraport's MCP server refused the call (code {rpc.code})."
-    if rpc.code == INVALID_PARAMS:
-        text += " Is the tool's name right? `account.mcp_tools()` lists them."
-    error = OntraportRejected(text, code="mcp_error")
-    _, *credentials = re.split("[ :]+", reveal(authorization))
-    error.said = excerpt(rpc.message, filter(None, credentials))
-    return error
+    def check(self) -> None:
+        """Raise ``OntraportUnavailable`` when no time is left."""
+        if self._left <= 0:
+            raise unavailable("timeout")
 
-
-def _is_tls(error: BaseException | None) -> bool:
-    """Tell whether a TLS handshake failed: the HTTP client raises its own errors from those of ``ssl``."""
-    return error is not None and (isinstance(error, ssl.SSLError) or _is_tls(error.__cause__ or error.__context__))
-
-
-def _refusal(status: int, headers: Mapping[str, str]) -> OntraportError:
-    if status == 429:
-        return OntraportUnavailable("Ontraport asks to slow down.", code="rate_limited", retry_after=pause_of(headers))
-    text, code = f"Ontraport's MCP server answered with status {status}.", f"http_{status}"
-    if status < 500:
-        return OntraportRejected(text, code=code, status=status)
-    return OntraportUnavailable(text, code=code)
-
-
-def _find(error: BaseException, kind: type[T]) -> T | None:
-    """Return the error of a kind in a group of errors, or ``None``."""
-    if isinstance(error, kind):
-        return error
-    inner = [_find(each, kind) for each in error.exceptions] if isinstance(error, BaseExceptionGroup) else []
-    return next((each for each in inner if each is not None), None)
-
-
-def _bounded_transport(exchange: Exchange) -> Any:
-    """Return a transport that refuses compressed and too large responses, and records each response in ``exchange``."""
-    httpx2 = sdk("httpx2")
-
-    class BoundedTransport(httpx2.AsyncHTTPTransport):  # type: ignore[misc, name-defined]  # imported by the first call
-        async def handle_async_request(self, request: Any) -> Any:
-            exchange.status = None
-            response = await super().handle_async_request(request)
-            exchange.status, exchange.headers = response.status_code, dict(response.headers)
-            if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-                await response.aclose()
-                exchange.failure = unavailable("nonsense")
-                raise httpx2.ReadError("encoded")
-            response.stream = BoundedStream(response.stream)
-            return response
-
-    class BoundedStream(httpx2.AsyncByteStream):  # type: ignore[misc, name-defined]
-        def __init__(self, stream: Any) -> None:
-            self._stream = stream
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            left = ANSWER_LIMIT
-            async for chunk in self._stream:
-                left -= len(chunk)
-                if left < 0:
-                    exchange.failure = unavailable("too_large")
-                    raise httpx2.ReadError("too large")
-                yield chunk
-
-        async def aclose(self) -> None:
-            await self._stream.aclose()
-
-    return BoundedTransport(trust_env=False, retries=0, **exchange.way)
-
-
-async def call_mcp_tool(client: Any, tool: str, arguments: Mapping[str, Any]) -> Any:
-    """Call a tool. The SDK's own method would fetch the list of all tools to check the result against a schema."""
-    types = sdk("mcp.types")
-    request = types.CallToolRequest(params=types.CallToolRequestParams(name=tool, arguments=dict(arguments)))
-    return await client.session.send_request(request, types.CallToolResult)
-
-
-async def list_mcp_tools(client: Any) -> Sequence[Any]:
-    """Return all tools that the server lists."""
-    tools: list[Any] = []
-    cursor = None
-    for _ in range(MOST_PAGES):
-        page = await client.list_tools(cursor=cursor)
-        tools += page.tools
-        cursor = page.next_cursor
-        if cursor is None:
-            break
-    return tools
-
-
-def tool_value(result: Any) -> Any:
-    """Return the structured content of a result, or else its text, parsed when it is JSON.
-
-    Raises ``OntraportRejected`` (with ``said``) when the tool reported an error.
-    """
-    text = "\n".join(part.text for part in result.content if getattr(part, "type", "") == "text")
-    if result.is_error:
-        error = OntraportRejected("The tool reported an error.", code="tool_error")
-        error.said = excerpt(text)
-        raise error
-    if result.structured_content is not None:
-        return result.structured_content
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
+    def run(self, request: Callable[[tuple[float, float]], T]) -> T:
+        """Run a request with its deadlines. Raises ``OntraportUnavailable`` when no time is left."""
+        self.check()
+        connect, read = self._deadlines
+        started = time.monotonic()
+        try:
+            return request((min(connect, self._left), min(read, self._left)))
+        finally:
+            self._left -= time.monotonic() - started

@@ -1,6 +1,6 @@
-"""The MCP SDK and its HTTP client, which need not be installed (extra ``mcp``).
+"""The types of the MCP SDK, which need not be installed (extra ``mcp``).
 
-They are imported by the first call: together they take half a second, which a starting site does not wait for.
+They are imported by the first call: that takes half a second, which a starting site does not wait for.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ from typing import Any
 
 from ontraport_connect.exceptions import OntraportMisconfigured
 
+TYPES = ("mcp_types", "pydantic", "pydantic_core")
+
 
 def is_mcp_installed() -> bool:
-    return find_spec("httpx2") is not None and find_spec("mcp") is not None
+    return all(find_spec(name) is not None for name in ("mcp", *TYPES))
 
 
 def require_mcp() -> None:
-    """Import the SDK. Raises ``OntraportMisconfigured`` when it is not installed.
-
-    To be called in the caller's thread: the locks of imports are patched by gevent, and do not belong in the thread of the event loop.
-    """
+    """Import the types of the SDK. Raises ``OntraportMisconfigured`` when it is not installed."""
     if not is_mcp_installed():
         raise OntraportMisconfigured(
             "Calling Ontraport's MCP server needs the MCP SDK: pip install 'django-ontraport-connect[mcp]'.",
             code="no_mcp",
         )
-    for name in ("anyio", "httpx2", "mcp", "mcp.client.streamable_http", "mcp.types"):
+    for name in TYPES:
         import_module(name)
 
 

@@ -9,11 +9,13 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from oauthlib.common import add_params_to_uri
 from oauthlib.oauth2 import WebApplicationClient
 from oauthlib.oauth2.rfc6749 import errors
 
+from ontraport_connect import monitoring
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportRejected
 
@@ -125,11 +127,13 @@ class Client:
 
     def _ask_for_tokens(self, transport: Transport, form: Mapping[str, str | Secret]) -> Grant:
         resource = {"resource": self.resource} if self.resource else {}
-        answer = transport.send("POST", self.endpoints.token_endpoint, form={**form, **resource, **self._credentials()})
-        grant = read_grant(answer)
-        if grant is None:
-            raise failure_of(answer)
-        return grant
+        address, url = urlsplit(self.endpoints.token_endpoint).hostname or "", self.endpoints.token_endpoint
+        with monitoring.span("ontraport.token", ontraport_grant=str(form["grant_type"]), server_address=address):
+            answer = transport.send("POST", url, form={**form, **resource, **self._credentials()})
+            grant = read_grant(answer)
+            if grant is None:
+                raise failure_of(answer)
+            return grant
 
 
 def new_verifier() -> Secret:

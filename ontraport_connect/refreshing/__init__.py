@@ -10,6 +10,7 @@ from .deletions import queue_on_delete
 from .grants import from_now, grant_columns
 from .heartbeat import Pulse, pulses, record_beat, record_worker
 from .installation import COPIED, Adopted, adopt_database, is_own_database, marks_of, require_own_database, stored_mark
+from .link_states import LinkState, SitePause, link_conditions, link_state, site_pause
 from .one_account import ensure_fresh, refresh, replace_refused
 from .recovery import has_left, reconsider, recover_all, recover_left
 from .revoking import (
@@ -31,7 +32,9 @@ __all__ = [
     "COPIED",
     "RATE_LIMITED",
     "Adopted",
+    "LinkState",
     "Pulse",
+    "SitePause",
     "adopt_database",
     "can_revoke",
     "deliver_every_revocation",
@@ -49,6 +52,8 @@ __all__ = [
     "is_own_database",
     "is_site_refused",
     "issuer",
+    "link_conditions",
+    "link_state",
     "marks_of",
     "may_refresh",
     "new_transport",
@@ -68,6 +73,7 @@ __all__ = [
     "require_own_database",
     "revoke_grant",
     "route",
+    "site_pause",
     "site_standing",
     "stored_mark",
 ]

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db.models import Q
 
+from ontraport_connect import monitoring
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias, in_transaction, short_lock_waits
 from ontraport_connect.exceptions import OntraportError, OntraportUnavailable, ReconnectRequired
@@ -41,11 +42,12 @@ def due_batches(limit: int, size: int = BATCH_SIZE) -> Iterator[list[int]]:
     their row are taken over first. Raises ``OntraportMisconfigured``.
     """
     recover_all()
+    due = _due().usable()
     after: Any = None
     while limit > 0:
-        rows = _due().usable()
+        rows = due
         if after is not None:
-            rows = rows.filter(Q(refresh_at__gt=after[0]) | Q(pk__gt=after[1]), refresh_at__gte=after[0])
+            rows = due.filter(Q(refresh_at__gt=after[0]) | Q(pk__gt=after[1]), refresh_at__gte=after[0])
         page = list(rows.order_by("refresh_at", "pk").values_list("refresh_at", "pk")[: min(size, limit)])
         if not page:
             return
@@ -77,7 +79,7 @@ def _due() -> Any:
 
 
 def _due_among(pks: Sequence[int]) -> Any:
-    usable = OntraportAccount.objects.using(alias()).usable().filter(pk__in=pks)
+    usable = OntraportAccount.objects.using(alias()).filter(pk__in=pks).usable()
     return _due().filter(pk__in=usable.order_by().values("pk"))
 
 
@@ -126,7 +128,7 @@ class _Batch:
                         future: Future[Outcome | None] = Future()
                         future.add_done_callback(self.done.put)
                         self.started[future] = lease
-                        threads.submit(self.run, future, transport)
+                        threads.submit(monitoring.carried(self.run), future, transport)
                     if not self.started:
                         return dict(self.counts)
                     self.finish_all([self.done.get(), *self.waiting()])

@@ -19,7 +19,6 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q, Value
-from django.db.models.functions import Now
 
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias, has_one_writer, on_own_connection
@@ -29,8 +28,9 @@ from ontraport_connect.exceptions import (
     OntraportUnavailable,
     SecretUnreadable,
 )
-from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportService
+from ontraport_connect.models import EventKind, Now, OntraportAccount, OntraportEvent, OntraportService
 from ontraport_connect.protocol import LONGEST_PAUSE, OPERATOR_ERRORS
+from ontraport_connect.signals import site_accepted, site_refused
 
 from . import client_settings, installation, strikes
 from .client_settings import fingerprint
@@ -109,10 +109,17 @@ def may_refresh() -> bool:
 
 def is_site_refused() -> bool:
     """Tell whether refreshing is paused for a reason that the operator has to fix."""
-    with suppress(OntraportMisconfigured):
+    return bool(refusal_code())
+
+
+def refusal_code() -> str:
+    """Return the code of what the operator has to fix before anything is refreshed; an empty string if there is nothing."""
+    try:
         row, _ = _hold()
-        return row is not None and row.hold_code != RATE_LIMITED and row.hold_client == fingerprint()
-    return True
+        is_refused = row is not None and row.hold_code != RATE_LIMITED and row.hold_client == fingerprint()
+    except OntraportMisconfigured as error:
+        return error.code
+    return row.hold_code if row is not None and is_refused else ""
 
 
 def _hold() -> tuple[OntraportService | None, float]:
@@ -185,6 +192,7 @@ def hold(error: OntraportError) -> None:
         hold_code=code, hold_client=mark, held_until=Now() + Value(timedelta(seconds=PROBE_AFTER))
     )
     if first:
+        site_refused.send_robust(sender=OntraportService, code=code)
         text = f"{error} No account was touched; refreshing goes on by itself once this is fixed."
         logger.critical("%s", _reason(code) if code == MANY_ENDED else text)
         OntraportEvent.objects.using(alias()).create(kind=EventKind.MISCONFIGURED, detail=code)
@@ -208,6 +216,7 @@ def _release(client_id: str) -> None:
     if client_id and client_id != conf.ONTRAPORT_CLIENT_ID:
         rows = rows.exclude(hold_code__in=OPERATOR_ERRORS, hold_client=fingerprint())
     if rows.update(**closed):
+        site_accepted.send_robust(sender=OntraportService, code=row.hold_code)
         logger.warning("Ontraport accepts this site as a client again; refreshing goes on.")
         OntraportEvent.objects.using(alias()).create(kind=EventKind.MENDED)
 
@@ -216,4 +225,5 @@ def believe_ended_grants() -> None:
     """Close the breaker that many ended grants have opened, and believe for an hour that they ended."""
     site_standing()
     strikes.believe(GRANT_ENDED)
-    OntraportService.objects.using(alias()).filter(pk=1, hold_code=MANY_ENDED).update(**CLOSED)
+    if OntraportService.objects.using(alias()).filter(pk=1, hold_code=MANY_ENDED).update(**CLOSED):
+        site_accepted.send_robust(sender=OntraportService, code=MANY_ENDED)

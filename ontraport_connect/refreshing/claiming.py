@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models.functions import Now
-
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.exceptions import OntraportError, OntraportRejected, OntraportUnavailable, SecretUnreadable
-from ontraport_connect.models import OntraportAccount, Status, is_active
+from ontraport_connect.models import Now, OntraportAccount, Status, is_active, with_users
 
 from . import circuit_breaker, client_settings, spent_tokens
 from .leases import TAKE_OVER_WITHIN, Lease, claim
@@ -43,7 +41,7 @@ def is_busy() -> OntraportUnavailable:
 def claim_or_see(account: OntraportAccount, wish: Wish) -> Lease | Seen | None:
     """Return a lease on the row, or the row where there is none to be had, or ``None`` where there is no row."""
     rows = OntraportAccount.objects.using(alias()).filter(pk=account.pk)
-    current: Any = rows.select_related("user").annotate(now=Now()).first()
+    current: Any = with_users(rows).annotate(now=Now()).first()
     if current is None:
         return None
     return _look(current, account, wish) or _claim(rows, current, wish)

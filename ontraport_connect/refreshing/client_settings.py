@@ -25,10 +25,13 @@ OTHER_ISSUER = "other_issuer"
 def endpoints() -> Endpoints:
     """Return the configured endpoints. Raises ``OntraportMisconfigured``."""
     configured = conf.ONTRAPORT_ENDPOINTS
+    if conf.uses_sandbox:
+        return _endpoints_of_sandbox(*conf.sandbox_urls())
     if isinstance(configured, str):
         if configured not in PRESETS:
             raise OntraportMisconfigured(
-                f"ONTRAPORT_ENDPOINTS is neither a dict nor one of {', '.join(sorted(PRESETS))}.", code="endpoints"
+                f"ONTRAPORT_ENDPOINTS is neither a dict nor one of {', '.join(sorted({*PRESETS, 'sandbox'}))}.",
+                code="endpoints",
             )
         return PRESETS[configured]
     known = {field.name for field in fields(Endpoints)}
@@ -40,6 +43,17 @@ def endpoints() -> Endpoints:
             code="endpoints",
         )
     return Endpoints(**_without_none(configured))
+
+
+def _endpoints_of_sandbox(public: str, internal: str) -> Endpoints:
+    """Return the endpoints of the stand-in: where browsers go, and where this site calls."""
+    return Endpoints(
+        issuer=public,
+        authorization_endpoint=f"{public}/oauth/authorize",
+        token_endpoint=f"{internal}/oauth/token",
+        revocation_endpoint=f"{internal}/oauth/revoke",
+        registration_endpoint=f"{internal}/oauth/register",
+    )
 
 
 def _without_none(configured: Mapping[str, str | None]) -> dict[str, str]:

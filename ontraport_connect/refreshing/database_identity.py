@@ -16,6 +16,9 @@ Marks = tuple[str, ...]
 
 LENGTH = 64
 
+NAME_OF_THE_MOMENT = re.compile(r"[0-9a-f]{12}|ip-[0-9-]+(\..*)?", re.ASCII)
+"""Names of hosts that change when a container is made anew, or a managed server moves."""
+
 _answers: dict[tuple[object, ...], Any] = {}
 """What databases have answered, by the settings that lead to them."""
 
@@ -49,11 +52,11 @@ def _ask_postgresql(connection: Any) -> Marks:
 
 
 def _of_mysql(connection: Any) -> Marks:
-    """MySQL's server and the name of the database; MariaDB has no identity of its own.
+    """MySQL's server and the name of the database.
 
     With GTIDs also the servers whose transactions this one has replayed: one that takes over in a failover was a replica of them.
     """
-    return () if connection.mysql_is_mariadb else _ask_once(connection, _ask_mysql)
+    return _ask_once(connection, _ask_mariadb if connection.mysql_is_mariadb else _ask_mysql)
 
 
 def _ask_mysql(connection: Any) -> Marks:
@@ -62,6 +65,25 @@ def _ask_mysql(connection: Any) -> Marks:
         server, executed, name = cursor.fetchone()
     origins = re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", executed.lower())
     return tuple(mark_of(connection.vendor, each, name) for each in dict.fromkeys([server.lower(), *origins]))
+
+
+def _ask_mariadb(connection: Any) -> Marks:
+    """MariaDB gives its servers no identity of their own. A cluster (Galera) has one. A server that stands alone is known by its host, port
+    and folder; one that replays another's transactions, or did so once, may take over from that one and is not known at all, and so is one
+    whose host has a name of the moment.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'WSREP_CLUSTER_STATE_UUID'"
+        )
+        cluster = next((uuid for (uuid,) in cursor.fetchall()), "")
+        cursor.execute("SELECT @@hostname, @@port, @@datadir, @@global.gtid_slave_pos, DATABASE()")
+        host, port, folder, replayed, name = cursor.fetchone()
+    if cluster:
+        return (mark_of(connection.vendor, cluster, name),)
+    if replayed or NAME_OF_THE_MOMENT.fullmatch(host):
+        return ()
+    return (mark_of(connection.vendor, host, port, folder, name),)
 
 
 def _of_sqlite(connection: Any) -> Marks:

@@ -1,4 +1,4 @@
-"""What the deletion of an account leaves behind, whatever deletes it: its grant to revoke, an event, and a signal."""
+"""What the deletion of an account, or of its user, leaves behind, whatever deletes it: its grant to revoke, an event, and a signal."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.apps import apps
+from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import Model
-from django.db.models.signals import class_prepared, pre_delete
+from django.db.models.signals import class_prepared, post_delete, pre_delete
 from django.dispatch import receiver
 
+from ontraport_connect.database import alias
 from ontraport_connect.exceptions import OntraportMisconfigured
-from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent
+from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, are_elsewhere
 from ontraport_connect.signals import account_disconnected
 
 from . import installation, spent_tokens
@@ -41,17 +43,35 @@ def queue_on_delete(instance: OntraportAccount, using: str, **kwargs: Any) -> No
     )
 
 
+def let_go_after_user(instance: Model, using: str, **kwargs: Any) -> None:
+    """Let go of what a deleted user had in another database, once the deletion there is certain (see ``models.forget_user``)."""
+    if are_elsewhere():
+        user = instance.pk  # Django takes it off the instance afterwards
+        transaction.on_commit(lambda: _let_go(user), using=using, robust=True)
+
+
+def _let_go(user: Any) -> None:
+    with transaction.atomic(using=alias()):
+        accounts = OntraportAccount.objects.using(alias()).filter(user_id=user)
+        accounts.filter(tenant="").delete()
+        accounts.update(user=None)
+        OntraportEvent.objects.using(alias()).filter(user_id=user).update(user=None)
+
+
 PROXY_UID = "ontraport_connect.refreshing.deletions.proxy"
+USER_UID = "ontraport_connect.refreshing.deletions.user"
 
 
 def watch_proxies(models: Iterable[type[Model]]) -> None:
-    """Connect ``queue_on_delete`` to the proxy models of accounts: Django sends their deletion under their own name.
+    """Connect the receivers to users and to the proxy models of both: Django sends their deletion under their own name.
 
     A receiver for every sender would do, too, but cost all models of the site their fast deletes.
     """
     for model in models:
         if model._meta.proxy and model._meta.concrete_model is OntraportAccount:
             pre_delete.connect(queue_on_delete, sender=model, dispatch_uid=PROXY_UID)
+        elif model._meta.concrete_model is get_user_model()._meta.concrete_model:
+            post_delete.connect(let_go_after_user, sender=model, dispatch_uid=USER_UID)
 
 
 @receiver(class_prepared, dispatch_uid="ontraport_connect.refreshing.deletions.class_prepared")

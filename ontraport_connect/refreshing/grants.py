@@ -8,11 +8,10 @@ from datetime import timedelta
 from typing import Any, cast
 
 from django.db.models import F, Value
-from django.db.models.functions import Now
 
 from ontraport_connect.conf import conf
 from ontraport_connect.encryption import EncryptedTextField, Sealed
-from ontraport_connect.models import OntraportAccount, refresh_delay
+from ontraport_connect.models import Now, OntraportAccount, refresh_delay
 from ontraport_connect.protocol import Grant
 
 from . import client_settings
@@ -45,7 +44,8 @@ def token_columns(
 ) -> dict[str, Any]:
     """Return the same for tokens that are encrypted already, valid for ``lifetime`` seconds from ``since`` on."""
     can_refresh = "refresh_token" in tokens or account.refresh_token is not None
-    delay = refresh_delay(lifetime) * random.uniform(EARLIEST, 1) if can_refresh else lifetime  # noqa: S311
+    delay = refresh_delay(lifetime, is_idle=account.is_idle) if can_refresh else lifetime
+    delay *= random.uniform(EARLIEST, 1) if can_refresh else 1  # noqa: S311  # jitter
     return {
         **tokens,
         "client_id": account.client_id or conf.ONTRAPORT_CLIENT_ID or "",

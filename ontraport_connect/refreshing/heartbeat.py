@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import Q, Value
-from django.db.models.functions import Now
 
 from ontraport_connect.database import alias
-from ontraport_connect.models import OntraportService
+from ontraport_connect.models import Now, OntraportService
 
 from . import circuit_breaker
 

@@ -17,11 +17,10 @@ from typing import Any, Self
 
 from django.db import transaction
 from django.db.models import Q, Value
-from django.db.models.functions import Now
 
 from ontraport_connect.conf import conf
-from ontraport_connect.database import alias, row_lock
-from ontraport_connect.models import OntraportAccount, Status
+from ontraport_connect.database import alias, passes_over_locked_rows_in_one, row_lock
+from ontraport_connect.models import Now, OntraportAccount, Status
 
 from . import spent_tokens
 from .spent_token_stores import SpentToken
@@ -108,7 +107,10 @@ def claim(rows: Any, pks: Sequence[int], *, is_probe: bool, is_needed: bool = Fa
     accounts = OntraportAccount.objects.using(alias()).filter(pk__in=pks)
     with transaction.atomic(using=alias()):
         free = rows.filter(is_free(is_needed=is_needed), pk__in=pks, status=Status.CONNECTED)
-        claimed = accounts.filter(pk__in=free.select_for_update(**row_lock()).order_by().values("pk")).update(
+        locked: Any = free.select_for_update(**row_lock()).order_by().values_list("pk", flat=True)
+        if not passes_over_locked_rows_in_one():
+            locked = list(locked)
+        claimed = accounts.filter(pk__in=locked).update(
             lease_owner=owner, lease_until=Now() + Value(timedelta(seconds=duration()))
         )
     if not claimed:

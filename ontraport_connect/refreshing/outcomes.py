@@ -13,6 +13,7 @@ from django.db import DatabaseError, transaction
 from django.db import Error as DatabaseFailure
 from django.db.models import F
 
+from ontraport_connect import monitoring
 from ontraport_connect.database import alias, persistently, to_the_end, whatever_runs_here
 from ontraport_connect.encryption import Sealed
 from ontraport_connect.exceptions import OntraportError, ReconnectRequired, SecretUnreadable
@@ -55,6 +56,7 @@ def settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> OntraportAcc
         _mark(lease, outcome)
     else:
         _back_off(lease, outcome)
+    monitoring.refresh_ended(lease.account.uid, outcome.code, lease.age())
     return _current(lease) if read else None
 
 
@@ -76,11 +78,10 @@ def _store(lease: Lease, grant: Grant, columns: Mapping[str, Any]) -> Lease | Sp
     except DatabaseFailure:
         note = answered(lease, grant, columns)
         whatever_runs_here(lambda: spent_tokens.keep(note))
+        monitoring.refresh_ended(lease.account.uid, "noted", lease.age())
         if lease.spent is not None:
             raise
-        logger.warning(
-            "The row of account %s cannot be written now; its new tokens are kept beside it.", lease.account.uid
-        )
+        logger.warning("Account %s cannot be written now; its new tokens are kept beside its row.", lease.account.uid)
         return note
     if saved is not None and lease.spent is not None and not is_noted:
         # What kept it from being noted may be over, and the transaction may still be rolled back.
@@ -95,9 +96,8 @@ def _saved(lease: Lease, columns: Mapping[str, Any]) -> Lease | None:
     current = _holding_the_spent_token(lease)
     if current is None:
         return None
-    return (
-        current if persistently(lambda: _save(current, {**columns, "version": current.account.version + 1})) else None
-    )
+    columns = {**columns, "version": current.account.version + 1}
+    return current if persistently(lambda: _save(current, columns)) else None
 
 
 def _holding_the_spent_token(lease: Lease) -> Lease | None:
@@ -127,7 +127,7 @@ def take_noted(lease: Lease, answers: Sequence[SpentToken]) -> OntraportAccount 
         return _current(lease)
     logger.info("Account %s takes over the tokens that came for it before.", lease.account.uid)
     spent_tokens.forget_on_commit([each.digest for each in answers])
-    return after_save(replace(lease, is_probe=False), read=True)
+    return after_save(replace(lease, is_probe=False), read=True, result="recovered")
 
 
 def columns_for(lease: Lease, grant: Grant) -> dict[str, Any]:
@@ -160,8 +160,9 @@ def _save(lease: Lease, columns: Mapping[str, Any]) -> bool:
     )
 
 
-def after_save(lease: Lease, *, read: bool) -> OntraportAccount | None:
+def after_save(lease: Lease, *, read: bool, result: str = "refreshed") -> OntraportAccount | None:
     account = lease.account
+    monitoring.refresh_ended(lease.account.uid, result, lease.age())
     if lease.spent is not None:
         spent_tokens.forget_on_commit([lease.spent.digest])
     if account.failures:
@@ -180,8 +181,8 @@ def _drop(lease: Lease, grant: Grant, *, deliver: bool) -> OntraportAccount | No
     """Revoke a grant that the row has no place for: the account was disconnected or relinked. A sibling of the grant in use stays alone,
     since to revoke one may end both (RFC 7009, 2.1).
     """
-    current = _current(lease)
-    account = lease.account
+    monitoring.refresh_ended(lease.account.uid, "superseded", lease.age())
+    current, account = _current(lease), lease.account
     if current is not None and current.status == Status.CONNECTED and current.linked_at == account.linked_at:
         rows = OntraportAccount.objects.using(alias()).filter(pk=account.pk, lease_owner=lease.owner)
         persistently(lambda: rows.update(lease_until=None))
@@ -223,8 +224,8 @@ def _back_off(lease: Lease, error: OntraportError) -> None:
     failures = lease.account.failures
     pause = random.uniform(1, min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(failures, 10)))  # noqa: S311  # jitter
     pause = max(pause, getattr(error, "retry_after", None) or 0)
-    failing = _update(lease, refresh_at=from_now(pause), failures=F("failures") + 1, last_error=error.code)
-    if failing and not failures:
+    values = {"refresh_at": from_now(pause), "failures": F("failures") + 1, "last_error": error.code}
+    if _update(lease, **values) and not failures:
         _record(lease, EventKind.REFRESH_FAILING, error.code)
 
 

@@ -10,11 +10,10 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db.models import F
-from django.db.models.functions import Now
 
 from ontraport_connect.database import DATABASE_IS_AWAY, alias, in_transaction
 from ontraport_connect.exceptions import SecretUnreadable
-from ontraport_connect.models import Method, OntraportAccount, Status
+from ontraport_connect.models import Method, Now, OntraportAccount, Status
 
 from . import circuit_breaker, client_settings, installation, outcomes, spent_tokens, strikes
 from .leases import TAKE_OVER_WITHIN, Lease, claim

@@ -17,14 +17,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import F, Q, Value
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured
-from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, Status
+from ontraport_connect.models import Method, Now, OntraportAccount, OntraportRevocation, Status
 
 from . import client_settings, installation
 

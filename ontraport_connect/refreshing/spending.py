@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from ontraport_connect import monitoring
 from ontraport_connect.database import in_transaction, short_lock_waits
 from ontraport_connect.encryption import current_key_id
 from ontraport_connect.exceptions import OntraportError, OntraportUnavailable, ReconnectRequired
@@ -45,7 +46,7 @@ def spend(lease: Lease) -> Seen | None:
         ThreadPoolExecutor(1, thread_name_prefix="ontraport-call") as thread,
     ):
         try:
-            future = thread.submit(call, lease, transport)
+            future = thread.submit(monitoring.carried(call), lease, transport)
         except RuntimeError:  # no thread is left, or the process is ending
             outcomes.let_go(lease)
             raise OntraportUnavailable("No thread could be started.", code="no_thread", retry_after=5.0) from None

@@ -10,10 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models.functions import Now
 
 from ontraport_connect.database import alias
-from ontraport_connect.models import Method, OntraportAccount, OntraportService, Status
+from ontraport_connect.models import Method, Now, OntraportAccount, OntraportService, Status
 from ontraport_connect.protocol import OPERATOR_ERRORS
 
 RATE_LIMITED = "rate_limited"

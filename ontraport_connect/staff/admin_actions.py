@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from ontraport_connect import refreshing
-from ontraport_connect.models import OntraportAccount
+from ontraport_connect import linking, refreshing
+from ontraport_connect.exceptions import OntraportMisconfigured
+from ontraport_connect.models import Method, OntraportAccount, acting, with_users
 
 from . import bulk_operations
+from .exports import as_csv
+
+logger = logging.getLogger("ontraport_connect")
 
 if TYPE_CHECKING:
     AccountModelAdmin = admin.ModelAdmin[OntraportAccount]
@@ -26,19 +34,41 @@ MAX_DISCONNECTED = 500
 """The most accounts one action disconnects: the confirmation page lists them all and posts their ids."""
 
 
+def acting_in_admin(request: HttpRequest) -> AbstractContextManager[None]:
+    """Let events carry the name of this person, marked as staff's."""
+    return acting(lambda: f"{request.user.get_username()} (staff)")
+
+
+def consequences(accounts: Sequence[OntraportAccount]) -> dict[str, object]:
+    """Return what the page that asks before these accounts are disconnected has to say of them."""
+    return {
+        "accounts": accounts,
+        "has_keys": any(account.method == Method.API_KEY for account in accounts),
+        "has_grants": any(account.method == Method.OAUTH for account in accounts),
+        "can_revoke": refreshing.can_revoke(),
+    }
+
+
 class AccountActions(AccountModelAdmin):
-    """The actions ``refresh_now`` and ``disconnect``."""
+    """The actions ``refresh_now`` and ``disconnect``, and whose accounts they may be taken on: ``ONTRAPORT_MAY`` has a say."""
 
     delete_confirmation_template = "admin/ontraport_connect/ontraportaccount/disconnect.html"
 
+    def has_change_permission(self, request: HttpRequest, obj: OntraportAccount | None = None) -> bool:
+        return super().has_change_permission(request, obj) and _may_manage(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: OntraportAccount | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and _may_manage(request, obj)
+
     @admin.action(description=_("Refresh now"), permissions=["change"])
     def refresh_now(self, request: HttpRequest, queryset: QuerySet[OntraportAccount]) -> None:
-        accounts = list(queryset.select_related("user"))
+        accounts = list(with_users(queryset))
+        _require_manage(request, accounts)
         if len(accounts) > bulk_operations.INLINE_LIMIT:
             count = bulk_operations.make_due([account.pk for account in accounts])
             text = ngettext(
-                "%(count)d account is refreshed in the background by the next round of the beat task.",
-                "%(count)d accounts are refreshed in the background by the next round of the beat task.",
+                "%(count)d account queued for refresh.",
+                "%(count)d accounts queued for refresh.",
                 count,
             )
             self.message_user(request, text % {"count": count}, messages.SUCCESS)
@@ -48,13 +78,18 @@ class AccountActions(AccountModelAdmin):
             level = messages.SUCCESS if outcome.is_well else messages.WARNING
             self.message_user(request, f"{bulk_operations.name_with_owner(outcome.account)}: {outcome.text}", level)
 
+    @admin.action(description=_("Export as CSV"), permissions=["view"])
+    def export(self, request: HttpRequest, queryset: QuerySet[OntraportAccount]) -> StreamingHttpResponse:
+        return as_csv(queryset)
+
     @admin.action(description=_("Disconnect …"), permissions=["delete"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[OntraportAccount]) -> HttpResponse | None:
-        accounts = list(queryset.select_related("user")[: MAX_DISCONNECTED + 1])
+        accounts = list(with_users(queryset)[: MAX_DISCONNECTED + 1])
         if len(accounts) > MAX_DISCONNECTED:
-            text = _("At most %(most)d accounts can be disconnected at once. Narrow the list first.")
+            text = _("You can disconnect up to %(most)d accounts at once. Narrow the list first.")
             self.message_user(request, text % {"most": MAX_DISCONNECTED}, messages.ERROR)
             return None
+        _require_manage(request, accounts)
         if "post" not in request.POST:
             return self._confirm(request, accounts)
         self._disconnect(request, queryset, accounts)
@@ -65,9 +100,8 @@ class AccountActions(AccountModelAdmin):
             **self.admin_site.each_context(request),
             "title": _("Disconnect Ontraport accounts"),
             "opts": self.model._meta,
-            "accounts": accounts,
             "is_action": True,
-            "can_revoke": refreshing.can_revoke(),
+            **consequences(accounts),
             "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
             "media": self.media,
         }
@@ -78,21 +112,39 @@ class AccountActions(AccountModelAdmin):
     ) -> None:
         names = [str(bulk_operations.name_with_owner(account)) for account in accounts]
         self.log_deletions(request, queryset)
-        waiting = bulk_operations.disconnect_accounts(accounts)
+        with acting_in_admin(request):
+            waiting = bulk_operations.disconnect_accounts(accounts)
         if len(names) > bulk_operations.INLINE_LIMIT:
-            text = ngettext("%(count)d account is disconnected.", "%(count)d accounts are disconnected.", len(names))
+            text = ngettext("%(count)d account disconnected.", "%(count)d accounts disconnected.", len(names))
             self.message_user(request, text % {"count": len(names)}, messages.SUCCESS)
         else:
             for name in names:
                 self.message_user(request, _("%(account)s: disconnected.") % {"account": name}, messages.SUCCESS)
             for account, name in zip(accounts, names, strict=True):
                 if refreshing.is_grant_shared(account):
-                    kept = _("Ontraport keeps this access, because another connection of this site uses it.")
+                    kept = _("Ontraport keeps the access, because another connection on this site uses it.")
                     self.message_user(request, f"{name}: {kept}", messages.INFO)
         if waiting:
             text = ngettext(
-                "Ontraport has still to be told of %(count)d of them; the beat task does that.",
-                "Ontraport has still to be told of %(count)d of them; the beat task does that.",
+                "%(count)d revocation is waiting to be sent to Ontraport. The scheduler takes care of it.",
+                "%(count)d revocations are waiting to be sent to Ontraport. The scheduler takes care of them.",
                 waiting,
             )
             self.message_user(request, text % {"count": waiting}, messages.WARNING)
+
+
+def _may_manage(request: HttpRequest, account: OntraportAccount | None) -> bool:
+    """Tell whether the person may change or disconnect the account of its tenant, besides what Django's permissions say."""
+    if account is None:
+        return True
+    try:
+        return linking.may(request, account.tenant or None, linking.MANAGE)
+    except OntraportMisconfigured as error:
+        logger.critical("Nobody can manage Ontraport accounts in the admin: %s", error)
+        return False
+
+
+def _require_manage(request: HttpRequest, accounts: Iterable[OntraportAccount]) -> None:
+    """Raise ``PermissionDenied`` unless the person may manage all of the accounts. Each tenant is asked for once."""
+    if not all(_may_manage(request, account) for account in {account.tenant: account for account in accounts}.values()):
+        raise PermissionDenied

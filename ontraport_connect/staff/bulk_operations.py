@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from django.db.models.functions import Now
 from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.timezone import localtime
@@ -16,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from ontraport_connect import refreshing
 from ontraport_connect.database import alias
-from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, Status
+from ontraport_connect.models import Method, Now, OntraportAccount, OntraportRevocation, Status
 
 INLINE_LIMIT = 20
 """The most accounts that are handled within the request; larger selections are left to the beat task and the workers."""
@@ -55,21 +54,22 @@ def _compare(before: OntraportAccount, now: OntraportAccount | None) -> tuple[st
     if now is None:
         return _("was disconnected meanwhile."), False
     if now.status != Status.CONNECTED:
-        return _("Ontraport does not accept it any more; its owner has to reconnect it."), False
+        return _("Ontraport no longer accepts it. The owner needs to reconnect."), False
     if now.method == Method.API_KEY:
-        return _("linked with an API key; it is tried at Ontraport within a minute."), True
+        return _("uses an API key, which will be checked within a minute."), True
     if now.refreshed_at != before.refreshed_at:
         return _("refreshed."), True
     if now.failures > before.failures:
-        return _("could not be refreshed (%(error)s); it is tried again at %(time)s.") % {
+        return _("couldn't be refreshed (%(error)s). Next try at %(time)s.") % {
             "error": now.last_error,
             "time": _time(now.refresh_at),
         }, False
-    return _("not refreshed now: refreshing is held, or its owner is not active."), False
+    return _("skipped: refreshing is paused, or the owner is inactive."), False
 
 
 def _time(moment: Any) -> str:
-    return date_format(localtime(moment), "TIME_FORMAT")
+    local = localtime(moment)
+    return f"{date_format(local, 'TIME_FORMAT')} {local.tzname()}"
 
 
 def disconnect_accounts(accounts: Sequence[OntraportAccount], seconds: float = INLINE_SECONDS) -> int:

@@ -4,36 +4,79 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from typing import Any
 
 from django.db.models import Count, Min
-from django.db.models.functions import TruncHour
 from django.utils import timezone
+from django.utils.formats import number_format
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
-from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, OntraportRevocation, Status
+from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportRevocation, with_users
 from ontraport_connect.refreshing import Pulse
 
-from . import notices
-from .admin_filters import account_conditions
+from . import notices, tallies
+from .admin_filters import STATE, account_conditions, state_titles
 
-HOURS = 24
 MAX_FAILURES = 10
 FAILURES = (EventKind.REFRESH_FAILING, EventKind.NEEDS_RECONNECT, EventKind.MISCONFIGURED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Tile:
+    """A number on the dashboard, and the query of the list that has so many accounts. ``code`` is used by the style sheet."""
+
+    code: str
+    count: int
+    title: str | Promise
+    query: str
+
+    @property
+    def text(self) -> str:
+        """The number with the separators of the language."""
+        return number_format(self.count, force_grouping=True)
+
+
+def tiles() -> Sequence[Tile]:
+    """Return how many accounts there are, and how many in each state, each with its list."""
+    titles = {code: title for code, title in state_titles() if code not in {"expiring", "inactive"}}
+    conditions = account_conditions()
+    numbers: dict[str, Any] = {code: Count("pk", filter=conditions[code]) for code in titles}
+    found = OntraportAccount.objects.using(alias()).aggregate(**numbers, all=Count("pk"))
+    all_links = Tile(code="all", count=found["all"], title=_("connections"), query="")
+    return [
+        all_links,
+        *(Tile(code=code, count=found[code], title=titles[code], query=f"?{STATE}={code}") for code in titles),
+    ]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Bar:
-    """The tokens that expire within one hour, as a bar of the chart. Positions and sizes are in the chart's units."""
+    """The background refreshes of one hour, as a bar of the chart, failures on top. Positions and sizes are in the chart's units."""
 
     starts_at: datetime
-    count: int
+    refreshed: int
+    failed: int
     x: int
-    y: int
     height: int
+    failed_height: int
     is_labelled: bool
+
+    @property
+    def count(self) -> int:
+        return self.refreshed + self.failed
+
+    @property
+    def y(self) -> int:
+        return Chart.bottom - self.height
+
+    @property
+    def failed_y(self) -> int:
+        return self.y - self.failed_height
 
     @property
     def middle(self) -> int:
@@ -41,7 +84,7 @@ class Bar:
 
     @property
     def above(self) -> int:
-        return self.y - 4
+        return self.failed_y - 4
 
 
 class Chart:
@@ -49,53 +92,38 @@ class Chart:
 
     step = 30
     bar = 24
-    height = 140
+    height = 136
     bottom = 160
-    width = HOURS * step
+    width = tallies.HOURS * step
 
 
-def link_counts() -> Mapping[str, int]:
-    """Return the number of accounts in each condition, and of all as ``all``."""
-    numbers = {name: Count("pk", filter=condition) for name, condition in account_conditions().items()}
-    found: dict[str, int] = OntraportAccount.objects.using(alias()).aggregate(**numbers, all=Count("pk"))
-    return found
+def refresh_chart() -> Sequence[Bar]:
+    """Return one bar for each of the last 24 hours, the current one last; no bars when nothing was refreshed in them."""
+    hours = tallies.last_hours()
+    most = max((tally.refreshed + tally.failed for tally in hours), default=0)
+    return [_bar(index, tally, most) for index, tally in enumerate(hours)]
 
 
-def expiring_tokens() -> Sequence[Bar]:
-    """Return one bar for each of the next 24 hours, beginning with the current one; no bars when no token expires in them."""
-    first = timezone.now().replace(minute=0, second=0, microsecond=0)
-    rows = (
-        OntraportAccount.objects.using(alias())
-        .filter(status=Status.CONNECTED, method=Method.OAUTH)
-        .filter(expires_at__gte=timezone.now(), expires_at__lt=first + timedelta(hours=HOURS))
-        .order_by()
-        .values(hour=TruncHour("expires_at", tzinfo=UTC))
-        .annotate(count=Count("pk"))
-    )
-    found = {row["hour"]: row["count"] for row in rows}
-    if not found:
-        return []
-    starts = [first + timedelta(hours=hour) for hour in range(HOURS)]
-    most = max(found.values())
-    return [_bar(index, start, found.get(start, 0), most) for index, start in enumerate(starts)]
-
-
-def _bar(index: int, start: datetime, count: int, most: int) -> Bar:
-    height = max(3, round(count / most * Chart.height)) if count else 0
+def _bar(index: int, tally: tallies.Tally, most: int) -> Bar:
     return Bar(
-        starts_at=start,
-        count=count,
+        starts_at=datetime.fromtimestamp(tally.starts_at, UTC),
+        refreshed=tally.refreshed,
+        failed=tally.failed,
         x=index * Chart.step + (Chart.step - Chart.bar) // 2,
-        y=Chart.bottom - height,
-        height=height,
+        height=_height(tally.refreshed, most),
+        failed_height=_height(tally.failed, most),
         is_labelled=index % 4 == 0,
     )
 
 
+def _height(count: int, most: int) -> int:
+    return max(3, round(count / most * Chart.height)) if count else 0
+
+
 def recent_failures() -> Sequence[OntraportEvent]:
     """Return the latest failures, newest first."""
-    events = OntraportEvent._default_manager.using(alias()).select_related("account", "user")
-    return list(events.filter(kind__in=FAILURES)[:MAX_FAILURES])
+    events = OntraportEvent._default_manager.using(alias()).filter(kind__in=FAILURES)
+    return list(with_users(events, "account")[:MAX_FAILURES])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

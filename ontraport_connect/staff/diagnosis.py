@@ -4,37 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core import checks
-from django.db.models import Value
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured
-from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.protocol import Answer, Endpoints, Transport
 
 from . import key_rotation
 from .database_check import check_database
 from .findings import Finding, Level
 from .findings import finding as _finding
+from .keeping_up import check_heartbeat, check_needs_reconnect, check_overdue, check_schedule
+from .state_check import check_states
 from .unseen_links import check_owners
 
 BODY_LIMIT = 4 * 1024 * 1024
 """The most bytes read from a server that is only probed."""
-
-OVERDUE = timedelta(minutes=10)
-"""An account may be due for this long before it is worth a warning."""
-
-LONG_OVERDUE = timedelta(hours=1)
-"""When the oldest is due for longer than this, it is an error."""
 
 NO_REVOCATION = (
     "Disconnecting deletes the credentials here and ends nothing at Ontraport, where the owner has to end the access. Use endpoints with a"
@@ -191,45 +183,6 @@ def check_installation() -> Iterator[Finding]:
     yield _finding("installation", Level.OK, text)
 
 
-def check_heartbeat() -> Iterator[Finding]:
-    """Report when beat and workers were last seen. Their absence is an error once there is a token to refresh."""
-    needed = OntraportAccount.objects.using(alias()).filter(method=Method.OAUTH).exists()
-    for name, pulse in refreshing.pulses().items():
-        if pulse.is_alive:
-            yield _finding("heartbeat", Level.OK, f"{name}: seen {pulse.age:.0f} s ago")
-            continue
-        seen = f"last seen {pulse.seen_at:%Y-%m-%d %H:%M} UTC" if pulse.seen_at else "never seen"
-        yield _finding(
-            "heartbeat",
-            Level.ERROR if needed else Level.WARNING,
-            f"{name}: {seen}",
-            "Start Celery's beat and worker with ontraport_connect.schedule.BEAT_SCHEDULE, or run"
-            " `manage.py ontraport refresh --all` every minute from cron. If both are silent, check the workers and the broker first.",
-        )
-
-
-def check_overdue() -> Iterator[Finding]:
-    """Report accounts that should have been refreshed a while ago: beat and workers may be alive and not keep up."""
-    rows = OntraportAccount.objects.using(alias()).due().usable().filter(refresh_at__lt=Now() - Value(OVERDUE))
-    oldest: Any = rows.annotate(now=Now()).order_by("refresh_at").values("refresh_at", "now").first()
-    if oldest is None:
-        yield _finding("overdue", Level.OK, f"no account is overdue by more than {_minutes(OVERDUE)}")
-        return
-    age, count = oldest["now"] - oldest["refresh_at"], rows.count()
-    accounts = "1 account is" if count == 1 else f"{count} accounts are"
-    yield _finding(
-        "overdue",
-        Level.ERROR if age > LONG_OVERDUE else Level.WARNING,
-        f"{accounts} overdue by more than {_minutes(OVERDUE)}, the oldest by {_minutes(age)}",
-        "Check the workers' log and the length of their queue. If more is due than they are given, raise ONTRAPORT_REFRESH_RATE.",
-    )
-
-
-def _minutes(age: timedelta) -> str:
-    minutes = int(age.total_seconds() // 60)
-    return f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} hours"
-
-
 SUBJECTS: Mapping[str, Callable[[], Iterator[Finding]]] = {
     "database": check_database,
     "configuration": check_configuration,
@@ -238,9 +191,14 @@ SUBJECTS: Mapping[str, Callable[[], Iterator[Finding]]] = {
     "installation": check_installation,
     "hold": check_standing,
     "heartbeat": check_heartbeat,
+    "schedule": check_schedule,
     "overdue": check_overdue,
+    "reconnect": check_needs_reconnect,
     "owners": check_owners,
+    "accounts": check_states,
 }
 
-NEED_TABLES = frozenset({"secrets", "installation", "hold", "heartbeat", "overdue", "owners"})
+NEED_TABLES = frozenset(
+    {"secrets", "installation", "hold", "heartbeat", "schedule", "overdue", "reconnect", "owners", "accounts"}
+)
 """The subjects that query the database."""

@@ -31,7 +31,9 @@ TITLES: Mapping[str, str] = {
     "secrets": "stored secrets",
     "hold": "refreshing",
     "heartbeat": "workers",
+    "schedule": "beat entry",
     "overdue": "due accounts",
+    "reconnect": "ended links",
 }
 
 

@@ -66,6 +66,11 @@ class NoticeMemory:
         """Return the uids of the accounts that are not to be tried yet."""
         return [uid for uid, (_failures, at) in self.retries.items() if at > self.now]
 
+    def ready(self) -> list[str]:
+        """Return the uids of the accounts that failed before and may be tried again, those with the fewest failures first."""
+        waiting = set(self.waiting())
+        return [uid for uid, _failures in sorted(self.retries.items(), key=lambda item: item[1]) if uid not in waiting]
+
     def put_off(self, uid: UUID) -> None:
         """Try ``uid`` again after a pause that grows with each failure."""
         failures, _at = self.retries.pop(str(uid), (0, 0.0))

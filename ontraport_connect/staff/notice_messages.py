@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from smtplib import SMTPRecipientsRefused
 from typing import Any
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.core import mail
@@ -13,16 +18,25 @@ from django.core.exceptions import ValidationError
 from django.core.mail.backends.smtp import EmailBackend
 from django.core.validators import validate_email
 from django.template.loader import render_to_string
-from django.urls import reverse
-from django.utils import translation
+from django.utils import timezone, translation
+from django.utils.formats import date_format
+from django.utils.translation import gettext
 
-from ontraport_connect.models import OntraportAccount
+from ontraport_connect.conf import conf
+from ontraport_connect.linking import beside
+from ontraport_connect.models import Method, OntraportAccount
 
 PERMANENT = 500
 """Reply codes from here on are permanent failures (RFC 5321, 4.2.1)."""
 
-UNSAFE = re.compile(r"[\":/\\@]|\w[.\u3002\uff0e]\w")
-"""What ends a quotation, or what mail programs make links of: schemes, paths, addresses, and domain names."""
+UNSAFE = re.compile(
+    r"[\"\u201c\u201d\u201e\u201f\u275d\u275e\u301d-\u301f\u00ab\u00bb\u2039\u203a:/\\@]"
+    r"|\w[.\u3002\uff0e\uff61]\w"
+    r"|\d(?:[\s()\-\u2010-\u2015.]*\d){6}"
+)
+"""What ends a quotation in some language, or what mail programs make links of: schemes, paths, addresses, domain names with the dots of
+IDNA (RFC 3490, 3.1), and telephone numbers.
+"""
 
 
 class RecipientRefused(Exception):
@@ -33,12 +47,43 @@ class RecipientRefused(Exception):
         self.is_permanent = is_permanent
 
 
-def send(account: OntraportAccount, address: str, redirect_uri: str, timeout: float) -> None:
-    """Send the notice about ``account`` to ``address``, in the site's language. A mail server has ``timeout`` seconds for each answer.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Texts:
+    """The templates of one kind of e-mail."""
 
-    Raises ``RecipientRefused`` when the address is to blame, and anything else for trouble with the mail server or its settings.
+    subject: str
+    text: str
+    html: str
+
+
+NEEDS_YOU = Texts(
+    subject="ontraport_connect/notice_subject.txt",
+    text="ontraport_connect/notice.txt",
+    html="ontraport_connect/mail/notice.html",
+)
+CHANGED = Texts(
+    subject="ontraport_connect/mail/change_subject.txt",
+    text="ontraport_connect/mail/change.txt",
+    html="ontraport_connect/mail/change.html",
+)
+
+
+def send(account: OntraportAccount, address: str, redirect_uri: str, timeout: float) -> None:
+    """Send the notice that ``account`` needs its person to ``address``; see ``deliver``."""
+    url = f"{beside(redirect_uri, 'connect')}?{urlencode({'account': account.uid})}"
+    context = {"account": account, "is_key": account.method == Method.API_KEY}
+    deliver(NEEDS_YOU, account, address, url=url, context=context, timeout=timeout)
+
+
+def deliver(
+    texts: Texts, account: OntraportAccount, address: str, *, url: str, context: Mapping[str, Any], timeout: float
+) -> None:
+    """Send one e-mail about ``account`` to ``address``, in the language of the account's user where it is known, else the site's.
+
+    ``url`` is absolute, and where the e-mail leads. A mail server has ``timeout`` seconds for each answer. Raises ``RecipientRefused`` when
+    the address is to blame, and anything else for trouble with the mail server or its settings.
     """
-    message = _message(account, address, redirect_uri)
+    message = _message(texts, account, address, url, context)
     try:
         _connection(timeout).send_messages([message])
     except SMTPRecipientsRefused as refused:
@@ -55,21 +100,49 @@ def send(account: OntraportAccount, address: str, redirect_uri: str, timeout: fl
         raise RecipientRefused(is_permanent=True) from None
 
 
-def _message(account: OntraportAccount, address: str, redirect_uri: str) -> mail.EmailMessage:
-    query = urlencode({"account": account.uid})
-    context = {
-        "account": account,
+def _message(
+    texts: Texts, account: OntraportAccount, address: str, url: str, context: Mapping[str, Any]
+) -> mail.EmailMultiAlternatives:
+    user: Any = account.user
+    values = {
+        **context,
         "name": safe_name(account),
-        "number": name_without_label(account),
-        "user": account.user,
-        "host": urlsplit(redirect_uri).netloc,
-        "site": urljoin(redirect_uri, "/"),
-        "url": urljoin(redirect_uri, f"{reverse('ontraport_connect:connect')}?{query}"),
+        "person": _plain(user.get_full_name() if hasattr(user, "get_full_name") else ""),
+        "user": user,
+        "site": conf.ONTRAPORT_SITE_NAME or urlsplit(url).netloc,
+        "url": url,
     }
-    with translation.override(settings.LANGUAGE_CODE):
-        subject = " ".join(render_to_string("ontraport_connect/notice_subject.txt", context).split())
-        text = render_to_string("ontraport_connect/notice.txt", context)
-    return mail.EmailMessage(subject, text, None, [address])
+    with translation.override(language_of(user)):
+        if "at" in context:
+            values["time"] = _moment(context["at"])
+        subject = " ".join(render_to_string(texts.subject, values).split())
+        message = mail.EmailMultiAlternatives(subject, render_to_string(texts.text, values), None, [address])
+        message.attach_alternative(render_to_string(texts.html, values), "text/html")
+    return message
+
+
+def _moment(at: datetime) -> str:
+    local = timezone.localtime(at)
+    return f"{date_format(local, 'DATETIME_FORMAT')} {local.tzname()}"
+
+
+LANGUAGE_ATTRIBUTES = ("language_code", "preferred_language", "language", "locale")
+"""Where user models keep a person's language; Django's own does not."""
+
+
+def language_of(user: Any) -> str:
+    """Return the language of this person, as far as their row tells one that the site has, else the site's; English where there are no
+    translations for it.
+    """
+    code = settings.LANGUAGE_CODE
+    for name in LANGUAGE_ATTRIBUTES:
+        value = getattr(user, name, None)
+        if isinstance(value, str):
+            with suppress(LookupError):
+                code = translation.get_supported_language_variant(value.replace("_", "-").lower())
+                break
+    with translation.override(code):
+        return code if gettext("Reconnect Ontraport") != "Reconnect Ontraport" else "en"
 
 
 def name_without_label(account: OntraportAccount) -> str:
@@ -82,9 +155,14 @@ def safe_name(account: OntraportAccount) -> str:
     In a tenant a colleague may have typed the label. One that a mail program could turn into a link, that hides characters, or that would
     end the quotation is replaced.
     """
-    label = " ".join(account.label.split())
-    is_plain = label.isprintable() and not UNSAFE.search(label)
-    return label if label and is_plain else name_without_label(account)
+    return _plain(account.label) or name_without_label(account)
+
+
+def _plain(text: str) -> str:
+    """Return the text on one line, or an empty string for one that a mail program or a reader could take for something else."""
+    line = " ".join(text.split())
+    as_read = unicodedata.normalize("NFKC", line)  # as browsers read the name of a host
+    return line if line.isprintable() and not UNSAFE.search(line) and not UNSAFE.search(as_read) else ""
 
 
 def _connection(timeout: float) -> Any:

@@ -1,7 +1,8 @@
 """E-mail people once when a link of theirs needs them.
 
 No mail server may hold up a refresh: notices have a task of their own, one round runs at a time, and every wait in it is bounded. What
-fails for one person is tried again later and stops nobody else; three failures in a row that are not the recipients' end the round.
+fails for one address is tried again later and delays nobody else, whatever the number of its links: it has one attempt a round, and those
+who have not failed before come first. When the mail server fails for three addresses in a row, the round ends.
 
 In a storm, when the links of many owners end within an hour, the cause is hardly theirs: people are told when it is over, or after a day.
 """
@@ -10,22 +11,32 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from itertools import islice
 from smtplib import SMTPDataError
 from typing import Any
 
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
-from django.db.models.functions import Now
 
 from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
-from ontraport_connect.models import SECRET_FIELDS, EventKind, OntraportAccount, OntraportEvent, Status, owner_is_active
+from ontraport_connect.models import (
+    SECRET_FIELDS,
+    EventKind,
+    Now,
+    OntraportAccount,
+    OntraportEvent,
+    Status,
+    owner_is_active,
+    with_users,
+)
 
 from . import notice_messages
 from .notice_memory import LONGEST_ROUND, NoticeMemory, pause_after
 from .notice_messages import RecipientRefused
+from .recipients import address_of, may_reconnect
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -48,7 +59,7 @@ MAX_TRIED = 200
 """The most people a round looks at."""
 
 MAX_FAILURES = 3
-"""Failures in a row, not the recipients', after which the mail server is left alone."""
+"""Addresses in a row for which the mail server failed, after which it is left alone."""
 
 TIMEOUT = 10.0
 """Seconds that a mail server has for each answer."""
@@ -88,7 +99,7 @@ def send_due_notices(seconds: float = RUN) -> int:
         return 0
     round_ = _Round(NoticeMemory.load(), conf.ONTRAPORT_REDIRECT_URI, seconds)
     try:
-        round_.run(due.exclude(uid__in=memory.waiting()).order_by("pk")[:MAX_TRIED])
+        round_.run(islice(_in_turn(due, round_.memory), MAX_TRIED))
     finally:
         round_.end()
     return round_.sent
@@ -100,17 +111,24 @@ def _ended(before: timedelta = GRACE) -> Any:
 
 
 def _due(memory: NoticeMemory) -> Any:
-    return (
+    rows = (
         OntraportAccount.objects.using(alias())
-        .select_related("user")
         .defer(*SECRET_FIELDS)
         .filter(
             _untold(),
             Exists(_ended().filter(at__gte=memory.oldest(WINDOW))),
-            owner_is_active(),
             status=Status.NEEDS_RECONNECT,
         )
     )
+    return with_users(rows.filter(owner_is_active(rows)))
+
+
+def _in_turn(due: Any, memory: NoticeMemory) -> Iterator[OntraportAccount]:
+    """Those who have not failed before come first: what fails again and again is tried last."""
+    ready = memory.ready()[:MAX_TRIED]
+    yield from due.exclude(uid__in=list(memory.retries)).order_by("pk")[:MAX_TRIED]
+    found = {str(account.uid): account for account in due.filter(uid__in=ready)}
+    yield from (found[uid] for uid in ready if uid in found)
 
 
 def _untold() -> Q:
@@ -124,25 +142,26 @@ class _Round:
         self.stop_at = time.monotonic() + seconds
         self.sent = 0
         self.failures = 0
+        self.refused = 0
+        self.failed: set[str] = set()
         self.is_server_failing = False
 
     def run(self, accounts: Iterable[OntraportAccount]) -> None:
         for account in accounts:
             if self.sent >= MAX_SENT or self.failures >= MAX_FAILURES or time.monotonic() > self.stop_at:
                 return
-            if not _may_reconnect(account):
+            address = address_of(account.user)
+            if address.lower() in self.failed or not may_reconnect(account, self.redirect_uri):
                 self.memory.put_off(account.uid)
             elif _claim(account):
                 try:
-                    self.tell(account)
+                    self.tell(account, address)
                 except BaseException:  # told to end
                     _put_back(account)
                     raise
 
-    def tell(self, account: OntraportAccount) -> None:
+    def tell(self, account: OntraportAccount, address: str) -> None:
         """Write to one person. Where the claim stays although nothing was sent, the person is told on the pages only."""
-        user: Any = account.user
-        address = getattr(user, user.get_email_field_name(), "")
         if not address:
             return
         try:
@@ -154,16 +173,20 @@ class _Round:
                     "The address of account %s's person was refused; they are told on the pages only.", account.uid
                 )
             else:
-                self.try_later(account, refused)
+                self.try_later(account, address, refused)
+        except SMTPDataError as refused:  # it is about this message, unless it is said to everybody
+            self.refused += 1
+            self.try_later(account, address, refused)
         except Exception as error:  # noqa: BLE001  # backends of other packages raise what they like
             self.failures += 1
-            self.is_server_failing |= not isinstance(error, SMTPDataError)  # that one is about this message
-            self.try_later(account, error)
+            self.is_server_failing = True
+            self.try_later(account, address, error)
         else:
             self.failures = 0
             self.sent += 1
 
-    def try_later(self, account: OntraportAccount, error: Exception) -> None:
+    def try_later(self, account: OntraportAccount, address: str, error: Exception) -> None:
+        self.failed.add(address.lower())
         _put_back(account)
         self.memory.put_off(account.uid)
         logger.warning("An e-mail about account %s could not be sent: %s", account.uid, type(error).__name__)
@@ -173,15 +196,9 @@ class _Round:
         is_down = self.failures >= MAX_FAILURES
         self.memory.failed_rounds = self.memory.failed_rounds + 1 if is_down else 0
         self.memory.next_round = self.memory.now + pause_after(self.memory.failed_rounds) if is_down else 0.0
-        if not self.sent and (is_down or self.is_server_failing):
+        if not self.sent and (self.is_server_failing or self.refused >= MAX_FAILURES):
             self.memory.hold(WINDOW)
         self.memory.save()
-
-
-def _may_reconnect(account: OntraportAccount) -> bool:
-    """Tell whether the person who made the link could reconnect it: who has left a tenant may have lost the permission."""
-    user: Any = account.user
-    return not account.tenant or bool(user.has_perm("ontraport_connect.link_ontraportaccount"))
 
 
 def _claim(account: OntraportAccount) -> bool:

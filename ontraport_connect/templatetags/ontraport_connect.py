@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django import template
+from django.http import HttpRequest
 from django.template import Context
+from django.utils.formats import date_format
 from django.utils.functional import Promise
+from django.utils.timezone import localtime
 
 from ontraport_connect import pages
 from ontraport_connect.models import OntraportAccount, OntraportEvent
 
 register = template.Library()
+
+
+def _request_of(context: Context) -> HttpRequest | None:
+    return context.get("request") or getattr(context, "request", None)
 
 
 @register.inclusion_tag("ontraport_connect/button.html", takes_context=True)
@@ -23,23 +31,46 @@ def connect_ontraport(
     size: str = "medium",
     theme: str = "auto",
 ) -> dict[str, Any]:
-    """Render "Connect Ontraport", "Connected as …" with a link to manage it, or "Reconnect Ontraport".
+    """Render "Connect Ontraport"; the account, its state and a link to manage it; or "Reconnect Ontraport".
 
     ``text`` replaces the words of the connect button. ``next`` is the path to come back to (default: this page, if it was not posted).
     ``size`` is ``small``, ``medium`` or ``large``. ``theme`` is ``light``, ``dark``, or ``auto`` (follow the page). Needs the
     middleware. Where the accounts cannot be known, as on an error page, it is a link to the page that connects.
     """
-    request = context.get("request") or getattr(context, "request", None)
     return {
         "csrf_token": context.get("csrf_token"),
-        **pages.button(request, text=text, next_url=next, size=size, theme=theme),
+        **pages.button(_request_of(context), text=text, next_url=next, size=size, theme=theme),
     }
 
 
 @register.filter
 def ontraport_state(account: OntraportAccount) -> pages.State:
-    """Return the state of the link: its ``name``, ``title`` and ``text``."""
+    """Return the state of the link: its ``code``, ``name``, ``title`` and ``text``. Asks the database once whether the site is paused."""
     return pages.state_of(account)
+
+
+@register.simple_tag
+def ontraport_language() -> pages.Language:
+    """Return the language of this app's own texts on the page: English where there are no translations for the page's."""
+    return pages.spoken()
+
+
+@register.simple_tag(takes_context=True)
+def ontraport_site(context: Context) -> pages.Site:
+    """Return the ``name`` of this site and the ``url`` of its first page."""
+    return pages.site_of(_request_of(context))
+
+
+@register.filter
+def ontraport_ago(moment: datetime) -> str:
+    """Render how long ago a moment was; the exact time, with its zone, appears to who points at it."""
+    return pages.as_element(moment, pages.ago(moment))
+
+
+@register.filter
+def ontraport_day(moment: datetime) -> str:
+    """Render the day of a moment; the exact time, with its zone, appears to who points at it."""
+    return pages.as_element(moment, date_format(localtime(moment)))
 
 
 @register.filter

@@ -9,7 +9,7 @@ from typing import Any
 from .credentials import KEY_REFUSED, prepare
 from .mcp_calls import acall_tool, alist_tools, call_tool, list_tools
 from .rate_limiter import throttle
-from .rate_store import DatabaseStore, delete_idle_budgets
+from .rate_store import DatabaseStore, counted_in_memory, delete_idle_budgets
 from .requests_auth import AccountAuth
 from .rest_api import arest, rest
 from .rest_pages import Pages
@@ -25,6 +25,7 @@ __all__ = [
     "alist_tools",
     "arest",
     "call_tool",
+    "counted_in_memory",
     "delete_idle_budgets",
     "in_request",
     "list_tools",

@@ -9,7 +9,6 @@ from copy import copy
 from urllib.parse import urlsplit
 
 from django.db.models import Q
-from django.db.models.functions import Now
 
 from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
@@ -22,8 +21,10 @@ from ontraport_connect.database import (
 )
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportRejected, OntraportUnavailable, ReconnectRequired
-from ontraport_connect.models import Method, OntraportAccount, Status, is_active
+from ontraport_connect.models import Method, Now, OntraportAccount, Status, is_active
 from ontraport_connect.protocol import require_secure
+
+from .last_use import note_use
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -33,7 +34,7 @@ SUSPECT_AGAIN_AFTER = 120.0
 
 
 def prepare(account: OntraportAccount) -> None:
-    """Make sure that ``account`` has credentials that are valid now.
+    """Make sure that ``account`` has credentials that are valid now, and note that it is used.
 
     Raises as ``refreshing.ensure_fresh`` does, and ``OntraportRejected`` when the owner of the account is not active.
     ``OntraportMisconfigured`` also says that the database is a copy of another installation's.
@@ -43,6 +44,7 @@ def prepare(account: OntraportAccount) -> None:
         is_allowed = bool(account.tenant) or is_active(account.user)
     if not is_allowed:
         raise OntraportRejected("The owner of this Ontraport account is not active.", code="inactive_user")
+    note_use(account)
     _update(account, snapshot(account), refreshing.ensure_fresh)
 
 
@@ -111,10 +113,15 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 def credentials(account: OntraportAccount, url: str) -> Mapping[str, Secret]:
     """Return the headers that authenticate ``account`` at ``url``. Secrets are decrypted when they are revealed."""
     if account.method == Method.API_KEY:
-        return {"Api-Appid": _required(account, account.app_id), "Api-Key": _required(account, account.access_token)}
+        return key_pair(account)
     if is_rest(url) and not is_mcp(url):
         raise rest_takes_keys()
     return {"Authorization": bearer(account)}
+
+
+def key_pair(account: OntraportAccount) -> Mapping[str, Secret]:
+    """Return the two headers of a key pair."""
+    return {"Api-Appid": _required(account, account.app_id), "Api-Key": _required(account, account.access_token)}
 
 
 def bearer(account: OntraportAccount) -> Secret:

@@ -1,7 +1,8 @@
 """Keeps the calls to each Ontraport account within its rate limit: 180 requests in any minute, shared by all processes of the site.
 
-A call reserves its turn before it is sent: the first time at which the moving window has room. The reservation is stored at once, so that
-waiting callers form a queue and do not poll. REST and MCP calls count together, per Ontraport account.
+A call reserves its turn before it is sent: the first time at which the moving window has room. That takes one round trip to Redis, or one
+statement, and is stored at once, so that waiting callers form a queue and do not poll. REST and MCP calls count together, per Ontraport
+account.
 
 Ontraport may count a slow call at any time until it has answered. Such a call is counted again when it ends, and callers who waited
 behind it look at the window once more before they send.
@@ -10,7 +11,9 @@ behind it look at the window once more before they send.
 from __future__ import annotations
 
 import logging
+import os
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,23 +21,29 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from ontraport_connect.conf import conf
-from ontraport_connect.database import has_one_writer, on_own_connection, unavailable_while_away
+from ontraport_connect import monitoring
+from ontraport_connect.database import has_one_writer, in_transaction, on_own_connection, unavailable_while_away
 from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.models import OntraportAccount
 from ontraport_connect.protocol import pause_of
 
 from . import rate_window
-from .rate_store import DatabaseStore, Store, redis_store
-from .rate_window import State, Turn
+from .rate_store import DatabaseStore, Store, plugged_store, redis_store
+from .rate_window import Slot, State, Turn, Window
 
 logger = logging.getLogger("ontraport_connect")
 T = TypeVar("T")
 
+COMPARE_PATIENCE = 10.0
+"""Seconds that a thread waits for others of its process before it changes a state all the same."""
+
 
 def budget_key(account: OntraportAccount) -> str:
-    """Return the key under which the account's calls are counted. All links to one Ontraport account share it."""
-    return account.ontraport_id or str(account.uid)
+    """Return the key under which the account's calls are counted. All links to one Ontraport account share it.
+
+    The id is Ontraport's word: behind a prefix it never names a row that something else keeps its notes in.
+    """
+    return f"account:{account.ontraport_id or account.uid}"
 
 
 def reserve(account: OntraportAccount, *, patience: float, requests: int = 1) -> Turn:
@@ -42,12 +51,14 @@ def reserve(account: OntraportAccount, *, patience: float, requests: int = 1) ->
 
     Raises ``OntraportUnavailable`` with code ``rate_limited`` when the turn is more than ``patience`` seconds away.
     """
-    key = budget_key(account)
-    requests = min(requests, conf.ONTRAPORT_RATE_LIMIT[0])
-    step = partial(rate_window.reserve, key=key, requests=requests, began=time.monotonic(), patience=patience)
-    turn = _change(key, step)
-    if turn.wait > patience:
+    key, began = budget_key(account), time.monotonic()
+    window = rate_window.window_of_an_account()
+    requests = min(requests, window.most)
+    slot = _reserve(key, window, requests=requests, patience=patience)
+    turn = Turn(key=key, requests=requests, at=slot.at, wait=slot.wait, began=began, give_up=began + patience)
+    if slot.wait > patience:
         raise _rate_limited(turn)
+    monitoring.turn_reserved(turn.wait)
     return turn
 
 
@@ -58,13 +69,15 @@ def confirm(turn: Turn) -> Turn:
     """
     began = time.monotonic()
     patience = max(0.0, turn.give_up - began) + rate_window.slack()
-    again = _change(turn.key, partial(rate_window.confirm, turn=turn, began=began, patience=patience))
+    window = rate_window.window_of_an_account()
+    again = _change(turn.key, partial(rate_window.confirm, window=window, turn=turn, began=began, patience=patience))
     if again.wait > patience:
         raise _rate_limited(again)
     return again
 
 
 def _rate_limited(turn: Turn) -> OntraportUnavailable:
+    monitoring.turn_refused()
     return OntraportUnavailable(
         "The requests that this Ontraport account allows in a minute are used up; try again in"
         f" {turn.wait:.0f} seconds.",
@@ -89,8 +102,9 @@ def throttle(key: str, *, most: int, seconds: float) -> float:
 
     Returns 0.0 as well when the database is away.
     """
+    window = Window(most=most, span=round(seconds * 1000))
     try:
-        return _change(key, partial(rate_window.count_within, most=most, seconds=seconds))
+        return _reserve(key, window, requests=1, patience=0.0).wait
     except OntraportUnavailable:
         return 0.0
 
@@ -121,20 +135,38 @@ def turn(account: OntraportAccount, *, patience: float) -> Iterator[None]:
         settle(taken)
 
 
+def _reserve(key: str, window: Window, *, requests: int, patience: float) -> Slot:
+    step = partial(rate_window.reserve, window=window, requests=requests, patience=patience)
+
+    def reserve(store: Store) -> Slot:
+        slot = store.reserve(key, window=window, requests=requests, patience=patience)
+        return slot or _compare_and_set(store, key, step)
+
+    return _in_store(reserve)
+
+
 def _change(key: str, step: Callable[[State, int], tuple[State, T]]) -> T:
-    """Apply ``step`` to the state under ``key``, in Redis if it answers, else in the database, and return its result."""
+    """Apply ``step`` to the state under ``key``, and return its result."""
+    return _in_store(lambda store: _compare_and_set(store, key, step))
+
+
+def _in_store(use: Callable[[Store], T]) -> T:
+    """Use Redis if it answers, else the database."""
+    plugged = plugged_store()
+    if plugged is not None:
+        return use(plugged)
     store = redis_store()
     if store is not None and not store.rests():
         try:
-            return _compare_and_set(store, key, step)
+            return use(store)
         except store.failures as error:
             store.note_failure(error)
 
-    def change() -> T:
-        return _compare_and_set(DatabaseStore(), key, step)
+    def use_database() -> T:
+        return use(DatabaseStore())
 
     with unavailable_while_away():
-        return change() if has_one_writer() else on_own_connection(change)
+        return use_database() if has_one_writer() else on_own_connection(use_database)
 
 
 def _note(key: str, step: Callable[[State, int], State]) -> None:
@@ -145,11 +177,30 @@ def _note(key: str, step: Callable[[State, int], State]) -> None:
         logger.warning("A call of Ontraport could not be counted: %s", error)
 
 
+_comparing: threading.Semaphore
+
+
+def _forget_comparing() -> None:
+    global _comparing  # noqa: PLW0603  # of this process: a fork must not inherit one that is taken
+    _comparing = threading.Semaphore()
+
+
+_forget_comparing()
+os.register_at_fork(after_in_child=_forget_comparing)
+
+
 def _compare_and_set(store: Store, key: str, step: Callable[[State, int], tuple[State, T]]) -> T:
-    while True:
-        held = store.load(key)
-        stored = State.read(held.state)
-        changed, result = step(stored.as_of(held.now), held.now)
-        if changed.has_times_of(stored) or store.replace(key, held, changed.write()):
-            return result
-        time.sleep(random.uniform(0.001, 0.01))  # noqa: S311  # jitter
+    """Change a state where no single statement does. Threads of a process take turns, so that they do not spoil each other's attempts."""
+    longest = 0.0 if in_transaction() else COMPARE_PATIENCE  # a transaction may hold up the thread whose turn it is
+    is_alone = _comparing.acquire(timeout=longest)
+    try:
+        while True:
+            held = store.load(key)
+            stored = State.read(held.state)
+            changed, result = step(stored.as_of(held.now), held.now)
+            if changed.has_times_of(stored) or store.replace(key, held, changed.write()):
+                return result
+            time.sleep(random.uniform(0.001, 0.01))  # noqa: S311  # jitter
+    finally:
+        if is_alone:
+            _comparing.release()

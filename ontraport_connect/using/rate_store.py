@@ -1,26 +1,32 @@
 """Stores in which calls to Ontraport accounts are counted: Redis when the site has one, else the database.
 
-A store holds one text per key. ``load`` reads it together with the store's clock; ``replace`` writes it only if nobody else has meanwhile
-(compare and set).
+A store holds one text per key. ``reserve`` changes it in one round trip. For what is rare, ``load`` reads it together with the store's
+clock, and ``replace`` writes it only if nobody else has meanwhile (compare and set).
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, Protocol
 
+from django.db import connections
 from django.db.models import F
-from django.db.models.functions import Now, Right
+from django.db.models.functions import Length, Substr
 from django.utils import timezone
 
 from ontraport_connect.database import alias
-from ontraport_connect.models import OntraportBudget
+from ontraport_connect.models import Now, OntraportBudget
 
+from .rate_statements import REPLACE, RESERVE, reserve_sql
+from .rate_window import DIGITS, Slot, Window
 from .redis_server import RedisServer, UnusableRedis, find_redis
 
 logger = logging.getLogger("ontraport_connect")
@@ -35,8 +41,6 @@ KEEP = 3_600_000
 IDLE = timedelta(days=1)
 """Age after which a row of the database may be deleted: far beyond any window, and beyond the longest pause that a 429 asks for."""
 
-REPLACE = "if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1"
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Held:
@@ -48,12 +52,27 @@ class Held:
 
 
 class Store(Protocol):
+    def reserve(self, key: str, *, window: Window, requests: int, patience: float) -> Slot | None:
+        """Reserve a slot as ``rate_window.reserve`` does. Returns ``None`` where that has to be done with ``load`` and ``replace``."""
+
     def load(self, key: str) -> Held: ...
 
     def replace(self, key: str, held: Held, state: str) -> bool: ...
 
 
 class DatabaseStore:
+    def reserve(self, key: str, *, window: Window, requests: int, patience: float) -> Slot | None:
+        connection = connections[alias()]
+        has_returning = connection.features.can_return_columns_from_insert
+        table = connection.ops.quote_name(OntraportBudget._meta.db_table)
+        sql = reserve_sql(connection.vendor, table, window.most, requests) if has_returning else None
+        if sql is None:
+            return None
+        with connection.cursor() as cursor:
+            cursor.execute(sql, {"key": key, "span": window.span, "patience": round(patience * 1000)})
+            row = cursor.fetchone()
+        return row and Slot(*row)
+
     def load(self, key: str) -> Held:
         rows = OntraportBudget.objects.using(alias()).annotate(now=Now()).filter(pk=key)
         row = rows.first()
@@ -71,11 +90,13 @@ class DatabaseStore:
 def delete_idle_budgets(limit: int) -> None:
     """Delete up to ``limit`` rows of the rate limiter that were last written more than ``IDLE`` ago.
 
-    The time is read from the end of the text that ``State.write`` makes: 13 digits, which sort like numbers. Rows of other texts stay.
+    The time is read from the text that ``State.write`` makes: 13 digits, which sort like numbers. Rows of other texts stay.
     """
     before = round((timezone.now() - IDLE).timestamp() * 1000)
-    rows = OntraportBudget.objects.using(alias()).annotate(seen=Right("state", 14))
-    idle = rows.filter(state__startswith='{"calls":', seen__lt=f"{before}}}")
+    rows = OntraportBudget.objects.using(alias()).annotate(
+        start=Substr("state", 1, 1), seen=Substr("state", DIGITS + 1, DIGITS), length=Length("state")
+    )
+    idle = rows.filter(start__in="01", length__gte=2 * DIGITS, seen__lt=str(before))
     keys = list(idle.values_list("pk", flat=True)[:limit])
     if keys:
         idle.filter(pk__in=keys).delete()  # only those that nobody has called with since
@@ -94,8 +115,15 @@ class RedisStore:
             socket_timeout=1,
             decode_responses=True,
         )
+        self._reserve = self._redis.register_script(RESERVE)
         self._rests_until = 0.0
         self._has_failed = False
+
+    def reserve(self, key: str, *, window: Window, requests: int, patience: float) -> Slot | None:
+        wanted = [window.most, window.span, requests, round(patience * 1000), KEEP]
+        times = self._reserve(keys=[PREFIX + key], args=wanted)
+        self._has_failed = False
+        return Slot(*map(int, times)) if times else None
 
     def load(self, key: str) -> Held:
         state, (seconds, microseconds) = self._redis.pipeline(transaction=False).get(PREFIX + key).time().execute()
@@ -115,6 +143,45 @@ class RedisStore:
         if not self._has_failed:
             self._has_failed = True
             logger.warning("Redis does not answer (%s); calls are counted in the database.", type(error).__name__)
+
+
+class MemoryStore:
+    """Counts in this object. For tests: what one has counted, or the pause after its 429, is nothing to the next."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def reserve(self, key: str, *, window: Window, requests: int, patience: float) -> None:
+        return None
+
+    def load(self, key: str) -> Held:
+        state = self._states.get(key, "")
+        return Held(state=state, mark=state, now=round(time.time() * 1000))
+
+    def replace(self, key: str, held: Held, state: str) -> bool:
+        with self._lock:
+            if self._states.get(key, "") != held.mark:
+                return False
+            self._states[key] = state
+            return True
+
+
+_plugged: list[MemoryStore] = []
+
+
+def plugged_store() -> MemoryStore | None:
+    return _plugged[-1] if _plugged else None
+
+
+@contextmanager
+def counted_in_memory() -> Iterator[None]:
+    """Within this block, calls of this process are counted in a store of their own."""
+    _plugged.append(MemoryStore())
+    try:
+        yield
+    finally:
+        _plugged.pop()
 
 
 def redis_store() -> RedisStore | None:

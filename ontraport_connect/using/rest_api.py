@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from asgiref.sync import sync_to_async
 
-from ontraport_connect import refreshing
+from ontraport_connect import monitoring, refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError, OntraportRejected, OntraportUnavailable
@@ -55,13 +56,28 @@ def rest(
     url, texts = rest_encoding.url_of(path, params), _checked(json, form)
     deadlines = _deadlines(timeout)
     credentials.require_destination(url)
-    credentials.prepare(account)
-    give_up = time.monotonic() + (waiting.longest_wait() if patience is None else patience)
+    with monitoring.calling("rest", http_request_method=method.upper(), url_path=urlsplit(url).path):
+        credentials.prepare(account)
+        give_up = time.monotonic() + (waiting.longest_wait() if patience is None else patience)
+        return _call(account, method, url, document=json, texts=texts, deadlines=deadlines, give_up=give_up)
+
+
+def _call(
+    account: OntraportAccount,
+    method: str,
+    url: str,
+    *,
+    document: Mapping[str, Any] | None,
+    texts: Mapping[str, str] | None,
+    deadlines: tuple[float, float],
+    give_up: float,
+) -> Any:
+    """Send the request in its turn, again after a 429 for as long as there is time, and return the envelope."""
     with refreshing.new_transport(timeout=deadlines) as transport:
         while True:
             headers = credentials.credentials(account, url)
             with rate_limiter.turn(account, patience=max(0.0, give_up - time.monotonic())), _noting_outcome(method):
-                answer = transport.send(method, url, document=json, form=texts, headers=headers, limit=ANSWER_LIMIT)
+                answer = transport.send(method, url, document=document, form=texts, headers=headers, limit=ANSWER_LIMIT)
             if answer.status != 429:
                 break
             rate_limiter.hold(account, pause_of(answer.headers))
@@ -111,7 +127,7 @@ def _read(answer: Answer, secrets: Mapping[str, Secret]) -> Any:
         if envelope is None:
             raise OntraportUnavailable(FAILURES["nonsense"], code="nonsense")
         return envelope
-    if answer.status < 500:
+    if answer.status < 500 or answer.status == 501:  # to ask for what is not there again is in vain (RFC 9110, 15.6.2)
         raise _rejected(answer, secrets)
     raise OntraportUnavailable(f"Ontraport answered with status {answer.status}.", code=f"http_{answer.status}")
 

@@ -20,13 +20,18 @@ import django
 
 django.setup()
 
-from tests.benchmarks import beat, kills, pages, sustained, throughput  # noqa: E402
+from tests.benchmarks import beat, kills, network, pages, sustained, throughput  # noqa: E402
 from tests.benchmarks.site import Site, open_site, table  # noqa: E402
 
 
 def parts(site: Site, quick: bool) -> dict[str, tuple[str, Callable[[], list[dict[str, Any]]]]]:
     return {
         "throughput": (throughput.__doc__ or "", lambda: throughput.measure(site, 200 if quick else 2_000)),
+        "calls": (network.__doc__ or "", lambda: network.measure(site, 60 if quick else 400)),
+        "refreshing": (
+            network.measure_refreshing.__doc__ or "",
+            lambda: network.measure_refreshing(site, 320 if quick else 1_920),
+        ),
         "beat": (beat.__doc__ or "", lambda: beat.measure((2_000, 5_000) if quick else (10_000, 1_000_000))),
         "pages": (pages.__doc__ or "", pages.measure),
         "sustained": (sustained.__doc__ or "", lambda: sustained.measure(site, 5 if quick else 120)),
@@ -38,7 +43,9 @@ def parts(site: Site, quick: bool) -> dict[str, tuple[str, Callable[[], list[dic
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", help="throughput, beat, pages, sustained, kills, window; all without a name"
+        "parts",
+        nargs="*",
+        help="throughput, calls, refreshing, beat, pages, sustained, kills, window; all without a name",
     )
     parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="where the figures are written")
     parser.add_argument("--quick", action="store_true")

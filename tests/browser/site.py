@@ -14,9 +14,8 @@ from ontraport_connect.decorators import ontraport_required
 from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.pages import responses
 
-POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
-)
+SOURCES = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'"
+POLICY = f"{SOURCES}; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
 
 BUTTONS = """{% load ontraport_connect %}<!doctype html>
 <html lang="{{ language }}" dir="{{ direction }}">

@@ -55,13 +55,16 @@ def test_back_from_ontraport_is_the_page_with_the_button(open_page: OpenPage, ma
 
 def test_who_denies_access_reads_so_and_can_start_again_where_they_were(open_page: OpenPage, maya: User) -> None:
     page = open_page(maya)
-    page.goto("/ontraport/connect/?next=/used/")
+    page.goto("/used/")
+    expect(page.get_by_text("connect your account first")).to_be_visible()
+    expect(page.get_by_role("link", name="Not now")).to_have_attribute("href", "/")
     page.get_by_role("button", name="Continue to Ontraport").click()
     person.sign_in(page)
     person.deny(page)
-    expect(page.get_by_role("heading", name="Access was not allowed")).to_be_visible()
+    expect(page.get_by_role("heading", name="You didn't allow access")).to_be_visible()
     assert path_of(page) == "/ontraport/problem/denied/"
-    page.get_by_role("link", name="Start again").click()
+    expect(page.get_by_role("link", name="Back to localhost")).to_have_attribute("href", "/")
+    page.get_by_role("link", name="Try again").click()
     page.get_by_role("button", name="Continue to Ontraport").click()
     person.allow(page)
     expect(page.get_by_role("heading", name="Used")).to_be_visible()
@@ -89,7 +92,7 @@ def test_an_answer_counts_once(open_page: OpenPage, maya: User) -> None:
     person.link(page)
     page.wait_for_url("**/")
     page.goto(callbacks[0])
-    expect(page.get_by_role("heading", name="We could not match this answer to an attempt")).to_be_visible()
+    expect(page.get_by_role("heading", name="You've already finished this")).to_be_visible()
     assert OntraportAccount.objects.get().status == Status.CONNECTED
 
 
@@ -114,20 +117,25 @@ def test_reconnecting_with_a_different_ontraport_account_is_refused_in_words(ope
     page.get_by_role("button", name="Reconnect Ontraport Northlight").click()
     person.sign_in(page, "owner")
     person.allow(page)
-    expect(page.get_by_role("heading", name="That is a different Ontraport account")).to_be_visible()
+    expect(page.get_by_role("heading", name="That's a different Ontraport account")).to_be_visible()
     expect(page.get_by_role("main")).to_contain_text("204211")
-    page.get_by_role("link", name="Start again").click()
-    expect(page.get_by_role("heading", name="Reconnect Northlight")).to_be_visible()
+    page.get_by_role("button", name="Try again as 204211").click()
+    person.allow(page)
+    expect(page.get_by_role("heading", name="That's a different Ontraport account")).to_be_visible()
+    page.get_by_role("button", name="Connect it as another account").click()
+    person.allow(page)
+    expect(page.get_by_role("heading", name="Harbour Street Coffee")).to_be_visible()
+    assert OntraportAccount.objects.count() == 2
 
 
 def test_a_key_pair_is_linked_after_a_wrong_try_and_shown_to_nobody(open_page: OpenPage, maya: User) -> None:
     page = open_page(maya)
     page.goto("/ontraport/connect/")
-    page.get_by_role("link", name="connect with an App ID and API key").click()
+    page.get_by_role("link", name="Connect with it instead").click()
     page.get_by_label("App ID").fill("2_187157_sandbox")
     page.get_by_label("API key").fill("a-wrong-key")
     page.get_by_role("button", name="Connect").click()
-    expect(page.get_by_role("alert")).to_contain_text("does not know this App ID and API key")
+    expect(page.get_by_role("alert")).to_contain_text("recognize this App ID and key")
     assert "a-wrong-key" not in page.content()
     page.get_by_label("API key").fill("sandbox-key-owner")
     page.get_by_label("Name").fill("Shop")
@@ -144,10 +152,10 @@ def test_disconnecting_says_what_happens_before_it_does(open_page: OpenPage, may
     confirm = page.get_by_role("button", name="Disconnect Harbour Street Coffee", exact=True)
     expect(confirm).to_be_hidden()
     page.locator("summary", has_text="Disconnect").click()
-    expect(page.get_by_text("Ontraport is told to end the access.")).to_be_visible()
+    expect(page.get_by_text("We ask Ontraport to revoke the access.")).to_be_visible()
     confirm.click()
-    expect(page.get_by_role("status").last).to_contain_text("Harbour Street Coffee is disconnected")
-    expect(page.get_by_role("heading", name="No Ontraport account is connected")).to_be_visible()
+    expect(page.get_by_role("status").last).to_contain_text("Disconnected Harbour Street Coffee.")
+    expect(page.get_by_role("heading", name="Connect your Ontraport account")).to_be_visible()
     assert [grant["alive"] for grant in sandbox.state()["grants"] if grant["username"] == "owner"][:1] == [False]
 
 
@@ -173,7 +181,7 @@ def test_the_whole_way_by_keyboard(open_page: OpenPage, maya: User) -> None:
     expect(page.get_by_role("heading", name="Shop")).to_be_visible()
     press_until(page, "Disconnect Shop")
     press_until(page, "Disconnect Shop")
-    expect(page.get_by_role("heading", name="No Ontraport account is connected")).to_be_visible()
+    expect(page.get_by_role("heading", name="Connect your Ontraport account")).to_be_visible()
 
 
 def press_until(page: Page, name: str) -> None:
@@ -208,12 +216,11 @@ def test_who_is_signed_out_meanwhile_reads_so_and_can_sign_in(open_page: OpenPag
     page = open_page(maya)
     page.goto("/")
     page.get_by_role("button", name="Connect Ontraport").first.click()
-    cookies = [cookie for cookie in page.context.cookies() if cookie["name"] != "sessionid"]
-    page.context.clear_cookies()
-    page.context.add_cookies(cookies)  # type: ignore[arg-type]
+    expect(page.get_by_label("Password")).to_be_visible()
+    page.context.clear_cookies(name="sessionid")
     person.sign_in(page)
     person.allow(page)
-    expect(page.get_by_role("heading", name="You are signed out")).to_be_visible()
+    expect(page.get_by_role("heading", name="You're signed out")).to_be_visible()
     page.get_by_role("link", name="Sign in").click()
     page.get_by_label("Username").fill("maya")
     assert path_of(page) == "/admin/login/?next=/ontraport/connect/"

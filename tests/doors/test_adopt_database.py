@@ -45,7 +45,7 @@ def left() -> tuple[bool, int, int]:
 def test_nothing_happens_without_a_yes(copied: None, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     answer(monkeypatch, text)
     run = Run("adopt-database")
-    assert (run.status, run.problem) == (1, "Nothing was changed.")
+    assert (run.status, run.problem) == (1, "Nothing changed.")
     assert "This database holds 1 link. A refresh token can be spent once" in run.progress
     assert "1 ended grant that Ontraport was still to be told of is forgotten" in run.progress
     assert run.progress.endswith("Adopt this database? [y/N] \n")

@@ -119,7 +119,7 @@ def test_it_asks_and_no_means_no(maya: Any, monkeypatch: pytest.MonkeyPatch) -> 
     account = key_account(maya)
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     run = Run("assign", str(account.uid), "--tenant", "acme")
-    assert (run.problem, owners()) == ("Nothing was changed.", [("maya", "", False)])
+    assert (run.problem, owners()) == ("Nothing changed.", [("maya", "", False)])
     assert f"Move {account} ({account.uid}) from maya to tenant acme?" in run.progress
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     assert Run("assign", str(account.uid), "--tenant", "acme").status == 0

@@ -17,6 +17,7 @@ from django.urls import clear_script_prefix, include, path, set_script_prefix
 from django.views.generic import RedirectView
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
+from ontraport_connect import setting_checks
 from ontraport_connect.checks import AUTHENTICATION, MIDDLEWARE, check_deployment, check_settings
 
 ORIGIN = "https://app.ontraport.com"
@@ -50,12 +51,20 @@ WRONG: list[tuple[str, Any]] = [
     ("E005", {"ONTRAPORT_TENANT": "no.such.function"}),
     ("E005", {"ONTRAPORT_TENANT": "tests.doors.test_checks.WRONG"}),
     ("E005", {"ONTRAPORT_TENANT": 7}),
+    ("E015", {"ONTRAPORT_MAY": "no.such.function"}),
+    ("E015", {"ONTRAPORT_MAY": "tests.doors.test_checks.WRONG"}),
+    ("E015", {"ONTRAPORT_MAY": 7}),
+    ("E015", {"ONTRAPORT_MAY": lambda request, tenant: True}),
     ("E006", {"ONTRAPORT_TIMEOUT": 10}),
     ("E006", {"ONTRAPORT_TIMEOUT": (3, 0)}),
     ("E006", {"ONTRAPORT_RATE_LIMIT": 180}),
     ("E006", {"ONTRAPORT_RATE_LIMIT": (0.5, 60)}),
     ("E006", {"ONTRAPORT_LEEWAY": "60"}),
     ("E006", {"ONTRAPORT_REFRESH_CONCURRENCY": 0}),
+    ("E006", {"ONTRAPORT_IDLE_AFTER": 3600}),
+    ("E006", {"ONTRAPORT_IDLE_AFTER": "month"}),
+    ("E006", {"ONTRAPORT_IDLE_AFTER": True}),
+    ("E006", {"ONTRAPORT_IDLE_AFTER": timedelta(hours=1)}),
     ("E006", {"ONTRAPORT_KEEP_EVENTS": 0}),
     ("E006", {"ONTRAPORT_KEEP_EVENTS": "730"}),
     ("E006", {"ONTRAPORT_KEEP_EVENTS": True}),
@@ -120,8 +129,14 @@ def test_a_wrong_setting_is_said_once_with_a_hint(check_id: str, changes: dict[s
         {"ONTRAPORT_CA_BUNDLE": Path(DEFAULT_CA_BUNDLE_PATH)},
         {"ONTRAPORT_REST_URL": "http://[::1]:8001/1/", "ONTRAPORT_MCP_URL": "http://shop.localhost:8001/"},
         {"ONTRAPORT_ENCRYPTION_KEYS": ["k" * 32], "ONTRAPORT_TENANT": "tests.doors.test_conf.number"},
+        {"ONTRAPORT_MAY": lambda request, tenant, action: True},
+        {"ONTRAPORT_MAY": "tests.journeys.test_tenant_hosts.may", "ONTRAPORT_TENANT": "tests.doors.test_conf.number"},
+        {"ONTRAPORT_MAY": print},
+        {"ONTRAPORT_MAY": dict},  # Python knows no signature of it
         {"ONTRAPORT_KEEP_EVENTS": None},
         {"ONTRAPORT_KEEP_EVENTS": timedelta(days=30)},
+        {"ONTRAPORT_IDLE_AFTER": timedelta(days=30)},
+        {"ONTRAPORT_IDLE_AFTER": 30 * 86_400},
         {"MIDDLEWARE": [MIDDLEWARE]},
         *({"SECURE_CSP": {"form-action": ["'self'", source]}} for source in ("*", "https:", "*.ontraport.com", ORIGIN)),
         {"SECURE_CSP": {"default-src": ["'none'"]}, "CONTENT_SECURITY_POLICY": {"REPORT_ONLY": True}},
@@ -130,6 +145,15 @@ def test_a_wrong_setting_is_said_once_with_a_hint(check_id: str, changes: dict[s
 def test_a_right_configuration_is_clean(changes: dict[str, Any]) -> None:
     with override_settings(**changes):
         assert check_settings(None) == []
+
+
+def test_a_user_model_without_permissions_needs_a_function_that_knows_who_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setting_checks, "get_user_model", lambda: object)
+    with override_settings(ONTRAPORT_TENANT="tests.doors.test_conf.number"):
+        (message,) = check_settings(None)
+        assert message.id == "ontraport_connect.W015"
+        with override_settings(ONTRAPORT_MAY=lambda request, tenant, action: True):
+            assert check_settings(None) == []
 
 
 class MountedElsewhere:

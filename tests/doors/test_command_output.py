@@ -77,13 +77,13 @@ def test_accounts_lists_links_in_80_columns_and_no_secret(account: OntraportAcco
     run = Run("accounts")
     lines = run.output.splitlines()
     assert lines[:2] == [
-        "connected        Harbour Street Coffee (maya)",
+        "connected          Harbour Street Coffee (maya)",
         f"  {account.uid}  oauth  until 2030-01-02 03:04 UTC",
     ]
-    assert lines[2].startswith("refresh failing  A very long name A very long name ")
+    assert lines[2].startswith("having trouble     A very long name A very long name ")
     assert lines[2].endswith("...")
     assert lines[3].endswith("  oauth  timeout")
-    assert lines[4] == "needs reconnect  Ontraport"
+    assert lines[4] == "reconnect needed   Ontraport"
     assert lines[5].endswith("  api key  key_refused")
     assert lines[6:] == ["3 accounts."]
     assert max(map(len, lines)) <= 80
@@ -175,10 +175,10 @@ def test_disconnect_asks_whoever_or_whatever_answers(
     monkeypatch.setattr(sys, "stdin", stdin(typed))
     run = Run("disconnect", str(account.uid), stderr=asked)
     assert OntraportAccount.objects.exists() is not is_gone
-    question = f"Disconnect {account} ({account.uid})? Only its owner can connect it again. [y/N] "
+    question = f"Disconnect {account} ({account.uid})? Only the owner can reconnect it. [y/N] "
     is_echoed = stdin is Terminal and typed.endswith("\n")
     assert asked.getvalue() == (question if is_echoed else f"{question}\n")
-    expected = (0, "") if is_gone else (1, "Nothing was changed.")
+    expected = (0, "") if is_gone else (1, "Nothing changed.")
     assert (run.status, run.problem) == expected
 
 
@@ -208,7 +208,7 @@ def test_refresh_all_is_tried_later_when_nothing_could_be_reached(maya: Any) -> 
     )
     assert (run.status, run.problem) == (
         75,
-        "Ontraport could not be reached for any account; the next run tries again.",
+        "Ontraport couldn't be reached for any account. The next run will try again.",
     )
 
 
@@ -296,7 +296,7 @@ def test_terminal_that_cannot_encode_a_name_ends_no_command(maya: Any) -> None:
     run = Run("accounts", stdout=stdout, stderr=Terminal())
     stdout.flush()
     assert run.status == 0
-    assert rb"connected        Caf\xe9 M\xfcller (maya)" in bytes_out.getvalue()
+    assert rb"connected          Caf\xe9 M\xfcller (maya)" in bytes_out.getvalue()
 
 
 def test_ascii_terminal_is_no_obstacle_to_any_command(

@@ -66,10 +66,10 @@ def test_it_asks_first(accounts: list[OntraportAccount], monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
     run = Run("disconnect", "--all")
     assert run.progress.startswith(
-        "Disconnect 4 accounts, all of this site? Only their owners can connect again. [y/N] "
+        "Disconnect 4 accounts, all of this site? Only the owners can reconnect them. [y/N] "
     )
     assert OntraportAccount.objects.count() == (0 if typed == "y\n" else 4)
-    assert run.problem == ("" if typed == "y\n" else "Nothing was changed.")
+    assert run.problem == ("" if typed == "y\n" else "Nothing changed.")
 
 
 def test_a_machine_reads_counts(accounts: list[OntraportAccount]) -> None:

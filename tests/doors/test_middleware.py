@@ -72,6 +72,7 @@ def test_the_account_of_choice(maya: Any) -> None:
     assert accounts_of(maya).account == well
     OntraportAccount.objects.filter(pk=lost.pk).update(is_default=True)
     assert accounts_of(maya).account == lost
+    assert not accounts_of(maya), "a page would use the default account, which does not work"
     assert list(accounts_of(maya).accounts) == [lost, well]
 
 
@@ -123,3 +124,14 @@ def test_an_error_about_nobodys_account_stays_an_error(client: Client, maya: Any
     client.raise_request_exception = False
     assert client.get("/gone/").status_code == 500
     assert client.get("/broken/").status_code == 500
+
+
+def test_ontraport_that_is_away_is_a_503_and_no_error(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    response = client.get("/away/")
+    assert (response.status_code, response["Retry-After"]) == (503, "8")
+    assert "Ontraport isn't responding" in response.content.decode()
+    response = client.get("/away/", headers={"Accept": "application/json"})
+    assert (response.status_code, response.json()) == (503, {"error": "ontraport_unavailable"})
+    from_async = async_to_sync(AsyncClient().get)("/away-async/")
+    assert (from_async.status_code, from_async["Retry-After"]) == (503, "60")
+    assert "A page answers 503: away (timeout)" in caplog.messages

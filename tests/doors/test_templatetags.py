@@ -87,7 +87,7 @@ def test_who_may_not_link_for_their_tenant_reads_whom_to_ask(request_of_maya: Ht
     request_of_maya.META["HTTP_X_TENANT"] = "north"
     with override_settings(ONTRAPORT_TENANT="tests.support.pages.tenant_of_request"):
         html = button(request_of_maya)
-    assert "Ask somebody who administers your workspace." in html
+    assert "Ask a workspace admin to connect it." in html
     assert "<form" not in html
 
 

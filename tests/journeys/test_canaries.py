@@ -18,6 +18,7 @@ from uuid import UUID
 
 import pytest
 from celery import Celery
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
@@ -174,7 +175,11 @@ def press(sinks: Sinks, browser: Client) -> str:
 
 def link(sinks: Sinks, site: Site, behaviour: Behaviour) -> None:
     """Press the button and return from Ontraport with a code."""
-    query = {"code": MARKS["code"], "state": press(sinks, site.browser), "iss": site.server.url}
+    come_back(sinks, site, behaviour, press(sinks, site.browser))
+
+
+def come_back(sinks: Sinks, site: Site, behaviour: Behaviour, state: str) -> None:
+    query = {"code": MARKS["code"], "state": state, "iss": site.server.url}
     site.server.behaviour = behaviour
     url = f"{reverse('ontraport_connect:callback')}?{urlencode(query)}"
     visit(sinks, "page: after the callback", site, url)
@@ -298,14 +303,17 @@ def act_as_staff(sinks: Sinks, browser: Client) -> None:
 
 
 def link_with_other_sessions(sinks: Sinks) -> None:
-    """Start one attempt that is kept in a cookie, and one that is kept in the cache."""
+    """Start one attempt with a session in a cookie, and one with a session in the cache."""
     for engine in ("signed_cookies", "cache"):
         with override_settings(SESSION_ENGINE=f"django.contrib.sessions.backends.{engine}"):
             other = Client()
             other.force_login(get_user_model().objects.get())
             press(sinks, other)
             if engine == "signed_cookies":
-                cookie, salt = other.cookies["sessionid"].value, "django.contrib.sessions.backends.signed_cookies"
+                cookie, salt = (
+                    other.cookies[settings.SESSION_COOKIE_NAME].value,
+                    "django.contrib.sessions.backends.signed_cookies",
+                )
                 sinks.add("session in the cookie", cookie, signing.loads(cookie, salt=salt))
     sinks.look_at_cache()
 
@@ -404,13 +412,14 @@ def test_the_search_finds_what_is_there() -> None:
 
 
 def test_a_callback_that_fails_reports_its_error_without_its_address(site: Site, sinks: Sinks) -> None:
+    state = press(sinks, site.browser)
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE ontraport_connect_ontraportusedstate RENAME TO away")
+        cursor.execute("ALTER TABLE ontraport_connect_ontraportattempt RENAME TO away")
     try:
-        link(sinks, site, tokens())
+        come_back(sinks, site, tokens(), state)
     finally:
         with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE away RENAME TO ontraport_connect_ontraportusedstate")
+            cursor.execute("ALTER TABLE away RENAME TO ontraport_connect_ontraportattempt")
     texts = sinks.texts()
     assert "/problem/failed/" in texts["redirects"]
     assert "Linking failed" in texts["Sentry"]
@@ -420,6 +429,6 @@ def test_a_callback_that_fails_reports_its_error_without_its_address(site: Site,
 def test_sentry_sees_local_variables_here(site: Site, sinks: Sinks) -> None:
     link(sinks, site, tokens())
     site.server.behaviour = FAULTS["500"]
-    visit(sinks, "debug page", site, "/use/")
+    visit(sinks, "debug page", site, "/fail/")
     assert "'vars'" in sinks.texts()["Sentry"]
     assert "status 500" in sinks.texts()["Sentry"]

@@ -20,6 +20,7 @@ from django.db import connection
 
 from ontraport_connect import linking, refreshing
 from ontraport_connect.models import OntraportAccount, OntraportRevocation
+from tests.support import dialects
 from tests.support.accounts import linked, token_of
 from tests.support.servers import PROJECT
 from tests.support.strict_server import StrictServer
@@ -93,16 +94,13 @@ def copy(tmp_path: Path) -> Iterator[Callable[[], str]]:
             with connection.cursor() as cursor:
                 cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return str(shutil.copy2(source, tmp_path / name))
-        connection.close()
-        with connection._nodb_cursor() as cursor:
-            cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}"')
+        dialects.copy_database(name)
         copies.append(name)
         return name
 
     yield copied
     for name in copies:
-        with connection._nodb_cursor() as cursor:
-            cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        dialects.drop_database(name)
 
 
 @pytest.fixture
@@ -196,12 +194,12 @@ def test_a_database_that_takes_the_place_of_another_goes_on_once_it_is_adopted(
     assert (declined.returncode, "each link that is refreshed here ends there" in declined.stderr) == (1, True)
     assert staging.ontraport("refresh", "--all").returncode == 1
     adopted = staging.ontraport("adopt-database", answer="y\n")
-    assert (adopted.returncode, "installation's own now" in adopted.stdout) == (0, True)
+    assert (adopted.returncode, "now belongs to this installation" in adopted.stdout) == (0, True)
     done = staging.ontraport("refresh", "--all")
     assert (done.returncode, f"{LINKS} refreshed" in done.stdout) == (0, True), done.stderr
     assert strict.dead == []
     again = staging.ontraport("adopt-database")
-    assert (again.returncode, "own already" in again.stdout) == (0, True)
+    assert (again.returncode, "already belongs" in again.stdout) == (0, True)
 
 
 def test_the_setting_says_whose_a_database_is_wherever_it_lies(
@@ -221,16 +219,24 @@ def test_the_setting_says_whose_a_database_is_wherever_it_lies(
     assert strict.requests == requests + LINKS
 
 
-def test_a_renamed_database_gets_clear_words_and_a_renamed_file_is_the_same(
+@pytest.mark.sqlite
+def test_a_renamed_file_is_the_same_database(
     production: list[OntraportAccount], copy: Callable[[], str], child_environ: Environ, strict: StrictServer
 ) -> None:
     name = copy()
     site_on(name, child_environ, **strict.settings).ontraport("adopt-database", "--yes")
     renamed = f"{name}_renamed"
-    if connection.vendor == "sqlite":
-        Path(name).rename(renamed)
-        assert site_on(renamed, child_environ, **strict.settings).ontraport("refresh", "--all").returncode == 0
-        return
+    Path(name).rename(renamed)
+    assert site_on(renamed, child_environ, **strict.settings).ontraport("refresh", "--all").returncode == 0
+
+
+@pytest.mark.postgresql
+def test_a_renamed_database_gets_clear_words(
+    production: list[OntraportAccount], copy: Callable[[], str], child_environ: Environ, strict: StrictServer
+) -> None:
+    name = copy()
+    site_on(name, child_environ, **strict.settings).ontraport("adopt-database", "--yes")
+    renamed = f"{name}_renamed"
     with connection._nodb_cursor() as cursor:
         cursor.execute(f'ALTER DATABASE "{name}" RENAME TO "{renamed}"')
     try:

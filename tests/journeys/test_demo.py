@@ -29,12 +29,16 @@ FROM_ENVIRONMENT = {
     "ONTRAPORT_CLIENT_SECRET": ("s3cret", "s3cret"),
     "ONTRAPORT_ENCRYPTION_KEYS": ("new,old", ["new", "old"]),
     "ONTRAPORT_ENDPOINTS": (json.dumps(ENDPOINTS), ENDPOINTS),
+    "ONTRAPORT_IDLE_AFTER": ("2592000", 2592000.0),
     "ONTRAPORT_INSTALLATION": ("production", "production"),
     "ONTRAPORT_KEEP_EVENTS": ("365", 365.0),
     "ONTRAPORT_LEEWAY": ("30", 30),
+    "ONTRAPORT_MAY": ("shop.tenants.may", "shop.tenants.may"),
     "ONTRAPORT_MCP_TOOLS": ("get_objects,count_objects", ["get_objects", "count_objects"]),
     "ONTRAPORT_MCP_URL": ("https://mcp.example.com", "https://mcp.example.com"),
+    "ONTRAPORT_MONITORING_TOKEN": ("s3same", "s3same"),
     "ONTRAPORT_NOTIFY": ("True", True),
+    "ONTRAPORT_NOTIFY_CHANGES": ("False", False),
     "ONTRAPORT_PROXY": ("http://proxy.example.com:3128", "http://proxy.example.com:3128"),
     "ONTRAPORT_RATE_LIMIT": ("90,30", [90, 30.0]),
     "ONTRAPORT_RATE_WAIT": ("5", 5.0),
@@ -45,7 +49,10 @@ FROM_ENVIRONMENT = {
     "ONTRAPORT_REFRESH_RATE": ("2.5", 2.5),
     "ONTRAPORT_RESOURCE": ("", None),
     "ONTRAPORT_REST_URL": ("https://api.example.com/1/", "https://api.example.com/1/"),
+    "ONTRAPORT_SANDBOX_INTERNAL_URL": ("http://ontraport.localhost:9001", "http://ontraport.localhost:9001"),
+    "ONTRAPORT_SANDBOX_URL": ("http://127.0.0.1:9001", "http://127.0.0.1:9001"),
     "ONTRAPORT_SCOPES": ("mcp:tools,more", ["mcp:tools", "more"]),
+    "ONTRAPORT_SITE_NAME": ("Harbour Street Coffee", "Harbour Street Coffee"),
     "ONTRAPORT_TENANT": ("shop.tenants.of", "shop.tenants.of"),
     "ONTRAPORT_TIMEOUT": ("1,2.5", [1.0, 2.5]),
 }
@@ -127,7 +134,7 @@ def starting_demo() -> Iterator[Demo]:
     """A demo that has started its guard and its first part, and is starting the next."""
     with opened() as process:
         deadline = time.monotonic() + SECONDS_TO_START
-        while not members(process, "example_project.sandbox"):
+        while not members(process, "ontraport_connect.sandbox"):
             assert time.monotonic() < deadline
         yield process
 

@@ -39,7 +39,7 @@ INVISIBLE = [
     "\U0001d159",
 ]
 names = [ascii(label) for label in INVISIBLE]
-SAID = "Please use at least one visible character."
+SAID = "Use at least one visible character."
 
 
 @pytest.mark.parametrize("label", INVISIBLE, ids=names)

@@ -1,20 +1,19 @@
 """What the distributions contain, and what a newcomer gets who adds four lines to a fresh project."""
 
-import os
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
 from email.parser import HeaderParser
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 from example_project.demo.browser import Browser
 from ontraport_connect import __version__
-from tests.support.servers import HOST, PROJECT, Process, Sandbox, foreign_environ, free_port, wait_until
+from tests.support.servers import HOST, PROJECT, Process, foreign_environ, free_port, wait_until
 from tests.support.servers import accepts_connections as listens
 
 PASSWORD = "correct horse battery staple"
@@ -25,24 +24,6 @@ URL_LINE = 'path("ontraport/", include("ontraport_connect.urls")),'
 BEAT_LINE = "from ontraport_connect.schedule import BEAT_SCHEDULE"
 
 
-@pytest.fixture(scope="session")
-def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder with the wheel and the sdist, given by DISTRIBUTIONS or built here."""
-    if "DISTRIBUTIONS" in os.environ:
-        return Path(os.environ["DISTRIBUTIONS"])
-    if find_spec("build") is None:
-        pytest.skip("the package `build` is not installed")
-    folder = tmp_path_factory.mktemp("dist")
-    subprocess.run([sys.executable, "-m", "build", "--outdir", folder, PROJECT], check=True)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def wheel(distributions: Path) -> Path:
-    (wheel,) = distributions.glob("*.whl")
-    return wheel
-
-
 class NewProject:
     """A new project of `django-admin startproject`, in a virtual environment with the wheel and its requirements."""
 
@@ -51,7 +32,7 @@ class NewProject:
         self.python = folder / "venv" / "bin" / "python"
         self.environ = {name: value for name, value in foreign_environ().items() if not name.startswith("PYTHON")}
         self.run(sys.executable, "-m", "venv", folder / "venv")
-        self.run(self.python, "-m", "pip", "install", "--quiet", f"{wheel}[mcp]")
+        self.run(self.python, "-m", "pip", "install", "--quiet", f"{wheel}[mcp,sandbox]")
         self.run(folder / "venv" / "bin" / "django-admin", "startproject", "shop", folder)
 
     def run(self, *command: str | Path, **environ: str) -> str:
@@ -91,8 +72,25 @@ def project(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> NewProject
 
 
 @pytest.fixture
-def site(project: NewProject, sandbox: Sandbox) -> Iterator[str]:
-    project.add_settings(**{name: repr(value) for name, value in sandbox.settings.items()})
+def stand_in(project: NewProject) -> Iterator[str]:
+    """The stand-in for Ontraport, started with the site's own command and its fifth line."""
+    url = f"http://{HOST}:{free_port()}"
+    project.add_settings(ONTRAPORT_ENDPOINTS=repr("sandbox"), ONTRAPORT_SANDBOX_URL=repr(url))
+    process = Process(
+        *(project.python, "manage.py", "ontraport", "sandbox"),
+        log=project.folder / "sandbox.log",
+        cwd=project.folder,
+        environ=project.environ,
+    )
+    try:
+        process.wait_for_line(r"^Sandbox ready at ", timeout=120)
+        yield url
+    finally:
+        process.stop()
+
+
+@pytest.fixture
+def site(project: NewProject, stand_in: str) -> Iterator[str]:
     project.manage("migrate", "--verbosity", "0")
     project.manage(
         "createsuperuser", "--noinput", "--username=newcomer", "--email=", DJANGO_SUPERUSER_PASSWORD=PASSWORD
@@ -149,7 +147,7 @@ def test_fresh_project_with_the_four_lines_passes_its_checks_without_credentials
     assert "System check identified no issues (0 silenced)." in project.manage("check")
 
 
-def test_fresh_project_links_an_account_and_uses_it(project: NewProject, site: str, sandbox: Sandbox) -> None:
+def test_fresh_project_links_an_account_and_uses_it(project: NewProject, site: str, stand_in: str) -> None:
     assert "System check identified no issues (0 silenced)." in project.manage("check")
     browser = Browser()
 
@@ -158,14 +156,18 @@ def test_fresh_project_links_an_account_and_uses_it(project: NewProject, site: s
     assert urlsplit(page.url).path == "/ontraport/connect/"
 
     page = browser.send(page, page.form(action="/ontraport/connect/"))
-    assert page.url.startswith(sandbox.url)
+    assert page.url.startswith(stand_in)
     page = browser.send(page, page.form(names="password"), username="owner", password="sandbox")
     page = browser.send(page, page.form(names="client_id"), button="allow")
 
     assert page.url == f"{site}/ontraport/"
     assert page.status == 200
     assert "187157" in page.text
-    assert [grant["username"] for grant in sandbox.state()["grants"] if grant["alive"]] == ["owner"]
+    assert [
+        grant["username"]
+        for grant in requests.get(f"{stand_in}/control/state", timeout=10).json()["grants"]
+        if grant["alive"]
+    ] == ["owner"]
     assert "187157" in project.manage(
         "shell",
         "--command",

@@ -63,6 +63,7 @@ def asked(response: Any) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(response["Location"]).query).items()}
 
 
+@pytest.mark.plain_http
 def test_nobody_is_sent_off_with_an_insecure_address(
     client: Client, maya: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -76,6 +77,52 @@ def test_nobody_is_sent_off_with_an_insecure_address(
         assert asked(response)["redirect_uri"] == "https://shop.example.com/ontraport/callback/"
     response = client.post(CONNECT, headers={"host": "127.0.0.1:8000"})
     assert asked(response)["redirect_uri"] == "http://127.0.0.1:8000/ontraport/callback/"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://shop.example/ontraport/calback/",
+        "https://shop.example/ontraport/callback",
+        "https://shop.example/",
+        "https://shop.example/ontraport/callback/?a=1",
+        "https://shop.example/ontraport/callback/#a",
+        "https://me:canary@shop.example/ontraport/callback/",
+        " https://shop.example/ontraport/callback/ ",
+        "http://shop.example/ontraport/callback/",
+        "https://shop.example/ontraport/",
+    ],
+)
+def test_nobody_is_sent_off_when_nobody_could_come_back(
+    client: Client, maya: Any, caplog: pytest.LogCaptureFixture, uri: str
+) -> None:
+    """https://github.com/KRoperUK/sungrow-hass/pull/342: the first customer found the typo, after the consent."""
+    with override_settings(ONTRAPORT_REDIRECT_URI=uri):
+        response = client.post(CONNECT, headers={"host": "shop.example"})
+    assert response["Location"] == "/ontraport/problem/misconfigured/"
+    assert "redirect" in caplog.text.lower() or "https" in caplog.text
+    assert "canary" not in caplog.text
+
+
+@override_settings(ONTRAPORT_REDIRECT_URI="https://app.shop.example/of/its/own/callback/")
+def test_a_callback_that_another_urlconf_knows_is_believed(client: Client, maya: Any) -> None:
+    with override_settings(SILENCED_SYSTEM_CHECKS=["ontraport_connect.E010"]):
+        assert "/oauth/authorize" in client.post(CONNECT, headers={"host": "app.shop.example"})["Location"]
+    with override_settings(MIDDLEWARE=[f"{__name__}.OwnUrls", *site_settings.MIDDLEWARE]):
+        again = Client()
+        again.force_login(maya)
+        assert "/oauth/authorize" in again.post(CONNECT, headers={"host": "app.shop.example"})["Location"]
+
+
+class OwnUrls:
+    """A middleware such as django-hosts'."""
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: Any) -> Any:
+        request.urlconf = "tests.urls"
+        return self.get_response(request)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +179,7 @@ def test_an_origin_that_is_none_is_no_server_error(client: Client, maya: Any) ->
             assert response["Location"] == "https://app.shop.example/ontraport/connect/"
 
 
+@pytest.mark.plain_http
 @pytest.mark.parametrize("redirect_uri", [None, "http://127.0.0.1:8000/en/ontraport/callback/"])
 @override_settings(**IN_LANGUAGES, ONTRAPORT_CLIENT_ID=None, ONTRAPORT_CLIENT_SECRET=None)
 def test_a_site_in_several_languages_is_one_client_with_one_redirect_uri(
@@ -153,6 +201,7 @@ def test_a_site_in_several_languages_is_one_client_with_one_redirect_uri(
     assert documents[0]["client_id"] == questions[0]["client_id"]
 
 
+@pytest.mark.plain_http
 @override_settings(**{**IN_LANGUAGES, "ROOT_URLCONF": without_prefix})
 def test_a_person_comes_back_in_the_language_that_they_read(client: Client, maya: Any, sandbox: Sandbox) -> None:
     headers = {"host": "127.0.0.1:8000", "accept-language": "de"}
@@ -166,6 +215,7 @@ def test_a_person_comes_back_in_the_language_that_they_read(client: Client, maya
     assert response["Location"] == "/de/ontraport/problem/denied/"
 
 
+@pytest.mark.plain_http
 def test_the_client_document_of_a_site_without_a_redirect_uri_is_kept_by_nobody_else(client: Client) -> None:
     """It depends on the request's host, which a shared cache may not know of."""
     with override_settings(USE_X_FORWARDED_HOST=True, ONTRAPORT_CLIENT_ID=None):

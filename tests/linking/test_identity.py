@@ -40,7 +40,7 @@ def test_nothing_is_known_when_ontraport_does_not_say(caplog: pytest.LogCaptureF
 
 
 def test_it_is_asked_by_the_route_of_the_settings(caplog: pytest.LogCaptureFixture) -> None:
-    with override_settings(ONTRAPORT_CA_BUNDLE="/no/such/file.pem"):
+    with override_settings(ONTRAPORT_CA_BUNDLE="/no/such/file.pem", ONTRAPORT_MCP_URL="https://127.0.0.1:1/"):
         assert identify(Secret("no-such-token")) == Identity()
     assert "ca_bundle" in caplog.text
 

@@ -18,6 +18,7 @@ from ontraport_connect.models import OntraportAccount
 from tests.support import ontraport
 from tests.support.answering import Answering, Reply, as_json
 from tests.support.linked import person
+from tests.support.servers import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -46,7 +47,7 @@ def test_a_person_exchanges_so_many_codes_in_ten_minutes(client: Client, refusin
     assert problems == ["code"] * limits.MAX_EXCHANGES + ["too_many"] * 2
     assert len(refusing.asked) == limits.MAX_EXCHANGES
     page = client.get(reverse("ontraport_connect:problem", args=["too_many"])).content.decode()
-    assert "Please wait ten minutes, then start again." in page
+    assert "Wait ten minutes and try again." in page
     client.force_login(person("maya"))
     assert come_back_with_junk(client, refusing.url) == "code"
 
@@ -97,13 +98,30 @@ def test_an_owner_has_a_bounded_number_of_accounts(client: Client, refusing: Ans
         assert ontraport.press_connect(client).startswith(refusing.url)
         OntraportAccount.objects.create(user=maya, tenant=tenant)
         response = client.post(reverse("ontraport_connect:connect"), follow=True)
-        assert "50 accounts are connected here, and more are not possible." in response.content.decode()
+        assert "ve connected 50 accounts, which is the limit." in response.content.decode()
         assert reverse("ontraport_connect:accounts") in response.content.decode()
         form = client.post(reverse("ontraport_connect:connect_key"), {"app_id": "2_1_app", "api_key": "a-key"})
-        assert "50 accounts are connected here" in form.content.decode()
+        assert "ve connected 50 accounts, which is the limit." in form.content.decode()
         assert refusing.asked == []
         again = client.post(reverse("ontraport_connect:reconnect", args=[last.uid]))
         assert again["Location"].startswith(refusing.url)
+
+
+def test_attempts_that_were_open_before_do_not_go_beyond_it(
+    client: Client, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody can tell whose grants these are, as without the extra ``mcp``, each would be a row of its own."""
+    monkeypatch.setattr(limits, "MAX_ACCOUNTS", 2)
+    sandbox.set(fault="500", fault_target="mcp", fault_count=9)
+    client.force_login(person("maya"))
+    with override_settings(**ontraport.settings_for(sandbox.url)):
+        callbacks = [ontraport.consent(ontraport.press_connect(client)) for _ in range(3)]
+        places = [ontraport.come_back(client, callback)["Location"] for callback in callbacks]
+        page = client.get(places[-1]).content.decode()
+    assert places == ["/ontraport/", "/ontraport/", "/ontraport/problem/too_many_accounts/"]
+    assert "You&#x27;ve connected 2 accounts, which is the limit." in page
+    assert OntraportAccount.objects.count() == 2
+    assert sandbox.state()["counts"]["token:authorization_code"] == 2
 
 
 def north(request: HttpRequest) -> str:

@@ -19,7 +19,9 @@ from ontraport_connect.conf import conf
 from ontraport_connect.models import OntraportAccount
 from ontraport_connect.refreshing import one_account
 from tests.refreshing.test_one_account import Undone
+from tests.support import dialects
 from tests.support.accounts import linked, read, token_of
+from tests.support.servers import wait_until
 from tests.support.strict_server import StrictServer
 
 
@@ -83,21 +85,56 @@ def test_a_connection_goes_back_to_its_pool_as_it_came(child_environ: Any) -> No
     assert done.stdout.split() == ["0", "1s", "0"]
 
 
-@pytest.mark.postgresql
-def test_inside_one_another_connection_writes_and_is_closed() -> None:
-    def pid() -> int:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid(), current_setting('lock_timeout')")
-            number, timeout = cursor.fetchone()
-            assert timeout == "1s"
-            return int(number)
+POOL_OF_ONE = """
+import django; django.setup()
+from django.db import connection, transaction
+from ontraport_connect.exceptions import OntraportUnavailable
+from ontraport_connect.models import OntraportAccount
+from ontraport_connect.refreshing import batches, one_account
 
+first, second = OntraportAccount.objects.order_by("pk")
+one_account.refresh(first)
+print(first.access_token.reveal(), batches.refresh_batch([second.pk]))
+try:
     with transaction.atomic():
-        theirs = database.on_own_connection(pid)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid(), (SELECT count(*) FROM pg_stat_activity WHERE pid = %s)", [theirs])
-            ours, alive = cursor.fetchone()
-    assert (theirs != ours, alive) == (True, 0)
+        one_account.refresh(first)
+except OntraportUnavailable as error:
+    print(error.code)
+one_account.refresh(first)
+print(first.access_token.reveal())
+connection.close()
+connection.close_pool()
+"""
+
+
+@pytest.mark.postgresql
+def test_a_pool_of_one_connection_serves_and_inside_a_transaction_nothing_is_sent(
+    child_environ: Any, strict: StrictServer
+) -> None:
+    entry = {name: value for name, value in connection.settings_dict.items() if name != "TEST"}
+    pool = {"min_size": 1, "max_size": 1, "timeout": 3}
+    pooled = {**entry, "CONN_MAX_AGE": 0, "OPTIONS": {**entry["OPTIONS"], "pool": pool}}
+    linked("one")
+    linked("two")
+    done = subprocess.run(
+        [sys.executable, "-c", POOL_OF_ONE],
+        env=child_environ(DATABASES={"default": pooled}, **strict.settings),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["a.one.1 {'refreshed': 1}", "database", "a.one.2"]
+    assert strict.dead == []
+
+
+@pytest.mark.server_database
+def test_inside_one_another_connection_writes_and_is_closed() -> None:
+    with transaction.atomic():
+        theirs, wait = database.on_own_connection(dialects.own_lock_wait)
+        ours, _ = dialects.own_lock_wait()
+        assert (theirs != ours, wait) == (True, "1s")
+        wait_until(lambda: theirs not in dialects.others(), "the server to notice that the other one has gone")
 
 
 @pytest.mark.sqlite

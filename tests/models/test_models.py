@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.core import serializers
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import connection
 from django.http import HttpRequest
 from django.test import RequestFactory, override_settings
@@ -19,10 +20,10 @@ from django.utils import timezone
 from ontraport_connect.models import (
     EventKind,
     OntraportAccount,
+    OntraportAttempt,
     OntraportEvent,
     OntraportRevocation,
     OntraportService,
-    OntraportUsedState,
     Status,
     refresh_delay,
 )
@@ -233,10 +234,10 @@ def test_rows_name_no_secret() -> None:
     at = timezone.now()
     named = (
         OntraportEvent(kind=EventKind.LINKED, at=at),
-        OntraportUsedState(digest="0" * 64, at=at),
+        OntraportAttempt(digest="0" * 64, started_at=at),
         OntraportRevocation(account_uid=uid, refresh_token="refresh-1"),
     )
-    assert [str(row) for row in named] == [f"{at:%Y-%m-%d %H:%M} linked", f"used {at:%Y-%m-%d %H:%M}", f"{uid} (0)"]
+    assert [str(row) for row in named] == [f"{at:%Y-%m-%d %H:%M} linked", f"started {at:%Y-%m-%d %H:%M}", f"{uid} (0)"]
     assert not any("refresh-1" in repr(row) for row in named)
 
 
@@ -244,3 +245,8 @@ def test_is_connected_follows_the_status(account: OntraportAccount) -> None:
     assert account.is_connected
     account.status = Status.NEEDS_RECONNECT
     assert not account.is_connected
+
+
+def test_a_user_who_is_gone_is_an_error_where_a_constraint_keeps_the_key_true() -> None:
+    with pytest.raises(ObjectDoesNotExist):
+        _ = OntraportAccount(user_id=10**6).user

@@ -8,6 +8,7 @@ import pytest
 from django.test import RequestFactory, override_settings
 
 from ontraport_connect import urls
+from ontraport_connect.linking.site_pages import PATHS, beside
 from ontraport_connect.pages import addresses
 
 REQUEST = RequestFactory().get("/", headers={"Host": "shop.example"}, secure=True)
@@ -28,21 +29,21 @@ def test_no_header_changes_an_address_that_is_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("callback", "beside"),
+    ("callback", "expected"),
     [
         ("https://shop.example/ontraport/callback/", "https://shop.example/ontraport/connect/"),
         ("https://shop.example/app/de/o/callback/", "https://shop.example/app/de/o/connect/"),
         ("https://shop.example/cb/", "https://shop.example/ontraport/connect/"),
     ],
 )
-def test_the_pages_are_beside_the_callback(callback: str, beside: str) -> None:
+def test_the_pages_are_beside_the_callback(callback: str, expected: str) -> None:
     """A callback whose path is another's (a check says so) leads to the path of the URLconf."""
-    assert addresses.beside(callback, "connect") == beside
+    assert beside(callback, "connect") == expected
 
 
 def test_the_paths_beside_the_callback_are_those_of_the_urls() -> None:
     own = {pattern.name: str(pattern.pattern) for pattern in urls.urlpatterns}
-    assert {name: own[name] for name in addresses.PATHS} == dict(addresses.PATHS)
+    assert {name: own[name] for name in PATHS} == dict(PATHS)
     assert own["callback"] == "callback/"
 
 

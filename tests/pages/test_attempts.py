@@ -1,72 +1,87 @@
-"""Attempts between the button and the callback: expiry, single use, session stores, and database failures."""
+"""Attempts between the button and the callback: expiry, single use, bounds, session stores, and database failures."""
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-import time
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import timedelta
+from io import StringIO
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
-from django.db import connection
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.db.models import F
 from django.test import Client, override_settings
 from django.urls import reverse
 
-from ontraport_connect.linking.attempts import CLOCK_SKEW, LIFETIME, MAX_ATTEMPTS, SESSION_KEY, forget_used_states
-from ontraport_connect.models import OntraportAccount, OntraportRevocation, OntraportUsedState
-from tests.support.callbacks import assert_refused, come_back, good, move, paths, press
+from ontraport_connect.linking import attempts, forget_old_attempts
+from ontraport_connect.linking.attempts import MAX_OF_BROWSER
+from ontraport_connect.models import OntraportAccount, OntraportAttempt, OntraportRevocation
+from ontraport_connect.pages.browsers import COOKIE
+from tests.support.callbacks import assert_refused, come_back, good, out_of_reach, paths, press
 from tests.support.hostile_server import HostileServer, black_hole
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BACKENDS = ("db", "cache", "cached_db", "signed_cookies")
 
 
-@pytest.mark.parametrize("seconds", [-601, -6000, 3600])
-def test_an_attempt_ends_after_ten_minutes(browser: Client, ontraport: HostileServer, seconds: float) -> None:
+def pass_time(amount: timedelta) -> None:
+    OntraportAttempt.objects.update(started_at=F("started_at") - amount)
+
+
+@pytest.mark.parametrize("age", [timedelta(minutes=10, seconds=1), timedelta(minutes=19)])
+def test_an_attempt_ends_after_ten_minutes(browser: Client, ontraport: HostileServer, age: timedelta) -> None:
     sent = press(browser)
-    attempts = browser.session[SESSION_KEY]
-    attempts[sent]["started"] = time.time() + seconds
-    move(attempts, browser)
+    pass_time(age)
+    forget_old_attempts()
     assert_refused(come_back(browser, good(ontraport, sent)), ontraport, "expired")
 
 
-def test_the_clock_of_another_web_server_may_be_a_little_behind(browser: Client, ontraport: HostileServer) -> None:
+def test_an_attempt_lives_for_ten_minutes(browser: Client, ontraport: HostileServer) -> None:
     sent = press(browser)
-    attempts = browser.session[SESSION_KEY]
-    attempts[sent]["started"] = time.time() + CLOCK_SKEW - 5
-    move(attempts, browser)
+    pass_time(timedelta(minutes=9, seconds=30))
+    forget_old_attempts()
     assert come_back(browser, good(ontraport, sent))["Location"] == "/ontraport/"
 
 
-def test_an_attempt_counts_once_even_when_the_session_comes_back(browser: Client, ontraport: HostileServer) -> None:
-    """A cookie session can be replayed by anyone who has a copy of it."""
+def test_an_attempt_counts_once_and_whoever_comes_again_reads_so(browser: Client, ontraport: HostileServer) -> None:
     sent = press(browser)
-    kept = browser.session[SESSION_KEY]
     come_back(browser, good(ontraport, sent))
-    move(kept, browser)
     response = come_back(browser, good(ontraport, sent))
     assert response["Location"] == reverse("ontraport_connect:problem", args=["used"])
+    assert "You&#x27;ve already finished this" in browser.get(response["Location"]).content.decode()
     assert paths(ontraport) == ["/token"]
+    other = Client()
+    other.force_login(get_user_model().objects.get())
+    response = come_back(other, good(ontraport, sent))
+    assert response["Location"] == reverse("ontraport_connect:problem", args=["unknown"])
 
 
-def test_used_states_are_forgotten_when_they_could_not_come_back_any_more(
+def test_attempts_are_forgotten_when_they_could_not_be_completed_any_more(
     browser: Client, ontraport: HostileServer
 ) -> None:
-    come_back(browser, good(ontraport, press(browser)))
-    forget_used_states()
-    used = OntraportUsedState.objects.get()
-    assert str(used).startswith("used ")
-    OntraportUsedState.objects.update(at=used.at - timedelta(seconds=2 * LIFETIME + 1))
-    forget_used_states()
-    assert not OntraportUsedState.objects.exists()
+    old, used = press(browser), press(browser)
+    come_back(browser, good(ontraport, used))
+    pass_time(timedelta(minutes=20, seconds=1))
+    new = press(browser)
+    forget_old_attempts()
+    assert str(OntraportAttempt.objects.get()).startswith("started ")
+    for sent in (old, used):
+        response = come_back(browser, good(ontraport, sent))
+        assert response["Location"] == reverse("ontraport_connect:problem", args=["unknown"])
+    assert come_back(browser, good(ontraport, new))["Location"] == "/ontraport/"
+
+
+def test_a_round_of_refreshes_forgets_them(browser: Client, ontraport: HostileServer) -> None:
+    press(browser)
+    pass_time(timedelta(hours=1))
+    call_command("ontraport", "refresh", "--all", stdout=StringIO(), stderr=StringIO())
+    assert not OntraportAttempt.objects.exists()
 
 
 def test_several_tabs_work_in_any_order(browser: Client, ontraport: HostileServer) -> None:
@@ -76,18 +91,40 @@ def test_several_tabs_work_in_any_order(browser: Client, ontraport: HostileServe
     assert paths(ontraport) == ["/token"] * 4
 
 
-def test_of_many_attempts_the_last_eight_are_kept(browser: Client, ontraport: HostileServer) -> None:
+def test_of_many_attempts_the_last_eight_of_a_browser_are_kept(browser: Client, ontraport: HostileServer) -> None:
     tabs = [press(browser) for _ in range(10)]
-    assert len(browser.session[SESSION_KEY]) == MAX_ATTEMPTS
+    assert OntraportAttempt.objects.count() == MAX_OF_BROWSER
     assert_refused(come_back(browser, good(ontraport, tabs[1])), ontraport, "unknown")
     assert come_back(browser, good(ontraport, tabs[2]))["Location"] == reverse("ontraport_connect:accounts")
 
 
+def test_used_attempts_take_no_room_from_those_that_are_open(browser: Client, ontraport: HostileServer) -> None:
+    first = press(browser)
+    for _ in range(MAX_OF_BROWSER):
+        come_back(browser, {"error": "access_denied", "state": press(browser), "iss": ontraport.url})
+    assert come_back(browser, good(ontraport, first))["Location"] == "/ontraport/"
+
+
+def test_attempts_of_one_person_are_bounded_whatever_their_browser_says(
+    ontraport: HostileServer, maya: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that makes a cookie up for each request is a new browser each time."""
+    monkeypatch.setattr(attempts, "MAX_OF_PERSON", 4)
+    tomas = get_user_model().objects.create_user("tomas")
+    for user in (tomas, maya):
+        for number in range(7):
+            client = Client()
+            client.force_login(user)
+            client.cookies[COOKIE] = f"{number:064}"
+            press(client)
+    assert OntraportAttempt.objects.count() == 8
+
+
 def test_an_attempt_that_another_version_of_this_app_kept_is_unknown(browser: Client, ontraport: HostileServer) -> None:
     sent = press(browser)
-    attempts = browser.session[SESSION_KEY]
-    attempts[sent]["added"] = "later"
-    move(attempts, browser)
+    row = OntraportAttempt.objects.get()
+    row.values = json.dumps({**json.loads(row.values), "added": "later"})
+    row.save()
     assert_refused(come_back(browser, good(ontraport, sent)), ontraport, "unknown")
 
 
@@ -102,47 +139,25 @@ def test_every_session_store_serves(ontraport: HostileServer, maya: Any, backend
         come_back(browser, good(ontraport, sent))
         assert OntraportAccount.objects.exists()
         assert come_back(browser, good(ontraport, sent))["Location"] == reverse(
-            "ontraport_connect:problem", args=["unknown"]
+            "ontraport_connect:problem", args=["used"]
         )
         assert paths(ontraport) == ["/token"]
 
 
-@override_settings(SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies")
-def test_a_session_cookie_is_small_and_holds_nothing_secret(ontraport: HostileServer, maya: Any) -> None:
-    browser = Client()
-    browser.force_login(maya)
-    for number in range(12):
-        press(browser, next=f"/campaigns/{number}/" + hashlib.sha256(str(number).encode()).hexdigest() * 8)
-    cookie = browser.cookies["sessionid"].value
-    assert len(cookie) < 4000
-    payload = cookie.split(":")[0]
-    raw = base64.urlsafe_b64decode(payload.lstrip(".") + "===")
-    readable = (zlib.decompress(raw) if payload.startswith(".") else raw).decode()
-    attempts = json.loads(readable)[SESSION_KEY]
-    sent = max(attempts, key=lambda key: attempts[key]["started"])
-    come_back(browser, good(ontraport, sent))
-    verifier = dict(parse_qsl(ontraport.requests[-1].partition(b"\r\n\r\n")[2].decode()))["code_verifier"]
-    for secret in (verifier, base64.b64encode(verifier.encode()).decode(), "canary"):
-        assert secret not in readable
-
-
-@override_settings(SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies")
-def test_a_session_cookie_stays_small_after_a_problem(ontraport: HostileServer, maya: Any) -> None:
-    browser = Client()
-    browser.force_login(maya)
-    longest = ["/" + "".join(hashlib.sha256(f"{kind}{n}".encode()).hexdigest() for n in range(22)) for kind in "ab"]
-    sent = press(browser, next=longest[0])
-    for _ in range(MAX_ATTEMPTS - 1):
-        press(browser)
-    come_back(browser, {"error": "access_denied", "state": sent, "iss": ontraport.url})
-    press(browser, next=longest[1])
-    assert len(browser.cookies["sessionid"].value) < 4000
-
-
-def test_a_next_that_is_too_long_to_keep_is_forgotten_and_the_attempt_is_not(
+def test_what_is_stored_shows_neither_state_nor_verifier_nor_the_browsers_cookie(
     browser: Client, ontraport: HostileServer
 ) -> None:
-    assert come_back(browser, good(ontraport, press(browser, next="/" + "a" * 1800)))["Location"] == "/ontraport/"
+    sent = press(browser, next="/campaigns/")
+    (row,) = OntraportAttempt.objects.values()
+    come_back(browser, good(ontraport, sent))
+    verifier = dict(parse_qsl(ontraport.requests[-1].partition(b"\r\n\r\n")[2].decode()))["code_verifier"]
+    for secret in (sent, verifier, base64.b64encode(verifier.encode()).decode(), browser.cookies[COOKIE].value):
+        assert secret not in str(row)
+
+
+def test_a_long_next_is_kept(browser: Client, ontraport: HostileServer) -> None:
+    there = "/" + "a" * 1800
+    assert come_back(browser, good(ontraport, press(browser, next=there)))["Location"] == there
 
 
 def test_fifty_answers_at_once_are_one_exchange(browser: Client, ontraport: HostileServer, live_server: Any) -> None:
@@ -165,18 +180,6 @@ def test_fifty_answers_at_once_are_one_exchange(browser: Client, ontraport: Host
     assert OntraportAccount.objects.count() == 1
 
 
-@contextmanager
-def out_of_reach(*models: str) -> Iterator[None]:
-    names = [f"ontraport_connect_{name}" for name in models]
-    with connection.cursor() as cursor:
-        for name in names:
-            cursor.execute(f"ALTER TABLE {name} RENAME TO {name}_away")
-    yield
-    with connection.cursor() as cursor:
-        for name in names:
-            cursor.execute(f"ALTER TABLE {name}_away RENAME TO {name}")
-
-
 @pytest.fixture
 def broken(request: pytest.FixtureRequest) -> Iterator[None]:
     """Some tables out of reach, as after a migration that was forgotten."""
@@ -197,9 +200,11 @@ def test_a_grant_that_could_not_be_saved_is_revoked_and_the_customer_gets_a_page
 
 
 def test_a_grant_is_kept_for_revocation_while_nobody_can_tell_whether_it_is_shared(
-    browser: Client, ontraport: HostileServer
+    browser: Client, ontraport: HostileServer, maya: Any
 ) -> None:
-    sent = press(browser)
+    account = OntraportAccount.objects.create(user=maya)
+    asked = browser.post(reverse("ontraport_connect:reconnect", args=[account.uid]))["Location"]
+    sent = dict(parse_qsl(urlsplit(asked).query))["state"]
     with out_of_reach("ontraportaccount"):
         response = come_back(browser, good(ontraport, sent))
     assert response["Location"] == reverse("ontraport_connect:problem", args=["failed"])
@@ -207,11 +212,14 @@ def test_a_grant_is_kept_for_revocation_while_nobody_can_tell_whether_it_is_shar
     assert OntraportRevocation.objects.get().refresh_token.reveal().startswith("canary-refresh")
 
 
-@pytest.mark.parametrize("broken", [["ontraportusedstate"], ["ontraportrevocation"]], indirect=True)
+@pytest.mark.parametrize("table", ["ontraportattempt", "ontraportrevocation"])
 def test_a_database_that_fails_before_the_exchange_keeps_the_code_here(
-    browser: Client, ontraport: HostileServer, broken: None
+    browser: Client, ontraport: HostileServer, table: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert_refused(come_back(browser, good(ontraport, press(browser))), ontraport, "failed")
+    sent = press(browser)
+    with out_of_reach(table):
+        assert_refused(come_back(browser, good(ontraport, sent)), ontraport, "failed")
+    assert "canary" not in caplog.text
 
 
 def test_an_exchange_that_hangs_ends_on_a_page(browser: Client, ontraport: HostileServer) -> None:

@@ -22,7 +22,7 @@ def test_the_connect_page_says_what_each_tool_does(client: Client, maya: Any) ->
         page = text(client.get(CONNECT))
     places = [page.index(words) for words in ("Read your contacts", "Refund payments", "<code>unheard_of</code>")]
     assert places == sorted(places)
-    assert "nothing but what is listed here" in page
+    assert "only for what's listed here" in page
     assert "Delete contacts" not in page
     assert "Delete contacts" in text(client.get(CONNECT))
 
@@ -36,8 +36,10 @@ def test_the_connect_page_of_an_account_reconnects_that_one(client: Client, maya
     account = linked(maya, ontraport_id="187157", status=Status.NEEDS_RECONNECT)
     page = text(client.get(CONNECT, {"account": str(account.uid)}))
     assert url("reconnect", account) in page
-    assert "number 187157" in page
-    assert "This connection is well" in text(client.get(CONNECT, {"account": str(linked(maya).uid)}))
+    assert "Sign in to the same Ontraport account (187157)." in page
+    assert "This connection is working. You can reconnect it anyway." in text(
+        client.get(CONNECT, {"account": str(linked(maya).uid)})
+    )
     assert "Connect your Ontraport account" in text(client.get(CONNECT, {"account": "nonsense"}))
 
 
@@ -48,16 +50,16 @@ def test_a_key_pair_is_reconnected_with_the_key_form(client: Client, maya: Any) 
     assert response["Location"] == f"{KEY}?account={account.uid}"
     response = client.post(url("reconnect", account), {"next": "/a/?b=c&d"})
     assert response["Location"] == f"{KEY}?account={account.uid}&next=%2Fa%2F%3Fb%3Dc%26d"
-    assert "A new key for" in text(client.get(response["Location"]))
+    assert "New key for" in text(client.get(response["Location"]))
 
 
 def test_a_key_is_said_to_be_tried_and_not_to_be_refreshed(client: Client, maya: Any) -> None:
     account = linked(maya, method=Method.API_KEY, refreshed_at=timezone.now())
     page = text(client.get(ACCOUNTS))
-    assert ("Last tried" in page, "Last refresh" in page) == (True, False)
+    assert ("Last checked" in page, "Last refreshed" in page) == (True, False)
     OntraportAccount.objects.filter(pk=account.pk).update(method=Method.OAUTH)
     page = text(client.get(ACCOUNTS))
-    assert ("Last tried" in page, "Last refresh" in page) == (False, True)
+    assert ("Last checked" in page, "Last refreshed" in page) == (False, True)
 
 
 def test_a_link_made_by_signing_in_cannot_be_turned_into_a_key(client: Client, maya: Any) -> None:
@@ -78,7 +80,7 @@ def test_a_site_without_its_settings_says_whose_turn_it_is(
 ) -> None:
     with override_settings(ONTRAPORT_ENDPOINTS="nowhere"):
         page = client.post(CONNECT, follow=True)
-    assert "We need to act" in text(page)
+    assert "on it</p>" in text(page)
     assert "See your accounts" in text(page)
     assert "ONTRAPORT_ENDPOINTS" not in text(page)
     assert "ONTRAPORT_ENDPOINTS" in caplog.text
@@ -87,7 +89,7 @@ def test_a_site_without_its_settings_says_whose_turn_it_is(
 def test_a_key_form_with_nonsense_says_what_to_do_and_never_shows_the_key(client: Client, maya: Any) -> None:
     page = client.post(KEY, {"app_id": "2_1_x", "api_key": "schlüssel-geheim", "next": "/used/"})
     assert page.status_code == 422
-    assert "please copy it again" in text(page)
+    assert "Please copy it again." in text(page)
     assert "geheim" not in text(page)
     assert 'value="/used/"' in text(page)
 
@@ -99,7 +101,7 @@ def test_an_empty_post_to_the_key_form_says_what_is_missing(client: Client, maya
 
 def test_keys_that_ontraport_cannot_be_asked_about_are_not_stored(client: Client, maya: Any) -> None:
     page = client.post(KEY, {"app_id": "2_1_x", "api_key": "some-key-geheim"})
-    assert "Ontraport could not be reached" in text(page)
+    assert "reach Ontraport to check your key" in text(page)
     assert "geheim" not in text(page)
     assert not OntraportAccount.objects.exists()
 

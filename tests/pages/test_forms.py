@@ -33,6 +33,8 @@ def test_names_of_every_script_are_taken(label: str) -> None:
     assert RenameForm({"label": label}).is_valid()
 
 
-@pytest.mark.parametrize("character", ["\x00", "\n", "\x7f", "\x9b", "\u200f", "\u202e", "\u2028", "\u2066"])
+@pytest.mark.parametrize(
+    "character", ["\x00", "\n", "\x7f", "\x9b", "\u200f", "\u202e", "\u2028", "\u2066", "\ud800", "a\udfff"]
+)
 def test_characters_that_deceive_the_eye_are_not(character: str) -> None:
     assert not RenameForm({"label": f"a{character}b"}).is_valid()

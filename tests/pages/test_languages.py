@@ -85,7 +85,8 @@ def test_compiled_catalogue_is_current(language: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "text"), [("de", "muss neu verbunden werden"), ("es", "necesita reconexión"), ("fr", "à reconnecter")]
+    ("language", "text"),
+    [("de", "neu verbinden erforderlich"), ("es", "hay que volver a conectar"), ("fr", "à reconnecter")],
 )
 def test_states_are_said_in_the_language_of_the_person(language: str, text: str) -> None:
     with override(language):

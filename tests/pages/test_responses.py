@@ -57,11 +57,22 @@ def test_connecting_without_a_way_back_is_a_plain_address() -> None:
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
-@pytest.mark.parametrize(("retry_after", "header"), [(None, None), (0.2, "1"), (59.5, "60")])
+@pytest.mark.parametrize(("retry_after", "header"), [(None, "60"), (0.2, "1"), (59.5, "60")])
 def test_while_ontraport_is_away(accept: str, retry_after: float | None, header: str | None) -> None:
     error = OntraportUnavailable("away", retry_after=retry_after)
     response = responses.unavailable(requests.get("/", headers={"Accept": accept}), error)
     assert (response.status_code, response.get("Retry-After")) == (503, header)
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_nobody_is_asked_to_repeat_what_may_have_been_carried_out(accept: str) -> None:
+    error = OntraportUnavailable("cut off", code="cut", retry_after=5)
+    error.outcome_unknown = True
+    response = responses.unavailable(requests.get("/", headers={"Accept": accept}), error)
+    assert (response.status_code, response.get("Retry-After")) == (503, None)
+    text = response.content.decode()
+    assert "Please try again" not in text
+    assert "check that in Ontraport before you send it again" in text or '"outcome_unknown": true' in text
 
 
 def test_no_cache_keeps_what_depends_on_the_person() -> None:

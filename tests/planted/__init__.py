@@ -1,6 +1,6 @@
 """Planted bugs, one module for each wing. Each undoes one guard, and the test named beside it must catch it."""
 
-from . import encryption, linking, models, pages, protocol, refreshing, staff, using
+from . import encryption, linking, models, pages, protocol, refreshing, sandbox, staff, using
 from .bug import Bug
 
 BUGS: list[Bug] = [
@@ -12,4 +12,5 @@ BUGS: list[Bug] = [
     *using.BUGS,
     *models.BUGS,
     *linking.BUGS,
+    *sandbox.BUGS,
 ]

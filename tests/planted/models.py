@@ -6,8 +6,8 @@ BUGS = [
     Bug(
         "everybody sees the links of everybody",
         "models/account",
-        'return self.filter(user=user, tenant="")',
-        'return self.filter(tenant="")',
+        'return rows.filter(user=user, tenant="")',
+        'return rows.filter(tenant="")',
         "pages/test_views.py::test_an_account_of_somebody_else_is_not_found_and_not_changed",
     ),
     Bug(

@@ -11,6 +11,15 @@ BUGS = [
         "pages/test_callback.py::test_who_started_is_who_completes",
     ),
     Bug(
+        "who left the tenant links for it",
+        "pages/tenancy",
+        """    if not linking.may(request, attempt.tenant, "link"):
+        raise PermissionDenied
+""",
+        "",
+        "journeys/test_tenant_hosts.py::test_who_left_the_tenant_while_at_ontraport_links_nothing_for_it",
+    ),
+    Bug(
         "the address of the callback goes along",
         "pages/responses",
         'response["Referrer-Policy"] = "no-referrer"',

@@ -4,6 +4,27 @@ from .bug import Bug
 
 BUGS = [
     Bug(
+        "a disconnect leaves the session open",
+        "using/mcp_requests",
+        "    for session in sessions.take_all(account.uid):\n        steps",
+        "    for session in ():\n        steps",
+        "using/test_mcp_sessions.py::test_a_disconnect_ends_the_session",
+    ),
+    Bug(
+        "a 401 inside a result is the tool's own",
+        "using/mcp_requests",
+        "if status not in {401, 429}:",
+        "if status != 429:",
+        "using/test_mcp_refusals.py::test_a_401_inside_a_result_is_one_refresh_and_one_retry",
+    ),
+    Bug(
+        "a forked process uses the sessions of its parent",
+        "protocol/mcp_sessions",
+        "        sessions.forget_all()\n",
+        "        sessions.surplus()\n",
+        "using/test_mcp_processes.py::test_a_forked_process_opens_sessions_of_its_own_and_ends_none_of_its_parents",
+    ),
+    Bug(
         "credentials go to any host",
         "using/credentials",
         "    if not is_rest(url) and not is_mcp(url):\n",

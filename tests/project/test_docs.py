@@ -1,14 +1,13 @@
 """The documentation names everything that is public, and nothing that does not exist."""
 
 import re
-import textwrap
 from argparse import _SubParsersAction
-from collections.abc import Iterable
 from pathlib import Path
 from pkgutil import resolve_name
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from django.apps import apps
 from django.dispatch import Signal
 from django.template import Engine
 
@@ -16,13 +15,9 @@ from ontraport_connect import exceptions, signals, urls
 from ontraport_connect.conf import OntraportSettings
 from ontraport_connect.management.commands import ontraport
 from ontraport_connect.templatetags import ontraport_connect as tags
+from tests.support.doc_pages import PAGES, code_blocks, prose
 from tests.support.servers import PROJECT
 
-PAGES = [
-    *(PROJECT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")),
-    *sorted((PROJECT / "docs").rglob("*.md")),
-]
-FENCE = re.compile(r"^( *)```([\w-]*)[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)[^)]*\)")
 HEADING = re.compile(r"^#+ +(.+?) *#*$", re.MULTILINE)
 
@@ -32,18 +27,14 @@ def documentation() -> str:
     return "\n".join(page.read_text() for page in PAGES)
 
 
-def code_blocks(page: Path, language: str) -> Iterable[str]:
-    return (textwrap.dedent(block[3]) for block in FENCE.finditer(page.read_text()) if block[2] == language)
-
-
 def public_settings() -> set[str]:
     return {name for name in vars(OntraportSettings) if name.startswith("ONTRAPORT_")}
 
 
 def anchors(page: Path) -> set[str]:
     """Return the fragments of a page's headings, as GitHub makes them."""
-    text = FENCE.sub("", page.read_text())
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(text)}
+    headings = HEADING.findall(prose(page))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_settings(documentation: str) -> None:
@@ -108,10 +99,12 @@ def test_dotted_paths(documentation: str) -> None:
 
 
 def found(path: str) -> bool:
+    """Tell whether this is the path of something in Python, or the name of a model."""
     try:
         resolve_name(path)
     except (ImportError, AttributeError):
-        return False
+        label, _, model = path.partition(".")
+        return model in apps.all_models[label]
     return True
 
 
@@ -124,7 +117,7 @@ def test_python_blocks_compile() -> None:
 def test_internal_links_resolve() -> None:
     broken = []
     for page in PAGES:
-        for target in LINK.findall(FENCE.sub("", page.read_text())):
+        for target in LINK.findall(prose(page)):
             link = urlsplit(target)
             if link.scheme:
                 continue

@@ -43,6 +43,8 @@ models.OntraportAccount.auth models.OntraportAccount.mcp models.OntraportAccount
 refreshing.refresh
 schedule.BEAT_SCHEDULE
 signals.account_disconnected signals.account_linked signals.account_needs_reconnect signals.account_recovered signals.account_refreshed
+testing.FakeOntraport testing.fake_ontraport
+signals.site_accepted signals.site_refused
 tasks.refresh_accounts tasks.refresh_expiring_tokens
 templatetags.ontraport_connect.register
 urls.app_name urls.urlpatterns

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from django.test import override_settings
 from ontraport_connect import refreshing
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable
-from ontraport_connect.protocol import Proxy, Route, list_mcp_tools, run_mcp, shared_transport
+from ontraport_connect.protocol import Proxy, Route, ask_once, shared_transport
 from tests.support.connect_proxy import ConnectProxy, connect_proxy
 from tests.support.hostile_server import HostileServer, KeepAlive, answer, certificate, hostile_server
 from tests.support.servers import HOST, free_port
@@ -44,7 +43,7 @@ def through(proxy: ConnectProxy, bundle: str, credentials: str = "") -> Route:
 
 def error_of_mcp(url: str, route: Route) -> OntraportError:
     with pytest.raises(OntraportError) as caught:
-        asyncio.run(run_mcp(url, Secret("unused"), TIMEOUT, list_mcp_tools, route))
+        ask_once(url, {"Authorization": Secret("unused")}, "get_account_info", deadlines=TIMEOUT, route=route)
     return caught.value
 
 
@@ -88,7 +87,7 @@ def test_a_proxy_that_is_not_there_is_a_connection_that_could_not_be_made(secure
 
 
 def test_no_proxy_is_asked_for_a_loopback_host_over_http() -> None:
-    with connect_proxy() as proxy, hostile_server(answer("{}")) as server:
+    with connect_proxy() as proxy, hostile_server(answer("{}", headers="Connection: close\r\n")) as server:
         send(server.url, Route(proxy=proxy.url))
         error_of_mcp(server.url, Route(proxy=proxy.url))
         assert (proxy.asked, len(server.requests)) == ([], 2)

@@ -18,6 +18,7 @@ from ontraport_connect.exceptions import ReconnectRequired
 from ontraport_connect.models import OntraportAccount, Status
 from ontraport_connect.refreshing import batches, one_account
 from tests.support.accounts import linked, read, token_of
+from tests.support.mariadb import MariaDB
 from tests.support.servers import PostgreSQL, Process, wait_until
 from tests.support.strict_server import StrictServer
 
@@ -113,23 +114,23 @@ def test_killed_after_the_save_nothing_is_lost(
     assert (token_of(account), strict.dead) == ("a.one.2", [])
 
 
-@pytest.mark.postgresql
+@pytest.mark.server_database
 def test_a_database_that_crashes_and_restarts_under_load_costs_no_link(
-    strict: StrictServer, child_environ: Environ, tmp_path: Path, postgresql: PostgreSQL
+    strict: StrictServer, child_environ: Environ, tmp_path: Path, database_server: PostgreSQL | MariaDB
 ) -> None:
     for number in range(20):
         linked(f"g{number}", refresh_at=timezone.now() - timedelta(seconds=number))
     strict.run(lambda: setattr(strict.endpoint, "lifetime", 2))
     strict.behave(delay=0.05)
-    with child(child_environ(**strict.settings), tmp_path / "log", "mixed", "6") as process:
-        for how in (signal.SIGINT, signal.SIGQUIT):
+    with child(child_environ(**strict.settings), tmp_path / "log", "mixed", database_server.two_restarts) as process:
+        for how in (database_server.fast_shutdown, database_server.crash):
             before = strict.requests
             wait_until(lambda before=before: strict.requests > before + 20, "refreshes")  # type: ignore[misc]
             connections.close_all()
-            postgresql.restart(how)
+            database_server.restart(how)
         before = strict.requests
         wait_until(lambda: strict.requests > before + 20, "refreshes after the restart")
-        assert process.child.wait(30) == 0, process.output
+        assert process.child.wait(60) == 0, process.output
     assert process.output.count("worked") == 4
     connections.close_all()
     assert strict.dead == []

@@ -19,11 +19,11 @@ from django.utils import timezone
 from ontraport_connect.models import (
     Method,
     OntraportAccount,
+    OntraportAttempt,
     OntraportBudget,
     OntraportEvent,
     OntraportRevocation,
     OntraportService,
-    OntraportUsedState,
     Status,
 )
 from ontraport_connect.refreshing import spent_tokens
@@ -62,7 +62,7 @@ def clear(ontraport: Ontraport) -> None:
     ontraport.forget()
     OntraportEvent.objects.all().delete()
     OntraportAccount.objects.all()._raw_delete(using="default")
-    for model in (OntraportRevocation, OntraportBudget, OntraportService, OntraportUsedState):
+    for model in (OntraportRevocation, OntraportBudget, OntraportService, OntraportAttempt):
         model._default_manager.all().delete()
 
 
@@ -102,7 +102,7 @@ INSERTING = {"link", "reconnect", "refresh in a batch", "disconnect", "link a ke
 """Flows that insert a row with a foreign key."""
 
 CASES = [
-    pytest.param(make, failure, id=f"{flow}, {name}", marks=[] if failure.error else pytest.mark.postgresql)
+    pytest.param(make, failure, id=f"{flow}, {name}", marks=[] if failure.error else pytest.mark.server_database)
     for flow, make in FLOWS.items()
     for name, failure in FAILURES.items()
     if failure.statements != CONSTRAINED or flow in INSERTING

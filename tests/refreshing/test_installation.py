@@ -29,6 +29,7 @@ from ontraport_connect.refreshing import circuit_breaker, database_identity, ins
 from tests.support.accounts import linked, read, token_of
 from tests.support.copies import mark_as_copied, new_installation, refused
 from tests.support.databases import sqlite
+from tests.support.mariadb import MariaDB
 from tests.support.servers import HOST, PROJECT, PostgreSQL
 from tests.support.strict_server import StrictServer
 
@@ -36,6 +37,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 READ_ONLY = {
     "sqlite": ("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
+    "mysql": ("SET SESSION TRANSACTION READ ONLY", "SET SESSION TRANSACTION READ WRITE"),
     "postgresql": ("SET default_transaction_read_only = on", "RESET default_transaction_read_only"),
 }
 
@@ -59,7 +61,7 @@ def test_the_first_refresh_marks_the_database_and_later_ones_pay_nothing(strict:
     assert len(refreshing.stored_mark()) == 64
     with CaptureQueriesContext(connection) as captured:
         using.prepare(second)
-    assert len(captured) == 0
+    assert [query["sql"] for query in captured if "ontraportservice" in query["sql"]] == []
     with CaptureQueriesContext(connection) as captured:
         refreshing.refresh(second)
     statements = [query["sql"] for query in captured if "ontraportservice" in query["sql"]]
@@ -271,29 +273,45 @@ def test_what_is_in_no_file_has_no_mark(tmp_path: Path) -> None:
 
 
 class MySQL:
-    """What Django's connection to MySQL shows of a server; no such server runs here."""
+    """What Django's connection to MySQL, or MariaDB, shows of a server that does not run here."""
 
     vendor = "mysql"
 
-    def __init__(self, server: str, executed: str = "", *, is_mariadb: bool = False) -> None:
+    def __init__(self, *answer: Any, cluster: str | None = None) -> None:
         self.alias = f"mysql-{uuid.uuid4()}"
         self.settings_dict = {"NAME": "shop"}
-        self.mysql_is_mariadb = is_mariadb
-        self.answer = (server, executed, "shop")
+        self.mysql_is_mariadb = len(answer) > 2
+        self.answer = (*answer, "shop")
+        self.statuses = [] if cluster is None else [(cluster,)]
 
     @contextmanager
     def cursor(self) -> Iterator[Any]:
-        yield SimpleNamespace(execute=lambda statement: None, fetchone=lambda: self.answer)
+        yield SimpleNamespace(
+            execute=lambda statement: None, fetchone=lambda: self.answer, fetchall=lambda: self.statuses
+        )
 
 
 def test_a_mysql_replica_that_takes_over_is_known_by_what_it_has_replayed() -> None:
     first, second = "3e11fa47-71ca-11e1-9e33-c80aa9429562", "A3E11FA4-71CA-11E1-9E33-C80AA9429562"
-    (mark,) = database_identity.identity_of(MySQL(first))
+    (mark,) = database_identity.identity_of(MySQL(first, ""))
     assert mark in database_identity.identity_of(MySQL(first, f"{first}:1-5"))
     replica = database_identity.identity_of(MySQL(second, f"{first}:1-5:11-18,\n{second}:1-27"))
     assert (mark in replica, replica[0] == mark, len(replica)) == (True, False, 2)
-    assert mark not in database_identity.identity_of(MySQL(second))
-    assert database_identity.identity_of(MySQL(first, is_mariadb=True)) == ()
+    assert mark not in database_identity.identity_of(MySQL(second, ""))
+
+
+def mariadb(host: str, *, replayed: str = "", cluster: str | None = "") -> tuple[str, ...]:
+    return database_identity.identity_of(MySQL(host, 3306, "/var/lib/mysql/", replayed, cluster=cluster))
+
+
+def test_a_mariadb_is_known_by_its_host_or_its_cluster_and_not_by_names_of_the_moment() -> None:
+    (mark,) = mariadb("db1.shop.example")
+    assert mariadb("db1.shop.example", cluster=None) == (mark,)
+    assert mariadb("db2.shop.example") != (mark,)
+    assert mariadb("db1", cluster="d67e-1") == mariadb("db2", cluster="d67e-1") != mariadb("db2", cluster="d67e-2")
+    for host in ("3f2a9c0d1b7e", "ip-10-0-12-7", "ip-10-0-12-7.ec2.internal"):
+        assert mariadb(host) == ()
+    assert mariadb("db1.shop.example", replayed="0-1-270") == ()
 
 
 MARK = "from ontraport_connect.refreshing import installation; print(*installation.marks_of('default'))"
@@ -316,13 +334,13 @@ def test_another_process_finds_the_same_mark(child_environ: Callable[..., dict[s
     assert mark_in(child_environ()) == installation.marks_of("default")[0]
 
 
-@pytest.mark.postgresql
-def test_a_postgresql_that_restarts_is_the_same(
-    postgresql: PostgreSQL, child_environ: Callable[..., dict[str, str]]
+@pytest.mark.server_database
+def test_a_server_that_restarts_is_the_same(
+    database_server: PostgreSQL | MariaDB, child_environ: Callable[..., dict[str, str]]
 ) -> None:
     before = mark_in(child_environ())
     connection.close()
-    postgresql.restart()
+    database_server.restart()
     assert mark_in(child_environ()) == before != ""
 
 

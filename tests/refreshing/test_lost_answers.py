@@ -17,6 +17,7 @@ from ontraport_connect.refreshing import batches, one_account, recovery, spent_t
 from tests.refreshing.test_one_account import hold_lease, in_thread, rolled_back
 from tests.refreshing.test_rollbacks import change, no_note_can_be_made
 from tests.refreshing.test_takeover import ROW, locked
+from tests.support import dialects
 from tests.support.accounts import linked, read, token_of
 from tests.support.strict_server import StrictServer
 
@@ -69,7 +70,7 @@ def test_a_note_that_cannot_be_forgotten_keeps_no_hook_of_others_from_running(st
     assert strict.dead == []
 
 
-@pytest.mark.postgresql
+@pytest.mark.server_database
 def test_an_answer_that_can_be_noted_a_moment_later_survives_the_rollback(strict: StrictServer) -> None:
     """The server has no connection left when the answer comes, and has one again when the row was written."""
     account = linked("one")
@@ -175,18 +176,14 @@ def test_notes_serve_sites_without_time_zones(strict: StrictServer) -> None:
     assert (token_of(account), strict.dead, strict.requests) == ("a.one.1", [], 1)
 
 
-@pytest.mark.postgresql
+@pytest.mark.server_database
 def test_a_lock_holds_up_no_save_after_the_connection_was_lost(strict: StrictServer) -> None:
     """The server ends the worker's connection during the calls, and somebody holds one row for longer than anybody may wait."""
     accounts = [linked(f"g{number}") for number in range(3)]
     strict.behave(hold="after")
     with in_thread(lambda: batches.refresh_batch([account.pk for account in accounts])) as batch:
         strict.wait_for_held(3)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE pid <> pg_backend_pid() AND datname = current_database()"
-            )
+        dialects.end_others()
         with locked(ROW, accounts[0].pk):
             strict.release()
             assert batch.result(15) == {"refreshed": 3}

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
-from django.db.models.functions import Now
 from django.test import override_settings
 from django.utils import timezone
 
@@ -25,7 +24,7 @@ from ontraport_connect.exceptions import (
     ReconnectRequired,
     SecretUnreadable,
 )
-from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, OntraportService, Status
+from ontraport_connect.models import Method, Now, OntraportAccount, OntraportRevocation, OntraportService, Status
 from ontraport_connect.refreshing import (
     RATE_LIMITED,
     client_settings,
@@ -34,6 +33,7 @@ from ontraport_connect.refreshing import (
     outcomes,
     spending,
 )
+from tests.support import dialects
 from tests.support.accounts import linked, read, token_of, user_named
 from tests.support.strict_server import StrictServer
 
@@ -322,7 +322,7 @@ def test_an_account_that_is_gone_needs_to_be_reconnected(strict: StrictServer) -
         one_account.refresh(account)
 
 
-@pytest.mark.postgresql
+@pytest.mark.server_database
 def test_an_account_that_another_transaction_holds_is_not_waited_for_without_end(strict: StrictServer) -> None:
     account = linked("one")
     locked, done = threading.Event(), threading.Event()
@@ -346,18 +346,14 @@ def test_an_account_that_another_transaction_holds_is_not_waited_for_without_end
     assert token_of(account) == "a.one.1"
 
 
-@pytest.mark.postgresql
+@pytest.mark.server_database
 def test_no_transaction_is_open_while_ontraport_is_asked(strict: StrictServer) -> None:
     strict.behave(hold="before")
     account = linked("one")
     with in_thread(lambda: one_account.refresh(account)) as refreshed:
         strict.wait_for_held()
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-            states = {state for (state,) in cursor.fetchall()}
-        assert states == {"idle"}
+        assert dialects.others()
+        assert dialects.transactions_of_others() == 0
         strict.release()
         refreshed.result(10)
 

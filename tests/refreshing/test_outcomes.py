@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, InternalError, OperationalError, connection
-from django.db.models.functions import Now
 from django.test import override_settings
 from django.utils import timezone
 
 from ontraport_connect.encryption.secret import Secret
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable, ReconnectRequired
-from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportRevocation, Status
+from ontraport_connect.models import EventKind, Now, OntraportAccount, OntraportEvent, OntraportRevocation, Status
 from ontraport_connect.protocol import Grant
 from ontraport_connect.refreshing import circuit_breaker, leases, one_account, outcomes
 from ontraport_connect.refreshing.leases import Lease

@@ -100,7 +100,7 @@ def test_eight_links_are_refreshed_in_views_that_fail_again_and_again(strict: St
     assert_all_live(strict, accounts)
 
 
-@pytest.mark.postgresql
+@pytest.mark.server_database
 def test_an_admin_disconnects_eight_links_slowly_and_nineteen_others_are_refreshed(
     strict: StrictServer, round_: int
 ) -> None:

@@ -19,6 +19,7 @@ from tests.refreshing.test_one_account import hold_lease, in_thread, rolled_back
 from tests.refreshing.test_rollbacks import change, no_note_can_be_made
 from tests.refreshing.test_takeover import note_of
 from tests.support.accounts import linked, read, token_of
+from tests.support.mariadb import MariaDB
 from tests.support.servers import PostgreSQL
 from tests.support.strict_server import StrictServer
 
@@ -118,7 +119,7 @@ def test_a_note_that_nobody_answered_is_no_reason_to_wait(strict: StrictServer) 
     spent_tokens.forget_account(account.uid)
 
 
-@pytest.mark.postgresql
+@pytest.mark.server_database
 def test_a_probe_inside_a_transaction_keeps_the_breaker_for_everybody(strict: StrictServer) -> None:
     """A row made in this very transaction is refreshed in it; the right to probe, and what came of it, are committed all the same."""
     circuit_breaker.hold(OntraportUnavailable("", code=RATE_LIMITED, retry_after=60.0))
@@ -193,9 +194,9 @@ def test_an_answer_that_came_long_ago_and_has_expired_is_followed_by_a_refresh(s
     assert (account.access_token.reveal(), strict.requests, strict.dead) == ("a.one.2", 2, [])
 
 
-@pytest.mark.postgresql
-def test_an_answer_that_comes_while_postgresql_restarts_is_noted_all_the_same(
-    strict: StrictServer, postgresql: PostgreSQL
+@pytest.mark.server_database
+def test_an_answer_that_comes_while_the_database_restarts_is_noted_all_the_same(
+    strict: StrictServer, database_server: PostgreSQL | MariaDB
 ) -> None:
     """The view holds its row, and its transaction ends with the server; the note is made once the server is back."""
     account = linked("one")
@@ -208,9 +209,9 @@ def test_an_answer_that_comes_while_postgresql_restarts_is_noted_all_the_same(
 
     with in_thread(view) as viewed:
         strict.wait_for_held()
-        postgresql.stop()
+        database_server.stop()
         strict.release()
-        postgresql.start()
+        database_server.start()
         viewed.result(30)
     connection.close()
     one_account.ensure_fresh(read(account))

@@ -22,6 +22,7 @@ from ontraport_connect.refreshing import batches, one_account, recovery, spent_t
 from ontraport_connect.refreshing.spent_token_stores import SpentToken
 from tests.refreshing.test_crashes import child, let_the_lease_end
 from tests.refreshing.test_one_account import hold_lease, in_thread, rolled_back
+from tests.support import dialects
 from tests.support.accounts import linked, read, token_of
 from tests.support.strict_server import StrictServer
 
@@ -105,10 +106,9 @@ def locked(statement: str, *parameters: int) -> Iterator[None]:
 
 
 ROW = "SELECT 1 FROM ontraport_connect_ontraportaccount WHERE id = %s FOR UPDATE"
-TABLE = "LOCK TABLE ontraport_connect_ontraportaccount IN SHARE MODE"
 
 
-@pytest.mark.postgresql
+@pytest.mark.server_database
 @pytest.mark.parametrize("round_", range(ROUNDS))
 def test_one_blocked_row_delays_no_other_and_loses_nothing(strict: StrictServer, round_: int) -> None:
     """The row of one of twenty accounts is held from before the answers came until after every lease has ended."""
@@ -134,7 +134,7 @@ def let_the_others_leases_end(pk: int) -> None:
     OntraportAccount.objects.exclude(pk=pk).exclude(lease_until=None).update(lease_until=past)
 
 
-@pytest.mark.postgresql
+@pytest.mark.server_database
 @pytest.mark.parametrize("round_", range(ROUNDS))
 def test_a_locked_table_loses_nothing(strict: StrictServer, round_: int) -> None:
     """As while a migration creates an index: every answer is kept beside its row."""
@@ -143,7 +143,7 @@ def test_a_locked_table_loses_nothing(strict: StrictServer, round_: int) -> None
     strict.behave(hold="after")
     with in_thread(lambda: batches.refresh_batch(pks)) as first:
         strict.wait_for_held(5)
-        with locked(TABLE):
+        with locked(dialects.lock_table(OntraportAccount)):
             strict.release()
             assert first.result(30) == {"refreshed": 5}
             assert tokens() == [f"a.g{number}.0" for number in range(5)]
@@ -153,7 +153,7 @@ def test_a_locked_table_loses_nothing(strict: StrictServer, round_: int) -> None
     assert strict.dead == []
 
 
-@pytest.mark.postgresql
+@pytest.mark.server_database
 def test_who_asked_for_a_token_whose_row_is_blocked_gets_it_all_the_same(strict: StrictServer) -> None:
     account = linked("one")
     strict.behave(hold="after")
@@ -169,7 +169,7 @@ def test_who_asked_for_a_token_whose_row_is_blocked_gets_it_all_the_same(strict:
     assert (token_of(account), strict.requests, strict.dead) == ("a.one.1", 1, [])
 
 
-@pytest.mark.postgresql
+@pytest.mark.server_database
 def test_a_note_without_an_answer_is_a_lease(strict: StrictServer) -> None:
     """Another process spends the token inside its own transaction, which holds no row: nobody else sends it meanwhile."""
     account = linked("one")

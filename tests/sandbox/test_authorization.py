@@ -1,6 +1,7 @@
 """The stand-in's authorization server behaves as Ontraport's published facts say, apart from the host."""
 
 import json
+import re
 import secrets
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 import requests
 
 from tests.support.sandbox_client import REDIRECT_URI, SECRET, Attempt, bearer, call, control, refresh, state
+from tests.support.servers import free_port
 
 PUBLISHED = {
     "issuer": "",
@@ -201,7 +203,7 @@ def test_the_switch_for_one_grant_is_on_the_control_page(url: str) -> None:
         headers={"Accept": "text/html"},
         timeout=10,
     )
-    assert '<option value="false" selected>End that grant only</option>' in back.text
+    assert re.search(r'name="one_grant_per_client".*?<option value="false" selected>No</option>', back.text)
 
 
 @pytest.mark.parametrize("method", ["client_secret_post", "none"])
@@ -261,3 +263,11 @@ def test_a_client_is_its_metadata_document(url: str, client_metadata_url: str) -
     tokens = Attempt(url, client_id=client_metadata_url).link(client_id=client_metadata_url)
     assert refresh(url, tokens["refresh_token"], client_id=client_metadata_url).status_code == 200
     assert state(url)["grants"][0]["client_id"] == client_metadata_url
+
+
+@pytest.mark.parametrize("client_id", ["http://127.0.0.1:{port}/client.json", "https://nobody.invalid/client.json"])
+def test_a_client_whose_document_cannot_be_read_is_a_stranger(url: str, client_id: str) -> None:
+    attempt = Attempt(url, client_id=client_id.format(port=free_port()))
+    response = attempt.browser.get(urljoin(url, attempt.log_in().headers["Location"]), timeout=30)
+    assert response.status_code == 400
+    assert "This request cannot be answered" in response.text

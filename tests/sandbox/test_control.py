@@ -75,6 +75,91 @@ def test_a_lifetime_is_set_and_kept(url: str) -> None:
     assert "expires_in" not in refresh(url, tokens["refresh_token"]).json()
 
 
+def test_an_answer_can_be_lost(url: str) -> None:
+    token = Attempt(url).link()["refresh_token"]
+    control(url, "settings", fault="lost", fault_target="token", fault_count=1)
+    with pytest.raises(requests.ConnectionError):
+        refresh(url, token)
+    assert refresh(url, token).json() == {"error": "invalid_grant"}, "the lost answer had spent the token"
+
+
+def test_a_spent_refresh_token_has_a_grace_period_if_that_is_wanted(url: str) -> None:
+    control(url, "settings", refresh_token_grace=60)
+    token = Attempt(url).link()["refresh_token"]
+    assert refresh(url, token).status_code == 200
+    assert refresh(url, token).status_code == 200
+
+
+def test_a_refresh_token_may_end(url: str) -> None:
+    control(url, "settings", refresh_token_lifetime=1, access_token_lifetime=1)
+    token = Attempt(url).link()["refresh_token"]
+    control(url, "settings", refresh_token_lifetime=3600)
+    token = refresh(url, token).json()["refresh_token"]
+    control(url, "settings", refresh_token_lifetime=1)
+    deadline = time.monotonic() + 10
+    while (answer := refresh(url, token).json()).get("error") != "invalid_grant":
+        assert time.monotonic() < deadline
+        token = answer["refresh_token"]
+        time.sleep(2.1)
+
+
+def test_another_issuer_is_named_everywhere(url: str) -> None:
+    control(url, "settings", issuer="https://elsewhere.example")
+    assert Attempt(url).decide(allow="true")["iss"] == "https://elsewhere.example"
+    metadata = requests.get(f"{url}/.well-known/oauth-authorization-server", timeout=10).json()
+    assert (metadata["issuer"], metadata["token_endpoint"]) == ("https://elsewhere.example", f"{url}/oauth/token")
+    control(url, "settings", issuer="")
+    assert state(url)["issuer"] == ""
+
+
+def test_switches_with_words_are_set_by_their_words(url: str) -> None:
+    control(
+        url, "settings", mcp_sessions="required", mcp_unknown_session="400", mcp_results="text", mcp_list_first=True
+    )
+    after = state(url)
+    assert (after["mcp_sessions"], after["mcp_unknown_session"], after["mcp_results"]) == ("required", 400, "text")
+    assert after["mcp_list_first"] is True
+    assert call(url, KEY_PAIR).status_code == 400
+    page = requests.get(url, headers={"Accept": "text/html"}, timeout=10).text
+    assert "Some servers keep a session between the calls" in page
+    assert '<option value="required" selected>' in page
+    response = requests.post(f"{url}/control/settings", json={"mcp_sessions": "maybe"}, timeout=10)
+    assert response.json()["errors"].keys() == {"mcp_sessions"}
+    response = requests.post(f"{url}/control/settings", json={"fault": "fire"}, timeout=10)
+    assert response.json()["errors"].keys() == {"fault"}
+
+
+@pytest.mark.parametrize("body", ["{", "[]"])
+def test_a_message_that_says_nothing_changes_nothing(url: str, body: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    before = state(url)
+    response = requests.post(f"{url}/control/settings", data=body, headers=headers, timeout=10)
+    assert response.json() == before
+
+
+@pytest.mark.parametrize("grant", ["nonsense", "8c1c2e5e-0000-4000-8000-000000000000"])
+def test_a_grant_that_is_not_there_cannot_be_revoked(url: str, grant: str) -> None:
+    assert requests.post(f"{url}/control/revoke", json={"grant": grant}, timeout=10).status_code == 404
+
+
+def test_a_stream_is_held_open_and_ends(url: str) -> None:
+    control(url, "settings", mcp_stream=0.6)
+    headers = {"Accept": "text/event-stream", **KEY_PAIR}
+    with requests.get(url, headers=headers, timeout=10, stream=True) as response:
+        assert response.headers["Content-Type"] == "text/event-stream"
+        assert b"".join(response.iter_content(None)).startswith(b": nothing to say\n\n: nothing")
+
+
+def test_a_developer_sees_the_last_requests(url: str) -> None:
+    tokens = Attempt(url).link()
+    requests.get(f"{url}/1/Contacts", params={"range": "1", "colour": "red"}, headers=KEY_PAIR, timeout=10)
+    page = requests.get(url, headers={"Accept": "text/html"}, timeout=10).text
+    assert "GET /1/Contacts</strong> 501" in page
+    assert "it has no parameter colour in this call" in page
+    secrets = (tokens["access_token"], tokens["refresh_token"], SECRET["client_secret"])
+    assert not [secret for secret in secrets if secret in page.partition("People and keys")[0]]
+
+
 def test_an_unknown_setting_is_an_error(url: str) -> None:
     response = requests.post(f"{url}/control/settings", json={"lifetime": 3}, timeout=10)
     assert (response.status_code, response.json()) == (400, {"errors": {"lifetime": ["There is no such setting."]}})
@@ -112,9 +197,28 @@ def test_a_taken_port_is_said_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = start_sandbox("--port", str(port))
-        output, errors = process.communicate(timeout=20)
+        output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (1, "")
     assert errors == f"Sandbox: cannot listen on 127.0.0.1:{port}: {os.strerror(errno.EADDRINUSE)}\n"
+
+
+def test_https_with_a_private_ca_and_a_client_of_ones_own() -> None:
+    environ = {**os.environ, "SANDBOX_CLIENT_ID": "my-shop", "SANDBOX_CLIENT_SECRET": "my-secret"}
+    process = start_sandbox("--port", "0", "--https", "--log", environ=environ)
+    assert process.stdout is not None
+    bundle = process.stdout.readline().split()[-1]
+    url = process.stdout.readline().split()[-1]
+    assert url.startswith("https://127.0.0.1:")
+    address = f"{url}.well-known/oauth-authorization-server"
+    with pytest.raises(requests.exceptions.SSLError):
+        requests.get(address, timeout=10)
+    assert requests.get(address, timeout=10, verify=bundle).json()["issuer"] == url.rstrip("/")
+    form = {"grant_type": "refresh_token", "refresh_token": "x", "client_id": "my-shop", "client_secret": "my-secret"}
+    assert requests.post(f"{url}oauth/token", data=form, timeout=10, verify=bundle).json() == {"error": "invalid_grant"}
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert "POST /oauth/token 400" in errors
+    assert "Traceback" not in errors
 
 
 def test_grants_outlive_the_process_with_a_database_of_their_own(tmp_path: Path) -> None:
@@ -129,5 +233,5 @@ def test_grants_outlive_the_process_with_a_database_of_their_own(tmp_path: Path)
         else:
             assert refresh(url, token).status_code == 200
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=10) == ("", "")
+        assert process.communicate(timeout=60) == ("", "")
         assert process.returncode == 0

@@ -157,9 +157,8 @@ class Watch:
 
     def look(self) -> None:
         from django.db import connection  # noqa: PLC0415
-        from django.db.models.functions import Now  # noqa: PLC0415
 
-        from ontraport_connect.models import OntraportAccount, Status  # noqa: PLC0415
+        from ontraport_connect.models import Now, OntraportAccount, Status  # noqa: PLC0415
 
         try:
             ended = self.site.report()["ends"]

@@ -43,9 +43,9 @@ def test_person_is_told_once_with_a_link_that_leads_to_the_account(maya: Any) ->
     assert [notices.send_due_notices(), notices.send_due_notices()] == [1, 0]
     (message,) = mail.outbox
     assert message.to == ["maya@example.com"]
-    assert message.subject == "shop.example.com: Ontraport 187157 needs you to reconnect"
+    assert message.subject == "Reconnect Ontraport on shop.example.com (Harbour Street Coffee)"
     assert f"https://shop.example.com/ontraport/connect/?account={account.uid}\n" in message.body
-    assert message.body.startswith("Hello maya,\n")
+    assert message.body.startswith("Hello,\n")
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,23 @@ def test_person_is_told_once_with_a_link_that_leads_to_the_account(maya: Any) ->
         'x". Call us. "',
         "Tea\u202e",
         "Tea\u200b",
+        "evil\uff61example",
+        "evil\uff0eexample",
+        "evil\u2024example",
+        "write to boss\uff20evil",
+        "x\u201c. Call us. \u201eTea",
+        "x\u00bb. Call us. \u00abTea",
+        "x\u275e. Call us.",
+        "call +1 800 555 0199",
+        "call \uff11\uff18\uff10\uff10\uff15\uff15\uff15",
+        "0800 (555) 01-99",
     ],
 )
 def test_label_that_a_colleague_could_misuse_is_not_in_the_text(maya: Any, label: str) -> None:
     broken_account(maya, label=label, ontraport_id="187157")
     notices.send_due_notices()
     (message,) = mail.outbox
-    assert 'to the account "Ontraport 187157".' in message.body
+    assert 'connection to "Ontraport 187157", so' in message.body
     assert label not in message.subject
 
 
@@ -76,21 +86,25 @@ def test_label_that_a_colleague_could_misuse_is_not_in_the_text(maya: Any, label
         ("Tea\nBcc: x", "Ontraport"),
         ("R&D  Tea\n& Co.", "R&D Tea & Co."),
         ("St. Mary's", "St. Mary's"),
+        ("Mary\u2019s Tea", "Mary\u2019s Tea"),
+        ("Tea 2019 to 24", "Tea 2019 to 24"),
     ],
 )
-def test_harmless_label_is_quoted_in_the_text_and_not_in_the_subject(maya: Any, label: str, shown: str) -> None:
+def test_harmless_label_is_quoted_in_the_text_and_the_subject(maya: Any, label: str, shown: str) -> None:
     broken_account(maya, label=label)
     notices.send_due_notices()
     (message,) = mail.outbox
-    assert f'to the account "{shown}".' in message.body
-    assert message.subject == "shop.example.com: Ontraport needs you to reconnect"
+    assert f'connection to "{shown}", so' in message.body
+    assert message.subject == "Reconnect Ontraport on shop.example.com" + (
+        f" ({shown})" if shown != "Ontraport" else ""
+    )
 
 
 @override_settings(LANGUAGE_CODE="de")
 def test_language_is_that_of_the_site(maya: Any) -> None:
     broken_account(maya)
     notices.send_due_notices()
-    assert mail.outbox[0].subject == "shop.example.com: Ontraport muss neu verbunden werden"
+    assert mail.outbox[0].subject == "Ontraport auf shop.example.com neu verbinden (Harbour Street Coffee)"
 
 
 def test_link_that_ends_again_after_a_reconnect_is_told_again(maya: Any) -> None:

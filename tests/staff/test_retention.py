@@ -101,12 +101,17 @@ def test_idle_rows_of_the_rate_limiter_are_deleted_and_no_others() -> None:
     )
     rate_limiter.reserve(key_account(person("maya"), ontraport_id="187157"), patience=1)
     staff.delete_old_rows()
-    assert sorted(OntraportBudget.objects.values_list("key", flat=True)) == ["187157", "new", "notices", "quiet"]
+    assert sorted(OntraportBudget.objects.values_list("key", flat=True)) == [
+        "account:187157",
+        "new",
+        "notices",
+        "quiet",
+    ]
 
 
 def test_the_rate_limiter_goes_on_where_its_row_was_deleted() -> None:
     account = key_account(person("maya"), ontraport_id="187157")
-    called("187157", timedelta(days=2))
+    called("account:187157", timedelta(days=2))
     staff.delete_old_rows()
     assert rate_limiter.reserve(account, patience=1).wait == 0
     assert len(State.read(OntraportBudget.objects.get().state).calls) == 1

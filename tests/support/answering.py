@@ -36,20 +36,35 @@ def envelope(data: object, account_id: object = 187157) -> Reply:
 
 
 class Answering:
-    """An HTTP server in a thread. ``reply`` gets each request and returns the response; ``None`` closes the connection without one."""
+    """An HTTP server in a thread. ``reply`` gets each request and returns the response; ``None`` closes the connection without one.
+
+    ``connections`` is how many are open.
+    """
 
     def __init__(self, reply: Callable[[Asked], Reply | None]) -> None:
         self.asked: list[Asked] = []
+        self.connections = 0
+        self.lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(reply))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def _handler(self, reply: Callable[[Asked], Reply | None]) -> type[BaseHTTPRequestHandler]:
-        asked = self.asked
+        asked, counted = self.asked, self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
+
+            def setup(self) -> None:
+                super().setup()
+                with counted.lock:
+                    counted.connections += 1
+
+            def finish(self) -> None:
+                with counted.lock:
+                    counted.connections -= 1
+                super().finish()
 
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from ontraport_connect.linking.attempts import SESSION_KEY
 from ontraport_connect.models import OntraportAccount
+from ontraport_connect.pages.browsers import COOKIE
 from tests.support.hostile_server import HostileServer
 
 CODE = "canary-code-4f9a1c77d2"
@@ -48,8 +50,19 @@ def assert_refused(response: Any, server: HostileServer, code: str) -> None:
     assert not OntraportAccount.objects.exists()
 
 
-def move(attempts: Any, browser: Client) -> None:
-    """Put ``attempts`` into the session of ``browser``."""
-    session = browser.session
-    session[SESSION_KEY] = attempts
-    session.save()
+def move(browser: Client, other: Client) -> None:
+    """Make ``other`` the same browser as ``browser``, with a session of its own."""
+    other.cookies[COOKIE] = browser.cookies[COOKIE].value
+
+
+@contextmanager
+def out_of_reach(*models: str) -> Iterator[None]:
+    """Take the tables of these models away, as after a migration that was forgotten."""
+    names = [f"ontraport_connect_{name}" for name in models]
+    with connection.cursor() as cursor:
+        for name in names:
+            cursor.execute(f"ALTER TABLE {name} RENAME TO {name}_away")
+    yield
+    with connection.cursor() as cursor:
+        for name in names:
+            cursor.execute(f"ALTER TABLE {name}_away RENAME TO {name}")

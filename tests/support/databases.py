@@ -1,6 +1,6 @@
-"""The database that the tests run on, chosen by TEST_DATABASE: SQLite in a file, or a PostgreSQL server started for this run.
+"""The database that the tests run on, chosen by TEST_DATABASE: SQLite in a file, or a PostgreSQL or MariaDB server started for this run.
 
-The settings ask this module, because Django needs the database before the first test. PostgreSQL is running by the time they get an answer.
+The settings ask this module, because Django needs the database before the first test. The server is running by the time they get an answer.
 """
 
 import atexit
@@ -10,31 +10,33 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests.support.mariadb import MariaDB
 from tests.support.servers import PostgreSQL, Unavailable
 
 WANTED = os.environ.get("TEST_DATABASE", "sqlite")
+SERVERS: dict[str, type[PostgreSQL | MariaDB]] = {"postgresql": PostgreSQL, "mariadb": MariaDB}
 
 
 class TestDatabase:
     """The database of this process. ``missing`` says why it is not the wanted one."""
 
     __test__ = False
-    server: PostgreSQL | None = None
+    server: PostgreSQL | MariaDB | None = None
     missing = ""
 
     def entry(self) -> dict[str, Any]:
         """Return the entry for Django's ``DATABASES``."""
-        if WANTED == "postgresql":
+        if WANTED in SERVERS:
             try:
-                return self.start_postgresql()
+                return self.start(SERVERS[WANTED])
             except Unavailable as error:
-                self.missing = f"PostgreSQL cannot run here: {error}"
+                self.missing = f"{SERVERS[WANTED].__name__} cannot run here: {error}"
         directory = tempfile.mkdtemp(prefix="sqlite-")
         atexit.register(shutil.rmtree, directory, ignore_errors=True)
         return sqlite(Path(directory) / "test.sqlite3")
 
-    def start_postgresql(self) -> dict[str, Any]:
-        self.server = PostgreSQL()
+    def start(self, kind: type[PostgreSQL | MariaDB]) -> dict[str, Any]:
+        self.server = kind()
         atexit.register(self.server.remove)
         self.server.start()
         return self.server.database()

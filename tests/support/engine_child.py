@@ -25,6 +25,7 @@ from ontraport_connect.exceptions import OntraportError  # noqa: E402
 from ontraport_connect.models import OntraportAccount  # noqa: E402
 from ontraport_connect.protocol import Client, Grant  # noqa: E402
 from ontraport_connect.refreshing import batches, one_account  # noqa: E402
+from tests.support.dialects import quoted  # noqa: E402
 
 
 def race(count: int) -> None:
@@ -125,7 +126,7 @@ def die_after_the_answer(frame: FrameType, event: str, argument: object) -> None
 
 def killer(point: str) -> Callable[..., Any]:
     def wrapper(execute: Any, sql: str, *args: Any) -> Any:
-        is_after_claim = sql.startswith("SELECT") and '"lease_owner" =' in sql
+        is_after_claim = sql.startswith("SELECT") and '"lease_owner" =' in quoted(sql)
         if is_save(sql) and point == "before the save":
             die()
         result = execute(sql, *args)
@@ -137,7 +138,7 @@ def killer(point: str) -> Callable[..., Any]:
 
 
 def is_save(sql: str) -> bool:
-    return sql.startswith("UPDATE") and '"refreshed_at"' in sql.split("WHERE", maxsplit=1)[0]
+    return sql.startswith("UPDATE") and '"refreshed_at"' in quoted(sql).split("WHERE", maxsplit=1)[0]
 
 
 def window(how: str) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 from django.db import IntegrityError, InternalError, OperationalError, connections
 from django.db.backends.signals import connection_created
 
+from tests.support.dialects import quoted
+
 CONSTRAINED = tuple(f'INSERT INTO "ontraport_connect_ontraport{name}"' for name in ("account", "event"))
 WRITES = ("INSERT", "UPDATE", "DELETE")
 
@@ -52,7 +54,7 @@ class NthFails:
 
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         with self.lock:
-            self.seen += sql.startswith(self.failure.statements)
+            self.seen += quoted(sql).startswith(self.failure.statements)
             is_next = self.seen == self.number and not self.failed
             self.failed = sql if is_next else self.failed
         if not is_next:
@@ -67,7 +69,7 @@ class NthFails:
     def cut(self, connection: Any) -> None:
         """Break the connection to a server database, and with it the transaction. Django notices at its next use."""
         connection.errors_occurred = True
-        if connection.vendor == "postgresql":
+        if connection.vendor != "sqlite":
             connection.connection.close()
 
     def watch(self, connection: Any, **kwargs: Any) -> None:

@@ -16,20 +16,19 @@ from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.db import transaction
 from django.db.models import DateTimeField, F
-from django.db.models.functions import Now
 from django.test import Client, override_settings
 from django.urls import reverse
 
 from ontraport_connect.database import has_one_writer
-from ontraport_connect.linking import attempts
 from ontraport_connect.models import (
+    Now,
     OntraportAccount,
+    OntraportAttempt,
     OntraportBudget,
     OntraportEvent,
     OntraportRevocation,
     OntraportService,
     OntraportSpentToken,
-    OntraportUsedState,
 )
 from ontraport_connect.refreshing import (
     circuit_breaker,
@@ -59,7 +58,7 @@ AILMENTS: dict[Ailment, dict[str, Any]] = {
     Ailment.ENDING: {"status": 400, "members": {"error": "invalid_grant"}},
 }
 TABLES: tuple[Any, ...] = (
-    *(OntraportEvent, OntraportRevocation, OntraportUsedState, OntraportBudget, OntraportService, OntraportAccount),
+    *(OntraportEvent, OntraportRevocation, OntraportAttempt, OntraportBudget, OntraportService, OntraportAccount),
     OntraportSpentToken,
     Session,
 )
@@ -193,7 +192,7 @@ class Site:
         call_command("ontraport", "rotate-keys", stdout=StringIO(), stderr=StringIO())
 
     def pass_time(self, seconds: float) -> None:
-        """Move every time in the database, in sessions and in the memory of processes into the past by ``seconds``."""
+        """Move every time in the database and in the memory of processes into the past by ``seconds``."""
         for model in apps.get_app_config("ontraport_connect").get_models():
             if names := times_of(model):
                 model._base_manager.update(**{name: F(name) - timedelta(seconds=seconds) for name in names})
@@ -205,11 +204,6 @@ class Site:
             age(refresh.lease.account, seconds)
             refresh.lease.account.now -= timedelta(seconds=seconds)
             refresh.lease = replace(refresh.lease, claimed_at=refresh.lease.claimed_at - seconds)
-        for browser in self.browsers.values():
-            session = browser.session
-            for attempt in session.get(attempts.SESSION_KEY, {}).values():
-                attempt["started"] -= seconds
-            session.save()
         self.provider.endpoint.clock += seconds
 
     def pass_time_in_texts(self, seconds: float) -> None:

@@ -19,10 +19,11 @@ SECRET = {"client_id": "sandbox-client", "client_secret": "sandbox-secret"}
 KEY_PAIR = {"Api-Appid": "2_187157_sandbox", "Api-Key": "sandbox-key-owner"}
 
 
-def start_sandbox(*arguments: str) -> subprocess.Popen[str]:
+def start_sandbox(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "example_project.sandbox", *arguments],
+        [sys.executable, "-m", "ontraport_connect.sandbox", *arguments],
         cwd=PROJECT,
+        env=environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -120,7 +121,7 @@ class Attempt:
 
 def refresh(url: str, refresh_token: str, **client: str) -> requests.Response:
     message = {"grant_type": "refresh_token", "refresh_token": refresh_token} | (client or SECRET)
-    return requests.post(f"{url}/oauth/token", data=message, timeout=10)
+    return requests.post(f"{url}/oauth/token", data=message, timeout=60)
 
 
 def call(url: str, headers: dict[str, str], method: str = "ping", **params: Any) -> requests.Response:

@@ -192,6 +192,8 @@ class PostgreSQL(Server):
 
     name = "postgresql"
     user = "postgres"
+    fast_shutdown, crash = signal.SIGINT, signal.SIGQUIT
+    two_restarts = "6"  # seconds, with work in between
 
     def __init__(self) -> None:
         super().__init__()
@@ -285,7 +287,7 @@ class Sandbox:
         self.directory = Path(tempfile.mkdtemp(prefix="sandbox-"))
         self.process = Process(
             sys.executable,
-            *("-m", "example_project.sandbox", "--port", "0", "--database", str(self.directory / "sandbox.sqlite3")),
+            *("-m", "ontraport_connect.sandbox", "--port", "0", "--database", str(self.directory / "sandbox.sqlite3")),
             log=self.directory / "log",
             environ=foreign_environ(),
         )

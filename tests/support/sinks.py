@@ -53,8 +53,7 @@ LOGGERS = {
     "django.template": WITNESS,
     "mcp": WITNESS,
     "client": WITNESS,
-    "httpx2": "HTTP Request",
-    "httpcore2": "connect_tcp",
+    "httpx2": WITNESS,
     "asyncio": WITNESS,
     "": WITNESS,
 }
@@ -105,12 +104,12 @@ SINKS: Mapping[str, str] = {
     "admin: events": "refresh",
     "redirects": "/ontraport/",
     "headers of responses": "Content-Type",
-    "cookies of responses": "sessionid",
+    "cookies of responses": "ontraport_browser",
     "messages": "connected",
     "session in the database": "ontraport_connect",
-    "session in the cookie": "verifier",
-    "cache": "verifier",
-    "e-mails": "reconnect",
+    "session in the cookie": "_auth_user_id",
+    "cache": "_auth_user_id",
+    "e-mails": "Reconnect",
     "warnings": WITNESS,
     "messages to workers": "refresh_accounts",
     "tasks as a worker shows them": "refresh_accounts",
@@ -227,7 +226,7 @@ class Sinks:
         """Collect every cell of every table."""
         with connection.cursor() as cursor:
             for table in connection.introspection.table_names(cursor):
-                cursor.execute(f'SELECT * FROM "{table}"')  # noqa: S608
+                cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")  # noqa: S608
                 sink = "rows of events" if table.endswith("ontraportevent") else "rows of all tables"
                 for row in cursor.fetchall():
                     self.add(sink, *(bytes(cell).decode("latin-1") if is_binary(cell) else str(cell) for cell in row))

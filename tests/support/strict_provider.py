@@ -165,7 +165,7 @@ class StrictProvider(StrictServer):
         return {
             **settings,
             "ONTRAPORT_ENDPOINTS": {**settings["ONTRAPORT_ENDPOINTS"], "issuer": self.url},
-            "ONTRAPORT_REDIRECT_URI": "http://testserver/ontraport/callback/",
+            "ONTRAPORT_REDIRECT_URI": "https://testserver/ontraport/callback/",
             "ONTRAPORT_MCP_URL": f"{self.api.url}/mcp",
             "ONTRAPORT_REST_URL": f"{self.api.url}/1/",
         }

@@ -281,6 +281,8 @@ def settings_for(url: str) -> dict[str, Any]:
             "token_endpoint": f"{url}/token",
             "revocation_endpoint": f"{url}/revoke",
         },
+        # Nobody is there: accounts of the tests must not be asked for at the real one.
+        "ONTRAPORT_MCP_URL": "http://127.0.0.1:1/",
     }
 
 

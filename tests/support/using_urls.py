@@ -10,7 +10,7 @@ from django.urls import include, path
 from django.views import View
 
 from ontraport_connect.decorators import OntraportRequiredMixin, ontraport_required
-from ontraport_connect.exceptions import ReconnectRequired
+from ontraport_connect.exceptions import OntraportUnavailable, ReconnectRequired
 
 
 def plain(request: HttpRequest) -> HttpResponse:
@@ -80,6 +80,14 @@ def gone(request: Any) -> HttpResponse:
     raise ReconnectRequired("the grant is gone")
 
 
+def away(request: Any) -> HttpResponse:
+    raise OntraportUnavailable("away", code="timeout", retry_after=7.2)
+
+
+async def away_async(request: Any) -> HttpResponse:
+    raise OntraportUnavailable("away", code="timeout")
+
+
 def broken(request: Any) -> HttpResponse:
     raise LookupError("nothing of ours")
 
@@ -99,5 +107,7 @@ urlpatterns = [
     path("count-async/", count_async),
     path("count/<uuid:uid>/", count),
     path("gone/", gone),
+    path("away/", away),
+    path("away-async/", away_async),
     path("broken/", broken),
 ]

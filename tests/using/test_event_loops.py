@@ -1,31 +1,22 @@
-"""Sync calls of the MCP server run in one background event loop, and disturb nothing that shares their thread."""
+"""Sync calls of the MCP server need no event loop, and disturb nothing that shares their thread."""
 
 from __future__ import annotations
 
-import _thread
 import asyncio
-import multiprocessing
-import os
-import select
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import gevent.monkey
 import httpx
 import pytest
 import requests
 from django.db import connection
 from django.test import override_settings
 
-from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
+from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.models import OntraportAccount
-from ontraport_connect.protocol import event_loop, run_in_background
 from ontraport_connect.refreshing import one_account
 from tests.support import ontraport
 from tests.support.linked import key_account, linked_account, person
@@ -109,131 +100,6 @@ def test_a_process_that_has_called_ends_quietly(account: OntraportAccount, envir
         timeout=30,
     )
     assert (done.stdout, done.stderr, done.returncode) == ("{'count': 21}\n", "", 0)
-
-
-def test_a_forked_child_starts_a_loop_of_its_own(account: OntraportAccount) -> None:
-    assert run_in_background(thread_of_the_loop) != threading.get_ident()
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        theirs = pool.apply(run_in_background, (own_process,))
-    assert theirs != os.getpid() == run_in_background(own_process)
-
-
-async def thread_of_the_loop() -> int:
-    return threading.get_ident()
-
-
-async def own_process() -> int:
-    return os.getpid()
-
-
-def test_the_first_calls_may_come_at_once_and_a_loop_that_was_ended_starts_again() -> None:
-    loop = event_loop.BackgroundLoop(os.getpid())
-
-    async def running() -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()
-
-    with ThreadPoolExecutor(8) as threads:
-        first = set(threads.map(lambda _: loop.run(running), range(8)))
-    loop.stop()
-    assert (len(first), loop.run(running) in first) == (1, False)
-    loop.stop()
-    loop.stop()
-
-
-def test_the_exception_of_a_coroutine_reaches_its_caller() -> None:
-    async def fail() -> None:
-        raise OntraportUnavailable("It failed.", code="failed")
-
-    with pytest.raises(OntraportUnavailable, match="It failed"):
-        run_in_background(fail)
-
-
-def test_a_caller_that_is_interrupted_cancels_its_coroutine(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, cancelled = threading.Event(), threading.Event()
-
-    async def sleep_long() -> None:
-        begun.set()
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            cancelled.set()
-            raise
-
-    def interrupt(self: object) -> None:
-        begun.wait(5)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(event_loop._LockSignal, "wait", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        run_in_background(sleep_long)
-    assert cancelled.wait(5)
-
-
-def test_a_call_that_is_cancelled_before_it_begins_does_not_begin() -> None:
-    call = event_loop._Call(own_process)
-    call.cancel()
-    call.begin()
-    with pytest.raises(OntraportUnavailable):
-        call.result()
-
-
-def test_a_call_that_the_end_of_the_process_cuts_off_is_told_so() -> None:
-    loop, begun = event_loop.BackgroundLoop(os.getpid()), threading.Event()
-
-    async def sleep_long() -> None:
-        begun.set()
-        await asyncio.sleep(60)
-
-    with ThreadPoolExecutor(1) as thread:
-        call = thread.submit(loop.run, sleep_long)
-        begun.wait(5)
-        loop.stop()
-        with pytest.raises(OntraportUnavailable) as raised:
-            call.result()
-    assert raised.value.code == "ending"
-
-
-def test_without_a_thread_to_be_had_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_thread(self: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    loop = event_loop.BackgroundLoop(os.getpid())
-    with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", no_thread)
-        with pytest.raises(OntraportUnavailable) as raised:
-            loop.run(own_process)
-    assert (raised.value.code, raised.value.retry_after) == ("no_thread", 5.0)
-    assert loop.run(own_process) == os.getpid()
-    loop.stop()
-
-
-@pytest.mark.parametrize("library", ["gevent.monkey", "eventlet.patcher"])
-def test_where_the_library_is_patched_a_real_thread_runs_the_loop(
-    monkeypatch: pytest.MonkeyPatch, library: str
-) -> None:
-    """The test process itself is not patched: gevent returns the originals in any case, and coverage can follow."""
-    select_of_the_system = select.select
-
-    def cooperative_select(*args: Any) -> Any:
-        return select_of_the_system(*args)
-
-    monkeypatch.setattr(select, "select", cooperative_select)
-    others = {"gevent.monkey": gevent.monkey, "eventlet.patcher": SimpleNamespace(original=lambda name: _thread)}
-    for name in others:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setitem(sys.modules, library, others[library])
-    loop = event_loop.BackgroundLoop(os.getpid())
-    assert loop.run(own_process) == os.getpid()
-    loop.stop()
-
-
-def test_a_pipe_that_was_closed_is_not_written_to() -> None:
-    """Its file descriptor may belong to another file by now."""
-    signal = event_loop._PipeSignal()
-    signal.set()
-    signal.wait()
-    signal.close()
-    signal.set()
 
 
 SYNC_CALLS: list[tuple[Callable[[OntraportAccount], object], str]] = [

@@ -101,7 +101,7 @@ def test_an_argument_may_be_called_tool(account: OntraportAccount) -> None:
 def test_a_call_costs_three_requests(sandbox: Sandbox, account: OntraportAccount) -> None:
     """Not four: the SDK would fetch the list of all tools to check the answer."""
     account.mcp("count_objects", objectID="0")
-    assert sandbox.state()["counts"]["mcp"] == mcp.REQUESTS_PER_CALL == 3
+    assert sandbox.state()["counts"]["mcp"] == 3
 
 
 def at(server: Answering) -> Any:
@@ -120,7 +120,7 @@ def test_a_tool_that_the_site_does_not_name_is_refused_before_it_leaves(
 
 def test_the_tools_are_listed_with_their_schemas(account: OntraportAccount) -> None:
     tools = {tool.name: tool for tool in account.mcp_tools()}
-    assert list(tools) == ["get_account_info", "list_allowed_object_types", "get_objects", "count_objects"]
+    assert {"get_account_info", "list_allowed_object_types", "get_objects", "count_objects"} <= tools.keys()
     assert "objectID" in tools["get_objects"].input_schema["properties"]
     assert tools["get_objects"].description
 
@@ -213,7 +213,7 @@ VERDICTS: list[tuple[Callable[[dict[str, Any]], Reply | None], type[OntraportErr
         "nonsense",
     ),
     (lambda sent: text_of(sent, "x" * mcp.ANSWER_LIMIT), OntraportUnavailable, "too_large"),
-    (lambda sent: None, OntraportUnavailable, "connection"),
+    (lambda sent: None, OntraportUnavailable, "cut"),
 ]
 
 

@@ -150,7 +150,7 @@ def test_a_password_with_any_character_opens_redis(valkey: Valkey, by: str) -> N
         try:
             with override_settings(**settings):
                 rate_limiter.reserve(OntraportAccount(ontraport_id="187157"), patience=0)
-            assert admin.keys() == [b"ontraport_connect.using.rate_limiter:187157"]
+            assert admin.keys() == [b"ontraport_connect.using.rate_limiter:account:187157"]
         finally:
             admin.config_set("requirepass", "")
     assert not OntraportBudget.objects.exists()

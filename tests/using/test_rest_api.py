@@ -130,7 +130,7 @@ def test_a_pair_that_was_replaced_meanwhile_is_not_suspected(account: OntraportA
     assert OntraportAccount.objects.get().last_error == ""
 
 
-@pytest.mark.postgresql
+@pytest.mark.server_database
 def test_a_row_that_the_caller_holds_is_checked_daily_all_the_same(
     account: OntraportAccount, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -142,7 +142,7 @@ def test_a_row_that_the_caller_holds_is_checked_daily_all_the_same(
     assert OntraportAccount.objects.get().last_error == ""
 
 
-@pytest.mark.postgresql
+@pytest.mark.server_database
 def test_a_refused_pair_is_suspected_though_the_page_rolls_back(account: OntraportAccount) -> None:
     refused = Answering(lambda asked: Reply(status=401))
     with refused as server, served_by(server), pytest.raises(OntraportUnavailable), transaction.atomic():

@@ -23,10 +23,13 @@ from ontraport_connect.management.subcommands import (
     assign,
     check,
     disconnect,
+    export,
     refresh,
     register,
     rotate_keys,
+    sandbox,
 )
+from ontraport_connect.models import acting
 
 SUBCOMMANDS = {
     "check": check,
@@ -34,9 +37,11 @@ SUBCOMMANDS = {
     "refresh": refresh,
     "disconnect": disconnect,
     "assign": assign,
+    "export": export,
     "rotate-keys": rotate_keys,
     "register": register,
     "adopt-database": adopt_database,
+    "sandbox": sandbox,
 }
 
 
@@ -89,7 +94,8 @@ class Command(BaseCommand):
         line = reports.ProgressLine(self.stderr)
         progress: reports.Progress = (lambda text: None) if options["json"] else line
         try:
-            report = run(options, progress)
+            with acting(lambda: "manage.py ontraport"):
+                report = run(options, progress)
         except OntraportError as error:
             if options["json"]:
                 self._write_json({"error": error.code, "message": str(error)})

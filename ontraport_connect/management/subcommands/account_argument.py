@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 
 from ontraport_connect.database import alias
 from ontraport_connect.management.reports import USAGE
-from ontraport_connect.models import OntraportAccount
+from ontraport_connect.models import OntraportAccount, with_users
 
 
 def add_uid(parser: Any, **kwargs: Any) -> None:
@@ -25,9 +25,8 @@ def _uid(text: str) -> UUID:
 
 
 def account_of(uid: UUID) -> OntraportAccount:
-    account: OntraportAccount | None = (
-        OntraportAccount.objects.using(alias()).select_related("user").filter(uid=uid).first()
-    )
+    rows = OntraportAccount.objects.using(alias()).filter(uid=uid)
+    account: OntraportAccount | None = with_users(rows).first()
     if account is None:
         raise CommandError(f"There is no account {uid}; `manage.py ontraport accounts` lists them.", returncode=USAGE)
     return account

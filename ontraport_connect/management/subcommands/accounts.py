@@ -8,11 +8,12 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.db.models import Q
 
-from ontraport_connect import staff
+from ontraport_connect import refreshing, staff
 from ontraport_connect.database import alias
 from ontraport_connect.management.reports import WIDTH, Progress, Report, counted, iso
-from ontraport_connect.models import SECRET_FIELDS, OntraportAccount, Status
+from ontraport_connect.models import SECRET_FIELDS, OntraportAccount, with_users
 from ontraport_connect.pages import uuid_or_none
+from ontraport_connect.refreshing import LinkState, SitePause
 
 HELP = "List the links of this site."
 
@@ -20,7 +21,7 @@ MAX_LISTED = 100
 
 
 def add_arguments(parser: CommandParser) -> None:
-    parser.add_argument("--state", choices=Status.values, help="only those in this state")
+    parser.add_argument("--state", choices=LinkState.values, help="only those in this state")
     parser.add_argument(
         "--search",
         default="",
@@ -34,14 +35,15 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(options: Mapping[str, Any], progress: Progress) -> Report:
-    rows = OntraportAccount.objects.using(alias()).select_related("user").defer(*SECRET_FIELDS).order_by("pk")
+    rows = with_users(OntraportAccount.objects.using(alias())).defer(*SECRET_FIELDS).order_by("pk")
+    pause = refreshing.site_pause()
     if options["state"]:
-        rows = rows.filter(status=options["state"])
+        rows = rows.filter(refreshing.link_conditions(pause)[LinkState(options["state"])])
     for word in options["search"].split():
         rows = rows.filter(_matches(word))
     limit = (0 if options["json"] else MAX_LISTED) if options["limit"] is None else options["limit"]
     found = rows.count()
-    accounts = [describe(account) for account in (rows[:limit] if limit > 0 else rows.iterator())]
+    accounts = [describe(account, pause) for account in (rows[:limit] if limit > 0 else rows.iterator(chunk_size=500))]
     return Report(
         lines=[*(line for account in accounts for line in _lines(account)), _footer(len(accounts), found)],
         data=accounts,
@@ -51,7 +53,7 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
 def _matches(word: str) -> Q:
     """Return the condition under which the admin's search finds an account."""
     uid = uuid_or_none(word)
-    condition = Q() if uid is None else Q(uid=uid)
+    condition = staff.people_matching([word]) | (Q() if uid is None else Q(uid=uid))
     for name in staff.search_fields():
         condition |= Q(**{f"{name}__icontains": word})
     return condition
@@ -67,9 +69,9 @@ def _footer(listed: int, found: int) -> str:
 
 def _lines(account: Mapping[str, Any]) -> Iterator[str]:
     """Yield two lines of at most ``WIDTH`` columns: what people look for, and what identifies the account."""
-    state = "refresh failing" if account["failures"] else account["state"].replace("_", " ")
+    state = LinkState(account["state"]).label
     owner = f" ({account['owner']})" if account["owner"] else ""
-    yield _cut(f"{state:<16} {account['name']}{owner}")
+    yield _cut(f"{state:<18} {account['name']}{owner}")
     expires = f"until {account['expires_at'][:16].replace('T', ' ')} UTC" if account["expires_at"] else ""
     facts = [account["uid"], account["method"].replace("_", " "), expires or account["last_error"]]
     yield _cut("  " + "  ".join(fact for fact in facts if fact))
@@ -81,12 +83,12 @@ def _cut(text: str) -> str:
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
 
 
-def describe(account: OntraportAccount) -> dict[str, Any]:
-    """Return the columns of an account that an operator may see."""
+def describe(account: OntraportAccount, pause: SitePause) -> dict[str, Any]:
+    """Return the columns of an account that an operator may see, and its state."""
     return {
         "uid": str(account.uid),
         "name": " ".join(str(account).split()),
-        "state": account.status,
+        "state": refreshing.link_state(account, pause).value,
         "method": account.method,
         "ontraport_id": account.ontraport_id,
         "owner": account.tenant or (account.user.get_username() if account.user else ""),
@@ -95,6 +97,7 @@ def describe(account: OntraportAccount) -> dict[str, Any]:
         "label": account.label,
         "expires_at": iso(account.expires_at),
         "refreshed_at": iso(account.refreshed_at),
+        "last_used_at": iso(account.last_used_at),
         "last_error": account.last_error,
         "failures": account.failures,
     }

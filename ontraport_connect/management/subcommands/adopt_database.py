@@ -57,7 +57,7 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
     marks = refreshing.marks_of(alias())
     if refreshing.stored_mark() in (marks or ("",)):
         return Report(
-            lines=["This database is this installation's own already; nothing was changed."],
+            lines=["This database already belongs to this installation. Nothing changed."],
             data={"adopted": False, "links_deleted": 0, "revocations_dropped": 0},
         )
     ask(options, QUESTION, *_explanations(options))
@@ -66,7 +66,7 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
     )
     return Report(
         lines=[
-            "This database is this installation's own now.",
+            "This database now belongs to this installation.",
             *_losses(dropped),
             GO_ON,
         ],

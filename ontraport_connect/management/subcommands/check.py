@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
@@ -17,15 +20,52 @@ HELP = "Check the settings, the endpoints, every stored secret, and whether refr
 SIGNS = {Level.OK: "ok", Level.WARNING: "WARN", Level.ERROR: "FAIL"}
 STYLES = {Level.OK: "SUCCESS", Level.WARNING: "WARNING", Level.ERROR: "ERROR"}
 INDENT = 6
+LONGEST_NUMBER = 7
 
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--offline", action="store_true", help="call no server")
+    standard = staff.Thresholds()
+    parser.add_argument(
+        "--overdue",
+        type=_minutes,
+        default=standard.overdue,
+        metavar="MINUTES",
+        help="how long an account may be due before that is a warning (10)",
+    )
+    parser.add_argument(
+        "--long-overdue",
+        type=_minutes,
+        default=standard.long_overdue,
+        metavar="MINUTES",
+        help="how long the oldest may be due before that is an error (60)",
+    )
+    parser.add_argument(
+        "--needs-reconnect",
+        type=_count,
+        metavar="N",
+        help="how many links may need a reconnect before that is a warning (any number)",
+    )
+
+
+def _minutes(text: str) -> timedelta:
+    return timedelta(minutes=_count(text))
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or len(text) > LONGEST_NUMBER:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+    return int(text)
 
 
 def run(options: Mapping[str, Any], progress: Progress) -> Report:
     findings: list[Finding] = []
-    for subject, look in staff.SUBJECTS.items():
+    thresholds = staff.Thresholds(
+        overdue=options["overdue"],
+        long_overdue=options["long_overdue"],
+        needs_reconnect=options["needs_reconnect"],
+    )
+    for subject, look in _subjects(thresholds).items():
         if subject == "endpoints" and options["offline"]:
             continue
         if subject in staff.NEED_TABLES and _has_no_tables(findings):
@@ -36,9 +76,22 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
     warnings = sum(finding.level == Level.WARNING for finding in findings)
     return Report(
         lines=[*_lines(findings), *([] if errors else [_verdict(warnings)])],
-        data={"errors": errors, "warnings": warnings, "findings": [finding.as_dict() for finding in findings]},
+        data={
+            "errors": errors,
+            "warnings": warnings,
+            "numbers": {} if _has_no_tables(findings) else staff.numbers(thresholds),
+            "findings": [finding.as_dict() for finding in findings],
+        },
         problem=f"{counted(errors, 'problem')} found." if errors else "",
     )
+
+
+def _subjects(thresholds: staff.Thresholds) -> Mapping[str, Callable[[], Iterator[Finding]]]:
+    return {
+        **staff.SUBJECTS,
+        "overdue": partial(staff.check_overdue, thresholds),
+        "reconnect": partial(staff.check_needs_reconnect, thresholds),
+    }
 
 
 def _has_no_tables(findings: Sequence[Finding]) -> bool:

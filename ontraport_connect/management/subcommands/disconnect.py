@@ -42,7 +42,7 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
 
 def _one(options: Mapping[str, Any], account: OntraportAccount) -> Report:
     uid, name = account.uid, account_argument.name_of(account)
-    ask(options, f"Disconnect {name}? Only its owner can connect it again.")
+    ask(options, f"Disconnect {name}? Only the owner can reconnect it.")
     is_shared = refreshing.is_grant_shared(account)
     is_revoked = linking.unlink(account)
     is_waiting = OntraportRevocation.objects.using(alias()).filter(account_uid=uid).exists()
@@ -50,7 +50,7 @@ def _one(options: Mapping[str, Any], account: OntraportAccount) -> Report:
     if is_waiting:
         what_follows = ". Ontraport could not be told yet: the revocation is queued, and the beat task tries again."
     if is_shared:
-        what_follows = ". Ontraport keeps this access, because another connection of this site uses it."
+        what_follows = ". Ontraport keeps the access, because another connection on this site uses it."
     return Report(
         lines=[f"Disconnected {name}{what_follows}"],
         data={"uid": str(uid), "disconnected": True, "revocation_pending": is_waiting, "grant_shared": is_shared},
@@ -64,7 +64,7 @@ def _all(options: Mapping[str, Any], progress: Progress) -> Report:
     if pks:
         ask(
             options,
-            f"Disconnect {counted(len(pks), 'account')}, all of this site? Only their owners can connect again.",
+            f"Disconnect {counted(len(pks), 'account')}, all of this site? Only the owners can reconnect them.",
         )
     begun = timezone.now()
     deleted: Counter[bool] = Counter()

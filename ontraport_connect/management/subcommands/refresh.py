@@ -26,7 +26,7 @@ from ontraport_connect.management.time_limit import time_limit
 from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.schedule import INTERVAL
 from ontraport_connect.staff import Finding, Level
-from ontraport_connect.tasks import MAX_KEYS, MAX_REVOCATIONS
+from ontraport_connect.tasks import MAX_IDS, MAX_KEYS, MAX_REVOCATIONS
 
 HELP = (
     "Refresh one account now, or with --all all that are due: from cron every minute, it does what beat and workers do."
@@ -98,15 +98,19 @@ def _check_key(account: OntraportAccount) -> Report:
 def _all(progress: Progress) -> Report:
     """Do one round of the beat task and the workers. Accounts that Ontraport asked to wait are not due, and wait."""
     refreshing.require_own_database()
-    linking.forget_used_states()
+    linking.forget_old_attempts()
     outcomes: Counter[str] = Counter()
+    unknown: list[int] = []
     for pks in refreshing.due_batches(int(conf.ONTRAPORT_REFRESH_RATE * INTERVAL)):
         outcomes.update(refreshing.refresh_batch(pks))
+        unknown += linking.without_id(pks)
         progress(f"{counted(outcomes.total(), 'account')}: {summarize(outcomes)} …")
+    staff.count_refreshes(outcomes)
     checked = linking.check_key_pairs(MAX_KEYS)
     revoked = refreshing.deliver_revocations(MAX_REVOCATIONS)
     refreshing.record_beat()
     refreshing.record_worker()
+    linking.learn_ids(unknown[:MAX_IDS])
     told = _send_notices()
     staff.delete_old_rows()
     (standing,) = staff.check_standing()
@@ -126,11 +130,11 @@ def _all(progress: Progress) -> Report:
 def _problem(standing: Finding, *, is_unreachable: bool) -> str:
     if standing.level != Level.OK:
         return f"Refreshing is {standing.text}. {standing.hint}"
-    return "Ontraport could not be reached for any account; the next run tries again." if is_unreachable else ""
+    return "Ontraport couldn't be reached for any account. The next run will try again." if is_unreachable else ""
 
 
 def _send_notices(seconds: float = NOTICES) -> int:
     """Send the notices last, so that no mail server delays a refresh, and end whatever it does: cron must not pile up behind it."""
     with suppress(TimeoutError), time_limit(2 * seconds):
-        return staff.send_due_notices(seconds)
+        return staff.send_due_notices(seconds) + staff.send_change_notices(seconds / 2)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -62,6 +63,15 @@ def test_the_exchange(proxy: FaultProxy, sandbox: Sandbox, browser: Client, subt
             account.delete()
 
 
+@contextmanager
+def only_identity_meeting(proxy: FaultProxy, sandbox: Sandbox, fault: Fault) -> Iterator[None]:
+    """Give the request for the account's name this fault. The exchange goes past the proxy: the two would share one connection."""
+    endpoints = ontraport.settings_for(sandbox.url)["ONTRAPORT_ENDPOINTS"]
+    with override_settings(ONTRAPORT_ENDPOINTS=endpoints), meeting(proxy, fault, timeout=PATIENT):
+        yield
+    assert proxy.passages
+
+
 def test_the_identity_of_a_new_link(
     proxy: FaultProxy, sandbox: Sandbox, browser: Client, subtests: pytest.Subtests
 ) -> None:
@@ -69,7 +79,7 @@ def test_the_identity_of_a_new_link(
     for name, fault in ONE_OF_EACH_KIND.items():
         with subtests.test(name):
             answer = ontraport.consent(ontraport.press_connect(browser))
-            with meeting(proxy, None, fault, timeout=PATIENT):
+            with only_identity_meeting(proxy, sandbox, fault):
                 response = ontraport.come_back(browser, answer)
             assert response["Location"] == reverse("ontraport_connect:accounts")
             account = OntraportAccount.objects.get()
@@ -88,7 +98,7 @@ def test_the_identity_of_a_reconnect(
             held = secrets_of(account)
             button = browser.post(reverse("ontraport_connect:reconnect", args=[account.uid]))
             answer = ontraport.consent(button["Location"])
-            with meeting(proxy, None, fault, timeout=PATIENT):
+            with only_identity_meeting(proxy, sandbox, fault):
                 response = ontraport.come_back(browser, answer)
             assert problem_page(browser, response) == "unidentified"
             assert secrets_of(account) == held

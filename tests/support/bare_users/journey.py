@@ -59,7 +59,7 @@ def journey(sandbox: Any) -> dict[str, Any]:
         for address in (
             reverse("ontraport_connect:accounts"),
             reverse(f"{ADMIN}_changelist"),
-            f"{reverse(f'{ADMIN}_changelist')}?condition=inactive",
+            f"{reverse(f'{ADMIN}_changelist')}?state=inactive",
             f"{reverse(f'{ADMIN}_changelist')}?q=maya",
             reverse(f"{ADMIN}_glance"),
             reverse(f"{ADMIN}_change", args=[account.pk]),

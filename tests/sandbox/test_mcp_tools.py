@@ -1,0 +1,119 @@
+"""The MCP tools act on the records that REST acts on, under the names that Ontraport publishes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ontraport_connect.pages import tool_descriptions
+from tests.support.stand_in import Caller
+
+MUG = [{"id": 1, "quantity": 2, "price": "10"}]
+
+
+def test_at_least_twenty_of_the_published_tools_are_there(caller: Caller) -> None:
+    tools = {tool["name"]: tool for tool in caller.rpc("tools/list")["result"]["tools"]}
+    assert len(tools) == 33
+    assert {*tool_descriptions.TOOLS} - {*tools} == {"cancel_subscription"}
+    assert tools["delete_object"]["annotations"] == {"readOnlyHint": False, "destructiveHint": True}
+    assert tools["get_subscribers"]["inputSchema"]["required"] == ["tag_id"]
+
+
+def test_what_mcp_writes_rest_reads(caller: Caller) -> None:
+    made = caller.tool("create_object", fields={"firstname": "Nia", "email": "nia@example.com"})["data"]
+    assert caller.data("GET", f"Contact?id={made['id']}") == made
+    caller.tool("update_object", id=made["id"], fields={"city": "Cardiff"})
+    found = caller.tool("saveorupdate_object", fields={"email": "nia@example.com", "company": "Nia Ltd"})
+    assert found["data"]["attrs"]["id"] == made["id"]
+    assert caller.data("GET", f"Contact?id={made['id']}")["city"] == "Cardiff"
+    assert caller.tool("delete_object", id=made["id"]) == {"deleted": 1}
+    assert caller.tool("delete_objects", ids=[1, 2, 99]) == {"deleted": 2}
+    assert caller.tool("count_objects") == {"count": 19}
+
+
+def test_a_request_to_delete_all_is_ignored(caller: Caller) -> None:
+    assert caller.tool("delete_objects") == {"deleted": 0}
+    assert caller.tool("count_objects", objectID="0") == {"count": 21}
+
+
+def test_objects_are_read_in_sorted_pages(caller: Caller) -> None:
+    page = caller.tool("get_objects", sort="id", sortDir="desc", range=2, start=1, listFields=["city"])
+    assert page == {"data": [{"id": "20", "city": "Québec"}, {"id": "19", "city": "Nelson"}], "start": 1, "count": 21}
+    assert caller.tool("get_account_info")["timezone"] == "America/Los_Angeles"
+    assert caller.tool("get_object_meta", objectID="14")["14"]["name"] == "Tag"
+    assert caller.tool("list_allowed_object_types")["object_types"][0] == {
+        "objectID": "0",
+        "name": "Contact",
+        "plural": "Contacts",
+    }
+
+
+def test_tags_are_managed_by_number_and_by_name(caller: Caller) -> None:
+    done = caller.tool("manage_tags", ids=[3], add=["VIP", "1"], remove=["Newsletter"])
+    assert done == {"records": 1, "added": 2, "removed": 1}
+    assert caller.data("GET", "Contact?id=3")["contact_cat"] == "*/*1*/*6*/*"
+    subscribers = caller.tool("get_subscribers", tag_id=6, listFields=["email"])
+    assert subscribers == {"data": [{"id": "3", "email": "jonas.lindqvist@example.com"}], "count": 1}
+
+
+def test_tasks_are_assigned_moved_and_done(caller: Caller) -> None:
+    task = caller.tool("assign_task", contact_id=3, subject="Call", date_due=1_900_000_000)["data"]
+    assert (task["stand_in_status"], task["contact_id"], task["owner"]) == ("open", "3", "1")
+    assert caller.tool("reschedule_task", id=1, date_due=1_900_000_600)["data"]["date_due"] == "1900000600"
+    assert caller.tool("get_recent_tasks", status="open")["data"][0]["id"] == "1"
+    assert caller.tool("complete_task", id=1)["data"]["stand_in_status"] == "completed"
+    caller.tool("assign_task", contact_id=3, subject="Write")
+    assert caller.tool("cancel_task", id=2)["data"]["stand_in_status"] == "cancelled"
+    assert len(caller.tool("get_recent_tasks")["data"]) == 2
+    caller.data("POST", "Notes", {"contact_id": 3, "data": "Likes it dark"})
+    assert caller.tool("get_recent_notes", range=1)["data"][0]["data"] == "Likes it dark"
+
+
+def test_an_invoice_from_draft_to_refund(caller: Caller) -> None:
+    draft = caller.tool("create_invoice", contact_id=1, products=MUG, status="draft")["data"]
+    assert (draft["total"], draft["stand_in_status"]) == ("20.00", "draft")
+    assert caller.tool("update_invoice", id=1, status="open")["data"]["stand_in_status"] == "open"
+    assert caller.tool("send_invoice", id=1)["data"]["stand_in_status"] == "open"
+    paid = caller.tool("pay_invoice", id=1)
+    assert paid["data"]["stand_in_status"] == "paid"
+    assert paid["message"] == "No card was charged: this is a stand-in for Ontraport."
+    assert caller.tool("refund_transaction", id=1)["data"]["stand_in_status"] == "refunded"
+    assert caller.tool("get_purchases", contact_id=1)["count"] == 1
+    assert caller.tool("get_invoices", status="refunded", range=1)["count"] == 1
+
+
+def test_a_failed_charge_is_run_again(caller: Caller) -> None:
+    caller.tool("create_invoice", contact_id=1, products=MUG)
+    caller.tool("convert_transaction", id=1, to="decline")
+    assert caller.tool("get_failed_transactions")["count"] == 1
+    assert caller.tool("rerun_transaction", id=1)["data"]["stand_in_status"] == "paid"
+    assert caller.tool("void_transaction", id=1)["data"]["stand_in_status"] == "void"
+
+
+def test_money_that_was_taken_elsewhere_is_logged(caller: Caller) -> None:
+    assert caller.tool("log_offline_purchase", contact_id=1, products=MUG)["message"] == "Logged, as paid elsewhere."
+    assert "No card was charged" in caller.tool("process_transaction", contact_id=1, products=MUG)["message"]
+    caller.tool("create_invoice", contact_id=2, products=MUG)
+    assert caller.tool("mark_transaction_paid", id=3)["data"]["stand_in_status"] == "paid"
+    caller.tool("create_invoice", contact_id=2, products=MUG)
+    assert caller.tool("write_off_transaction", id=4)["data"]["stand_in_status"] == "written off"
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "text"),
+    [
+        ("create_object", {}, "Missing required argument: fields"),
+        ("create_object", {"fields": "x"}, "fields is an object"),
+        ("create_object", {"objectID": 46, "fields": {"total": 1}}, "written by the commerce tools only"),
+        ("get_objects", {"group": 1}, "no argument group of get_objects"),
+        ("update_invoice", {"id": 1, "status": "paid"}, "from draft to open only"),
+        ("create_invoice", {"contact_id": 1, "products": MUG, "status": "paid"}, "status is draft or open."),
+        ("convert_transaction", {"id": 1, "to": "gold"}, "to is collections or decline."),
+        ("assign_task", {"contact_id": 99, "subject": "x"}, "Invalid Contact ID"),
+        ("cancel_subscription", {"id": 1}, "no tool cancel_subscription"),
+        ("manage_tags", {"ids": [1], "add": {"a": 1}}, "add must be a list."),
+    ],
+)
+def test_a_tool_says_what_is_wrong(caller: Caller, tool: str, arguments: dict[str, Any], text: str) -> None:
+    assert text in caller.failure(tool, **arguments)

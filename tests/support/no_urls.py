@@ -1,0 +1,5 @@
+"""A site without the URLs of the app."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []
