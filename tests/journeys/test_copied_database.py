@@ -219,31 +219,33 @@ def test_the_setting_says_whose_a_database_is_wherever_it_lies(
     assert strict.requests == requests + LINKS
 
 
-@pytest.mark.sqlite
-def test_a_renamed_file_is_the_same_database(
+@pytest.fixture
+def adopted(
     production: list[OntraportAccount], copy: Callable[[], str], child_environ: Environ, strict: StrictServer
-) -> None:
+) -> str:
+    """A copy that is its own installation, and is then renamed."""
     name = copy()
     site_on(name, child_environ, **strict.settings).ontraport("adopt-database", "--yes")
-    renamed = f"{name}_renamed"
-    Path(name).rename(renamed)
+    return name
+
+
+@pytest.mark.sqlite
+def test_a_renamed_file_is_the_same_database(adopted: str, child_environ: Environ, strict: StrictServer) -> None:
+    renamed = f"{adopted}_renamed"
+    Path(adopted).rename(renamed)
     assert site_on(renamed, child_environ, **strict.settings).ontraport("refresh", "--all").returncode == 0
 
 
 @pytest.mark.postgresql
-def test_a_renamed_database_gets_clear_words(
-    production: list[OntraportAccount], copy: Callable[[], str], child_environ: Environ, strict: StrictServer
-) -> None:
-    name = copy()
-    site_on(name, child_environ, **strict.settings).ontraport("adopt-database", "--yes")
-    renamed = f"{name}_renamed"
+def test_a_renamed_database_gets_clear_words(adopted: str, child_environ: Environ, strict: StrictServer) -> None:
+    renamed = f"{adopted}_renamed"
     with connection._nodb_cursor() as cursor:
-        cursor.execute(f'ALTER DATABASE "{name}" RENAME TO "{renamed}"')
+        cursor.execute(f'ALTER DATABASE "{adopted}" RENAME TO "{renamed}"')
     try:
         done = site_on(renamed, child_environ, **strict.settings).ontraport("check", "--offline", "--json")
     finally:
         with connection._nodb_cursor() as cursor:
-            cursor.execute(f'ALTER DATABASE "{renamed}" RENAME TO "{name}"')
+            cursor.execute(f'ALTER DATABASE "{renamed}" RENAME TO "{adopted}"')
     found = [finding for finding in json.loads(done.stdout)["findings"] if finding["subject"] == "installation"]
     assert [finding["level"] for finding in found] == ["error"]
     assert "under another name" in found[0]["text"]
