@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 
@@ -39,7 +38,7 @@ def json_view(*methods: str) -> Callable[[View], View]:
 
 
 def _run(handler: View, request: HttpRequest, arguments: Mapping[str, Any]) -> HttpResponse:
-    """Run a view with the body of its request. What the view raises becomes JSON."""
+    """Run a view with the body of its request. What is wrong with the body, or gone, becomes JSON; ``page`` answers for the rest."""
     try:
         body = read_body(request)
         if body.says_otherwise(tenancy.MADE_FOR, tenancy.mark_of(request)):
@@ -51,8 +50,6 @@ def _run(handler: View, request: HttpRequest, arguments: Mapping[str, Any]) -> H
         return failure("invalid", 422, fields={error.name: [str(one_plain_line.message)]})
     except Http404:
         return failure("not_found", 404)
-    except PermissionDenied:
-        return failure("not_permitted", 403)
 
 
 def negotiated(html: View, json: View) -> View:
