@@ -29,6 +29,8 @@ else:  # Django's classes are not subscriptable at run time
     EventModelAdmin = admin.ModelAdmin
 
 MAX_EVENTS = 100
+NO_FURTHER_JOINS: tuple[str, ...] = ()
+"""``get_queryset`` reads the users. Django 6.1 would join every relation in the list, and users may be in another database."""
 TEMPLATES = "admin/ontraport_connect/ontraportaccount"
 
 
@@ -36,6 +38,7 @@ TEMPLATES = "admin/ontraport_connect/ontraportaccount"
 class OntraportAccountAdmin(AccountActions):
     list_display = ("name", "badge", "user", "refreshed")
     list_display_links = ("name",)
+    list_select_related = NO_FURTHER_JOINS
     list_filter = (StateFilter, "method", TenantFilter)
     list_per_page = 50
     search_help_text = _("Search by user name, email address, label, tenant, Ontraport account number or ID.")
@@ -215,6 +218,7 @@ class OntraportEventAdmin(EventModelAdmin):
     """The read-only history of all accounts, including deleted ones."""
 
     list_display = ("at", "what", "ontraport_id", "user", "actor", "detail")
+    list_select_related = NO_FURTHER_JOINS
     list_filter = ("kind", "at")
     list_per_page = 50
     search_fields = ("ontraport_id", "tenant", "detail", "actor")
