@@ -134,6 +134,11 @@ def wants_headers(answer: Answer, message: Message) -> bool:
     return answer.status == 400 and error_code(reply_of(answer, message.id)) == HEADER_MISMATCH
 
 
+def may_want_a_list(answer: Answer, message: Message) -> bool:
+    """Tell whether a server may not know the tool only because nobody has listed its tools yet. It has not carried the call out."""
+    return message.method == "tools/call" and error_code(reply_of(answer, message.id)) == INVALID_PARAMS
+
+
 def session_of(url: str, answer: Answer, message: Message) -> Session:
     """Return what the answer to ``initialize`` agrees to. Raises as ``result_of`` does."""
     session = _agreed(url, result_of(answer, message), answer.headers.get("Mcp-Session-Id", ""))

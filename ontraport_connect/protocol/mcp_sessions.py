@@ -47,7 +47,8 @@ class Server:
 class Session:
     """An agreement with a server. ``id`` is ``None`` where it gives no sessions. ``proof`` says for which link it was made.
 
-    ``credential`` is what it was opened with. ``owner`` belongs to the caller: what he needs to end the session.
+    ``credential`` is what it was opened with. ``owner`` belongs to the caller: what he needs to end the session. ``has_listed`` tells
+    whether the server has been asked for its tools in it.
     """
 
     url: str
@@ -57,6 +58,7 @@ class Session:
     credential: object = None
     owner: Any = field(default=None, repr=False)
     used_at: float = 0.0
+    has_listed: bool = False
 
 
 class Sessions:

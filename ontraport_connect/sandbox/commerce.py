@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
-from .messages import Refused
-from .object_types import CONTACT, PRODUCT, PURCHASE, TRANSACTION
-from .records import Record, Records
+from .messages import Refused, not_here
+from .object_types import CONTACT, OPEN_ORDER, PRODUCT, PURCHASE, TRANSACTION
+from .records import Record, Records, as_text
 
 NOTHING_CHARGED = "No card was charged: this is a stand-in for Ontraport."
 
@@ -27,6 +27,15 @@ MOVES: Mapping[str, tuple[frozenset[str], str]] = {
 """What each move needs an invoice to be, and what the invoice is then (empty: as before)."""
 
 
+class Line(NamedTuple):
+    """One product of an invoice. ``terms`` are empty where it is paid for once."""
+
+    product: Record
+    quantity: Decimal
+    price: Decimal
+    terms: Mapping[str, str]
+
+
 def move(records: Records, number: object, what: str) -> Record:
     """Move an invoice on. Raises ``Refused`` where there is none, or where it is not in a state for that."""
     invoice = records.get(TRANSACTION, number)
@@ -37,26 +46,39 @@ def move(records: Records, number: object, what: str) -> Record:
 
 
 def new_invoice(records: Records, contact_id: object, products: Any, status: str) -> Record:
-    """Write an invoice and its purchases. ``products`` is a list of ``{id, quantity, price}``. Raises ``Refused``."""
+    """Write an invoice, its purchases, and a subscription for each product that is paid for again and again. Raises ``Refused``.
+
+    ``products`` is a list of ``{id, quantity, price}``. For a subscription ``price`` is ``[{price, unit, payment_count}]``.
+    """
     contact = records.find(CONTACT, contact_id)
     if contact is None:
         raise Refused(404, "Invalid Contact ID")
     lines = [_line(records, product) for product in _list(products)]
-    total = sum((quantity * price for _, quantity, price in lines), Decimal())
+    total = sum((line.quantity * line.price for line in lines), Decimal())
     name = f"{contact['firstname']} {contact['lastname']}".strip()
     invoice = records.create(TRANSACTION, {"contact_id": contact["id"], "total": f"{total:.2f}", "contact_name": name})
     records.note(TRANSACTION, invoice["id"], stand_in_status=status)
-    for product, quantity, price in lines:
-        values = {
+    for line in lines:
+        sold = {
             "contact_id": contact["id"],
-            "product_id": product["id"],
-            "invoice_id": invoice["id"],
-            "quantity": f"{quantity}",
-            "price": f"{price:.2f}",
-            "name": product["name"],
+            "product_id": line.product["id"],
+            "price": f"{line.price:.2f}",
+            "name": line.product["name"],
         }
-        records.create(PURCHASE, values)
+        records.create(PURCHASE, {**sold, "invoice_id": invoice["id"], "quantity": f"{line.quantity}"})
+        if line.terms:
+            order = records.create(OPEN_ORDER, {**sold, **line.terms})
+            records.note(OPEN_ORDER, order["id"], stand_in_status="active")
+            records.note(TRANSACTION, invoice["id"], order_id=order["id"])
     return invoice
+
+
+def cancel(records: Records, number: object) -> Record:
+    """End a subscription. Raises ``Refused`` where there is none, or where it has ended."""
+    order = records.get(OPEN_ORDER, number)
+    if order["stand_in_status"] != "active":
+        raise Refused(422, "This subscription has been cancelled already.")
+    return records.note(OPEN_ORDER, number, stand_in_status="cancelled")
 
 
 def _list(products: Any) -> Sequence[Any]:
@@ -65,16 +87,27 @@ def _list(products: Any) -> Sequence[Any]:
     return products
 
 
-def _line(records: Records, line: Any) -> tuple[Record, Decimal, Decimal]:
+def _line(records: Records, line: Any) -> Line:
     if not isinstance(line, dict):
         raise Refused(400, "A product is an object with an id, a quantity and a price.")
     product = records.find(PRODUCT, line.get("id"))
     if product is None:
         raise Refused(404, "Invalid product id")
     price = line.get("price", product["price"])
-    if isinstance(price, list):  # as REST has it, for recurring payments
-        price = price[0].get("price") if len(price) == 1 and isinstance(price[0], dict) else None
-    return product, _amount(line.get("quantity", 1)), _amount(price)
+    terms: Mapping[str, str] = {}
+    if isinstance(price, list):
+        plan = price[0] if len(price) == 1 and isinstance(price[0], dict) else {}
+        price, terms = plan.get("price"), _terms(plan)
+    return Line(product, _amount(line.get("quantity", 1)), _amount(price), terms)
+
+
+def _terms(plan: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return what says that a price is paid again and again; nothing where it is paid once. Raises ``Refused``."""
+    unknown = sorted(set(plan) - {"id", "price", "unit", "payment_count"})
+    if unknown:
+        raise not_here(f"term {unknown[0][:40]} of a price")
+    terms = {name: as_text(plan.get(name)) for name in ("unit", "payment_count")}
+    return terms if terms["unit"] and terms["payment_count"] != "1" else {}
 
 
 def _amount(value: object) -> Decimal:

@@ -70,6 +70,10 @@ def convert_transaction(records: Records, arguments: Arguments) -> dict[str, Any
     return {"data": dict(commerce.move(records, arguments["id"], f"convert to {arguments['to']}"))}
 
 
+def cancel_subscription(records: Records, arguments: Arguments) -> dict[str, Any]:
+    return {"data": dict(commerce.cancel(records, arguments["id"]))}
+
+
 def _moved(what: str, records: Records, arguments: Arguments) -> dict[str, Any]:
     return {"data": dict(commerce.move(records, arguments["id"], what)), "message": commerce.NOTHING_CHARGED}
 
@@ -85,7 +89,8 @@ def _mover(name: str, about: str, what: str, *, destroys: bool = False) -> Tool:
     )
 
 
-SALE = {"contact_id": NUMBER, "products": {**LIST, "description": 'Each {"id": 1, "quantity": 2, "price": "24.00"}.'}}
+ABOUT_PRODUCTS = 'Each {"id": 1, "quantity": 2, "price": "24.00"}; the price of a subscription is [{"price": "24.00", "unit": "month"}].'
+SALE = {"contact_id": NUMBER, "products": {**LIST, "description": ABOUT_PRODUCTS}}
 
 TOOLS = (
     Tool(
@@ -146,6 +151,14 @@ TOOLS = (
         arguments={"id": NUMBER, "to": {"type": "string", "enum": ["collections", "decline"]}},
         required=("id", "to"),
     ),
+    Tool(
+        name="cancel_subscription",
+        about="Cancel a subscription, an object of type 44.",
+        call=cancel_subscription,
+        arguments={"id": NUMBER},
+        required=("id",),
+        destroys=True,
+    ),
     _mover("pay_invoice", "Pay an invoice with the card on file. Here no card is charged.", "pay", destroys=True),
     _mover("mark_transaction_paid", "Mark an invoice as paid, without a charge.", "mark paid"),
     _mover("rerun_transaction", "Try a failed charge again. Here no card is charged.", "rerun", destroys=True),
@@ -158,7 +171,6 @@ TOOLS = (
 NOT_HERE = frozenset(
     {
         "build_api_condition",
-        "cancel_subscription",
         "get_automation_log",
         "get_contact_log",
         "get_groups",

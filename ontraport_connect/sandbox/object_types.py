@@ -23,7 +23,7 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectType:
-    """``key`` is the field that holds a record's number; ``names`` are those in paths, for one and for many."""
+    """``key`` is the field that holds a record's number; ``names`` are for one and for many, and those in paths, if it has any there."""
 
     object_id: str
     names: tuple[str, str]
@@ -32,6 +32,7 @@ class ObjectType:
     key: str = "id"
     created: Sequence[str] = field(default_factory=tuple)
     changed: Sequence[str] = field(default_factory=tuple)
+    has_path: bool = True
 
 
 def _fields(numbers: Mapping[str, str], **texts: str) -> dict[str, Field]:
@@ -154,14 +155,35 @@ TRANSACTION = ObjectType(
     shown=("contact_name", "date", "total", "stand_in_status"),
     created=("date",),
 )
+OPEN_ORDER = ObjectType(
+    object_id="44",
+    names=("OpenOrder", "OpenOrders"),
+    fields=_fields(
+        {
+            "id": "Order ID:id",
+            "contact_id": "Contact:numeric",
+            "product_id": "Product:numeric",
+            "price": "Price:price",
+            "date": "Date:timestamp",
+        },
+        name="Name",
+        unit="Paid each",
+        payment_count="Number of payments",
+        stand_in_status="Status in words (of the stand-in)",
+    ),
+    shown=("name", "price", "unit", "stand_in_status"),
+    created=("date",),
+    has_path=False,
+)
+"""What a customer pays for again and again. Its number is Ontraport's; no public client has a path for it."""
 
-TYPES: Sequence[ObjectType] = (CONTACT, TASK, NOTE, TAG, PRODUCT, PURCHASE, TRANSACTION)
+TYPES: Sequence[ObjectType] = (CONTACT, TASK, NOTE, TAG, PRODUCT, PURCHASE, OPEN_ORDER, TRANSACTION)
 BY_NAME: Mapping[str, ObjectType] = {name.lower(): each for each in TYPES for name in (each.object_id, *each.names)} | {
     "invoice": TRANSACTION,
     "invoices": TRANSACTION,
 }
 
-OF_COMMERCE = frozenset({PURCHASE.object_id, TRANSACTION.object_id})
+OF_COMMERCE = frozenset({PURCHASE.object_id, OPEN_ORDER.object_id, TRANSACTION.object_id})
 """Types that are written by what moves money only, as at Ontraport's MCP server."""
 
 

@@ -59,7 +59,7 @@ def _folders() -> dict[str, tuple[Mapping[tuple[str, str], Call], str | None]]:
         "objects": (LISTS, None),
         "object": (ONES, None),
     }
-    for kind in TYPES:
+    for kind in (each for each in TYPES if each.has_path):
         one, many = kind.names
         folders |= {one: (ONES, kind.object_id), many: (LISTS, kind.object_id)}
     return folders

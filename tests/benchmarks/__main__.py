@@ -20,7 +20,7 @@ import django
 
 django.setup()
 
-from tests.benchmarks import beat, kills, network, pages, sustained, throughput  # noqa: E402
+from tests.benchmarks import beat, kills, network, page_tests, pages, sustained, throughput  # noqa: E402
 from tests.benchmarks.site import Site, open_site, table  # noqa: E402
 
 
@@ -34,6 +34,7 @@ def parts(site: Site, quick: bool) -> dict[str, tuple[str, Callable[[], list[dic
         ),
         "beat": (beat.__doc__ or "", lambda: beat.measure((2_000, 5_000) if quick else (10_000, 1_000_000))),
         "pages": (pages.__doc__ or "", pages.measure),
+        "page tests": (page_tests.__doc__ or "", lambda: page_tests.measure(20 if quick else 300)),
         "sustained": (sustained.__doc__ or "", lambda: sustained.measure(site, 5 if quick else 120)),
         "kills": (kills.KILLS, lambda: kills.measure(site, 2 if quick else 10)),
         "window": (kills.WINDOW, lambda: kills.measure_window(site, 100 if quick else 500)),
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument(
         "parts",
         nargs="*",
-        help="throughput, calls, refreshing, beat, pages, sustained, kills, window; all without a name",
+        help="throughput, calls, refreshing, beat, pages, page tests, sustained, kills, window; all without a name",
     )
     parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="where the figures are written")
     parser.add_argument("--quick", action="store_true")

@@ -13,6 +13,7 @@ from django.db import connection
 
 from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.refreshing import batches
+from tests.benchmarks.site import forget_accounts
 
 DUE = 1_000
 ROUNDS = 15
@@ -30,7 +31,7 @@ FROM generate_series(1, %s)
 
 
 def measure(sizes: tuple[int, ...]) -> list[dict[str, Any]]:
-    OntraportAccount.objects.all().delete()
+    forget_accounts()
     user = get_user_model().objects.get_or_create(username="benchmark")[0]
     rows = []
     for size in sizes:
@@ -40,8 +41,7 @@ def measure(sizes: tuple[int, ...]) -> list[dict[str, Any]]:
     for row in rows:
         row["times the first"] = round(row["median ms"] / first, 2)
     assert last
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE ontraport_connect_ontraportaccount CASCADE")
+    forget_accounts()
     return rows
 
 

@@ -28,7 +28,7 @@ from ontraport_connect.protocol import close_connections
 from ontraport_connect.refreshing import batches
 from ontraport_connect.using import rate_store
 from tests.benchmarks.answering import OBJECTS, PAGE, Server, answering
-from tests.benchmarks.site import Site, due_accounts
+from tests.benchmarks.site import Site, due_accounts, forget_accounts
 from tests.support.engine_child import is_save, numbers_in
 
 ROUNDS = 5
@@ -114,7 +114,7 @@ def session_for(server: Server, threads: int) -> requests.Session:
 
 
 def key_accounts(count: int) -> list[OntraportAccount]:
-    OntraportAccount.objects.all().delete()
+    forget_accounts()
     user = get_user_model().objects.get_or_create(username="benchmark")[0]
     made = [
         OntraportAccount(user=user, method=Method.API_KEY, ontraport_id=str(number), app_id="2_1_b", access_token="k")

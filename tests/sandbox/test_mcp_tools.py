@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from ontraport_connect.pages import tool_descriptions
+from ontraport_connect.sandbox import mcp_commerce
+from ontraport_connect.sandbox.mcp_server import TOOLS
 from tests.support.stand_in import Caller
 
 MUG = [{"id": 1, "quantity": 2, "price": "10"}]
@@ -14,8 +16,8 @@ MUG = [{"id": 1, "quantity": 2, "price": "10"}]
 
 def test_at_least_twenty_of_the_published_tools_are_there(caller: Caller) -> None:
     tools = {tool["name"]: tool for tool in caller.rpc("tools/list")["result"]["tools"]}
-    assert len(tools) == 33
-    assert {*tool_descriptions.TOOLS} - {*tools} == {"cancel_subscription"}
+    assert len(tools) == 34
+    assert {*tool_descriptions.TOOLS} <= {*tools}
     assert tools["delete_object"]["annotations"] == {"readOnlyHint": False, "destructiveHint": True}
     assert tools["get_subscribers"]["inputSchema"]["required"] == ["tag_id"]
 
@@ -100,6 +102,30 @@ def test_money_that_was_taken_elsewhere_is_logged(caller: Caller) -> None:
     assert caller.tool("write_off_transaction", id=4)["data"]["stand_in_status"] == "written off"
 
 
+def test_a_subscription_is_sold_and_cancelled(caller: Caller) -> None:
+    plan = [{"price": "24.00", "unit": "month", "payment_count": 12}]
+    sold = caller.tool("process_transaction", contact_id=1, products=[{"id": 1, "price": plan}, *MUG])["data"]
+    assert (sold["total"], sold["order_id"]) == ("44.00", "1")
+    [order] = caller.tool("get_objects", objectID="44")["data"]
+    assert (order["unit"], order["payment_count"], order["stand_in_status"]) == ("month", "12", "active")
+    assert caller.tool("cancel_subscription", id=1)["data"]["stand_in_status"] == "cancelled"
+    assert caller.data("GET", "object?objectID=44&id=1")["stand_in_status"] == "cancelled"
+    assert caller.failure("cancel_subscription", id=1) == "This subscription has been cancelled already."
+    assert caller.refusal("GET", "OpenOrders")[0] == 501
+
+
+@pytest.mark.parametrize("terms", [{"unit": "month", "payment_count": 1}, {"payment_count": 3}, {}])
+def test_what_is_paid_once_is_no_subscription(caller: Caller, terms: dict[str, Any]) -> None:
+    caller.tool("create_invoice", contact_id=1, products=[{"id": 1, "price": [{"price": "24", **terms}]}])
+    assert caller.tool("count_objects", objectID="44") == {"count": 0}
+
+
+def test_every_published_tool_is_there_or_refused_in_words(caller: Caller) -> None:
+    assert not mcp_commerce.NOT_HERE & {*TOOLS}
+    for name in mcp_commerce.NOT_HERE:
+        assert f"no tool {name}" in caller.failure(name)
+
+
 @pytest.mark.parametrize(
     ("tool", "arguments", "text"),
     [
@@ -111,7 +137,11 @@ def test_money_that_was_taken_elsewhere_is_logged(caller: Caller) -> None:
         ("create_invoice", {"contact_id": 1, "products": MUG, "status": "paid"}, "status is draft or open."),
         ("convert_transaction", {"id": 1, "to": "gold"}, "to is collections or decline."),
         ("assign_task", {"contact_id": 99, "subject": "x"}, "Invalid Contact ID"),
-        ("cancel_subscription", {"id": 1}, "no tool cancel_subscription"),
+        ("cancel_subscription", {"id": 1}, "Object not found"),
+        ("create_object", {"objectID": 44, "fields": {"name": "x"}}, "written by the commerce tools only"),
+        ("process_transaction", {"contact_id": 1, "products": [{"id": 1, "price": []}]}, "Quantities and prices are"),
+        ("process_transaction", {"contact_id": 1, "products": [{"id": 1, "price": [{"tax": 1}]}]}, "no term tax of a"),
+        ("manage_subscriptions", {"id": 1}, "no tool manage_subscriptions"),
         ("manage_tags", {"ids": [1], "add": {"a": 1}}, "add must be a list."),
     ],
 )

@@ -147,6 +147,7 @@ def test_every_kind_has_a_name_a_number_and_fields(caller: Caller) -> None:
         "14": "Tag",
         "16": "Product",
         "17": "Purchase",
+        "44": "OpenOrder",
         "46": "Transaction",
     }
     assert meta["0"]["fields"]["email"] == {"alias": "Email", "type": "text", "required": "0", "unique": "1"}

@@ -35,7 +35,8 @@ class McpServer(Answering):
     """``protocols`` are the eras that it speaks. ``unknown`` answers requests with a session id that it does not know. ``events`` sends
     results as event streams. ``takes`` are the forms of credentials that it accepts.
 
-    With ``binds``, a session may be used with the credentials that opened it, and with no others.
+    ``listed`` answers to a list of the tools. With ``binds``, a session may be used with the credentials that opened it, and with no
+    others.
     """
 
     forbidden = Reply(status=403)
@@ -62,6 +63,7 @@ class McpServer(Answering):
         self.open: dict[str, str] = {}
         self.opened = 0
         self.is_deaf = False
+        self.listed: Any = {"tools": [{"name": "echo", "inputSchema": {"type": "object"}}]}
         self.ended: list[str] = []
         self.called: list[dict[str, Any]] = []
         self.refused_tokens: set[str] = set()
@@ -145,7 +147,7 @@ class McpServer(Answering):
 
     def result(self, sent: dict[str, Any]) -> Reply:
         if sent["method"] == "tools/list":
-            result: Any = {"tools": [{"name": "echo", "inputSchema": {"type": "object"}}]}
+            result = self.listed
         else:
             self.called.append(sent["params"])
             result = self.tool(sent["params"])

@@ -101,7 +101,41 @@ def test_what_a_server_says_of_the_call_itself_is_no_word_about_the_session(
     with pytest.raises(OntraportRejected, match=r"mcp_tools") as raised:
         account.mcp("echo")
     assert (raised.value.code, raised.value.status, raised.value.said) == ("mcp_error", 400, "Unknown tool")
-    assert (len(server.called), server.opened) == (2, 1)
+    assert (len(server.called), server.opened) == (3, 1)  # again after a list of the tools, which was in vain
+    with pytest.raises(OntraportRejected):
+        account.mcp("echo")
+    assert (len(server.called), server.opened) == (4, 1)
+
+
+def test_a_server_may_want_its_tools_to_be_listed_first_in_each_session(
+    server: McpServer, account: OntraportAccount
+) -> None:
+    """As Ontraport's published server does with the tools of custom objects."""
+    answer = server.tool
+
+    def refuse_before_a_list(params: dict[str, Any]) -> Any:
+        sent = [json.loads(request.body)["method"] for request in server.asked if request.body]
+        if "tools/list" in sent[::-1][: sent[::-1].index("initialize")] and params["name"] == "echo":
+            return answer(params)
+        return rpc_error(-32602, "Unknown tool", json.loads(server.asked[-1].body)["id"])
+
+    server.tool = refuse_before_a_list
+    for _ in range(2):
+        account.mcp("echo")
+    with pytest.raises(OntraportRejected):
+        account.mcp("something else")
+    assert (len(server.called), server.opened) == (4, 1)
+    server.open.clear()
+    account.mcp("echo")
+    assert (len(server.called), server.opened) == (6, 2)
+
+
+def test_a_server_that_lists_no_tools_is_heard_about_the_call(server: McpServer, account: OntraportAccount) -> None:
+    server.tool = lambda params: rpc_error(-32602, "Unknown tool", json.loads(server.asked[-1].body)["id"])
+    server.listed = Reply(status=404, body=b"Not found")
+    with pytest.raises(OntraportRejected) as raised:
+        account.mcp("echo")
+    assert raised.value.said == "Unknown tool"
 
 
 def test_a_server_that_knows_the_newer_protocol_only_is_found_out_once(account: OntraportAccount) -> None:

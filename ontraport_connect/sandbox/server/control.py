@@ -162,9 +162,7 @@ def steering(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpReque
 
 def pass_on_to_the_toolkit() -> None:
     """Set what django-oauth-toolkit reads from its own settings."""
-    settings = stand_in.switches.settings
-    oauth2_settings.REFRESH_TOKEN_GRACE_PERIOD_SECONDS = settings.refresh_token_grace
-    oauth2_settings.REFRESH_TOKEN_EXPIRE_SECONDS = settings.refresh_token_lifetime or None
+    oauth2_settings.REFRESH_TOKEN_GRACE_PERIOD_SECONDS = stand_in.switches.settings.refresh_token_grace
 
 
 @require_safe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,6 +33,12 @@ def was_spent(refresh_token: str) -> bool:
     return spent is not None and tokens.filter(token_family=spent.token_family, pk__gt=spent.pk).exists()
 
 
+def has_ended(refresh_token: Any) -> bool:
+    """Return whether a refresh token is older than the switch lets it be. The toolkit counts from the end of its access token."""
+    lifetime = stand_in.switches.settings.refresh_token_lifetime
+    return bool(lifetime) and refresh_token.created + timedelta(seconds=lifetime) <= timezone.now()
+
+
 class SandboxValidator(OAuth2Validator):  # type: ignore[misc]
     def _extract_basic_auth(self, request: Any) -> None:
         """Refuse ``client_secret_basic``: Ontraport publishes ``client_secret_post`` and ``none``."""
@@ -51,7 +58,7 @@ class SandboxValidator(OAuth2Validator):  # type: ignore[misc]
         valid: bool = super().validate_refresh_token(refresh_token, client, request, *args, **kwargs)
         if not valid and was_spent(refresh_token):
             stand_in.switches.count("reuse_detected")
-        return valid
+        return valid and not has_ended(request.refresh_token_instance)
 
     def revoke_token(self, token: str, token_type_hint: str, request: Any, *args: Any, **kwargs: Any) -> None:
         """Revoke a token, and with it all grants of its person and client where these are one grant (RFC 7009, 2.1)."""
