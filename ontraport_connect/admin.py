@@ -29,8 +29,7 @@ else:  # Django's classes are not subscriptable at run time
     EventModelAdmin = admin.ModelAdmin
 
 MAX_EVENTS = 100
-NO_FURTHER_JOINS: tuple[str, ...] = ()
-"""``get_queryset`` reads the users. Django 6.1 would join every relation in the list, and users may be in another database."""
+NO_FURTHER_JOINS = ()  # get_queryset reads the users; Django 6.1 would join them, and they may be in another database
 TEMPLATES = "admin/ontraport_connect/ontraportaccount"
 
 
@@ -83,7 +82,10 @@ class OntraportAccountAdmin(AccountActions):
         fieldsets = super().get_fieldsets(request, obj)
         if _may_see_events(request):
             return fieldsets
-        return [(title, {**options, "fields": _without_timeline(options["fields"])}) for title, options in fieldsets]
+        shown = [[field for field in options["fields"] if field != "timeline"] for _title, options in fieldsets]
+        return [
+            (title, {**options, "fields": fields}) for (title, options), fields in zip(fieldsets, shown, strict=True)
+        ]
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         names: list[Any] = list(self.list_display)
@@ -97,8 +99,7 @@ class OntraportAccountAdmin(AccountActions):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[OntraportAccount], search_term: str
     ) -> tuple[QuerySet[OntraportAccount], bool]:
-        uid = uuid_or_none(search_term.strip())
-        if uid is not None:
+        if uid := uuid_or_none(search_term.strip()):
             return queryset.filter(uid=uid), False
         found, may_repeat = super().get_search_results(request, queryset, search_term)
         by_people = staff.people_matching(search_term.split())
@@ -122,8 +123,7 @@ class OntraportAccountAdmin(AccountActions):
 
     @admin.display(description=_("last refreshed"), ordering="refreshed_at")
     def refreshed(self, account: OntraportAccount) -> str:
-        moment = account.refreshed_at
-        return str(self.get_empty_value_display()) if moment is None else as_element(moment, ago(moment))
+        return as_element(moment, ago(moment)) if (moment := account.refreshed_at) else self.get_empty_value_display()
 
     @admin.display(description=_("ID"))
     def handle(self, account: OntraportAccount) -> str:
@@ -145,9 +145,9 @@ class OntraportAccountAdmin(AccountActions):
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
         where = () if action_location is None else (action_location,)  # since Django 6.1
-        return {
-            name: action for name, action in super().get_actions(request, *where).items() if name != "delete_selected"
-        }
+        actions = super().get_actions(request, *where)
+        actions.pop("delete_selected", None)
+        return actions
 
     def delete_model(self, request: HttpRequest, obj: OntraportAccount) -> None:
         with staff.acting_in_admin(request):
@@ -209,10 +209,6 @@ def _may_see_events(request: HttpRequest) -> bool:
     return any(request.user.has_perm(f"ontraport_connect.{verb}_ontraportevent") for verb in ("view", "change"))
 
 
-def _without_timeline(fields: Any) -> tuple[Any, ...]:
-    return tuple(field for field in fields if field != "timeline")
-
-
 @admin.register(OntraportEvent)
 class OntraportEventAdmin(EventModelAdmin):
     """The read-only history of all accounts, including deleted ones."""
@@ -239,8 +235,7 @@ class OntraportEventAdmin(EventModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[OntraportEvent], search_term: str
     ) -> tuple[QuerySet[OntraportEvent], bool]:
-        uid = uuid_or_none(search_term.strip())
-        if uid is not None:
+        if uid := uuid_or_none(search_term.strip()):
             return queryset.filter(account_uid=uid), False
         return super().get_search_results(request, queryset, search_term)
 
