@@ -101,6 +101,11 @@ def take_attempt(state: str) -> None:
         raise LinkingFailed("This attempt took longer than ten minutes.", code="expired")
 
 
+def finish_attempt(state: str) -> None:
+    """Note that nothing more comes of a used attempt: its grant is stored, or there is none."""
+    _rows().filter(pk=_digest(state), used_at__isnull=False, finished_at=None).update(finished_at=Now())
+
+
 def forget_attempts(browser: str, owner: str) -> None:
     """Delete the attempts of the user with the primary key ``owner`` in ``browser``, as when they sign out."""
     _rows().filter(person=_digest(owner), browser=_digest(browser)).delete()

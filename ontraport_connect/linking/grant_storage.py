@@ -18,32 +18,35 @@ from ontraport_connect.models import EventKind, Method, Now, OntraportAccount, O
 from ontraport_connect.protocol import Grant
 from ontraport_connect.signals import account_linked
 
-from .attempts import Attempt
+from .attempts import Attempt, finish_attempt
 from .identity import Identity, identify
 from .owner import Owner
 
 
-def store_grant(owner: Owner, attempt: Attempt, grant: Grant) -> OntraportAccount:
-    """Save a new grant in a row. A grant that could not be saved is revoked, because nothing would refer to it."""
+def store_grant(owner: Owner, attempt: Attempt, grant: Grant, *, state: str) -> OntraportAccount:
+    """Save a new grant in a row, and note that the attempt, which is found by its ``state``, has ended.
+
+    A grant that could not be saved is revoked, because nothing would refer to it.
+    """
     identity = Identity()
     try:
         identity = Context().run(identify, grant.access_token)  # the MCP SDK logs, too: see oauth_links
         try:
-            return _save(owner, attempt, grant, identity)
+            return _save(owner, attempt, grant, identity, state)
         except (IntegrityError, OperationalError) as error:
             if isinstance(error, OperationalError) and not is_deadlock(error):
                 raise
             # The same Ontraport account was linked, or its row was changed, at the same moment: it can be found now.
-            return _save(owner, attempt, grant, identity)
+            return _save(owner, attempt, grant, identity, state)
     except IntegrityError:
-        _revoke_unsaved(owner, attempt, grant, identity)
+        _revoke_unsaved(owner, attempt, grant, identity, state)
     except Exception:
-        _revoke_unsaved(owner, attempt, grant, identity)
+        _revoke_unsaved(owner, attempt, grant, identity, state)
         raise
     raise LinkingFailed(_("This account was changed at the same moment. Please try again."), code="twice")
 
 
-def _revoke_unsaved(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity) -> None:
+def _revoke_unsaved(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity, state: str) -> None:
     """Revoke a grant that is in no row, unless a connected account may share it.
 
     It goes through the queue, or directly when the queue fails, since the database may be what failed.
@@ -52,6 +55,7 @@ def _revoke_unsaved(owner: Owner, attempt: Attempt, grant: Grant, identity: Iden
     token = grant.refresh_token or grant.access_token
     connections[alias()].close_if_unusable_or_obsolete()  # lost during the exchange? (No-op inside a transaction.)
     try:
+        finish_attempt(state)  # else the revocation would wait for it
         refreshing.deliver_revocation(refreshing.queue_revocation(account, token))
     except (DatabaseFailure, OntraportError):
         with suppress(DatabaseFailure, OntraportError):
@@ -62,7 +66,7 @@ def _same_account(owner: Owner, identity: Identity) -> Any:
     return owner.accounts().filter(method=Method.OAUTH, ontraport_id=identity.ontraport_id).exclude(ontraport_id="")
 
 
-def _save(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity) -> OntraportAccount:
+def _save(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity, state: str) -> OntraportAccount:
     with transaction.atomic(using=alias()):
         account = _row_for(owner, attempt, identity)
         is_new = account is None
@@ -86,6 +90,7 @@ def _save(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity) -> O
             lease_owner="",
         )
         account.refresh_from_db(using=alias())
+        finish_attempt(state)
         OntraportEvent.record(account, EventKind.LINKED if is_new else EventKind.RECONNECTED, using=alias())
         transaction.on_commit(
             lambda: account_linked.send_robust(sender=OntraportAccount, account=account, created=is_new), using=alias()

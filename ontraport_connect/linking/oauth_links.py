@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import Context
 
+from django.db import Error as DatabaseFailure
 from django.utils.translation import gettext as _
 
 from ontraport_connect import refreshing
@@ -18,7 +20,7 @@ from ontraport_connect.exceptions import (
     ReconnectRequired,
 )
 from ontraport_connect.models import OntraportAccount
-from ontraport_connect.protocol import AuthorizationResponse, challenge_of, new_verifier
+from ontraport_connect.protocol import AuthorizationResponse, Grant, challenge_of, new_verifier
 
 from . import attempts, limits
 from .attempts import Attempt
@@ -27,9 +29,6 @@ from .owner import Owner
 from .refusals import require_success
 
 logger = logging.getLogger("ontraport_connect")
-
-HOLD_REVOCATIONS = 120.0
-"""Seconds, longer than it takes to store a grant, for which the owner's earlier grants are not revoked: the new one may share them."""
 
 
 def begin(
@@ -101,21 +100,28 @@ def _complete(
 ) -> tuple[OntraportAccount, Attempt]:
     attempt = _matching_attempt(browser, owner, response)
     attempts.take_attempt(response.state)
-    require_success(response)
-    if not attempt.account:
-        limits.require_room(owner)  # again: others may have been completed since
-    limits.count_exchange(owner, address)
+    try:
+        require_success(response)
+        if not attempt.account:
+            limits.require_room(owner)  # again: others may have been completed since
+        limits.count_exchange(owner, address)
+        return store_grant(owner, attempt, _exchanged(attempt, response), state=response.state), attempt
+    finally:
+        with suppress(DatabaseFailure):
+            attempts.finish_attempt(response.state)
+
+
+def _exchanged(attempt: Attempt, response: AuthorizationResponse) -> Grant:
     try:
         refreshing.require_own_database()
         current_key_id()
-        refreshing.hold_revocations(refreshing.owner_key(owner.new_account()), HOLD_REVOCATIONS)
+        refreshing.wait_for_revocations()
         with refreshing.new_transport() as transport:
             client = refreshing.oauth_client(attempt.client_id, attempt.issuer)
             verifier = attempt.open_verifier(response.state)
-            grant = client.exchange(transport, code=response.code, redirect_uri=attempt.redirect_uri, verifier=verifier)
+            return client.exchange(transport, code=response.code, redirect_uri=attempt.redirect_uri, verifier=verifier)
     except OntraportError as error:
         raise _exchange_failed(error) from None
-    return store_grant(owner, attempt, grant), attempt
 
 
 def _matching_attempt(browser: str, owner: Owner, response: AuthorizationResponse) -> Attempt:
@@ -129,6 +135,7 @@ def _matching_attempt(browser: str, owner: Owner, response: AuthorizationRespons
     issuer = refreshing.endpoints().issuer
     if issuer is not None and response.issuer != issuer:
         attempts.take_attempt(response.state)
+        attempts.finish_attempt(response.state)
         raise LinkingFailed(_("The answer didn't come from Ontraport."), code="issuer")
     return attempt
 

@@ -14,7 +14,10 @@ from .exact_texts import ExactCharField
 
 
 class OntraportRevocation(models.Model):
-    """A grant that this site has let go of and that Ontraport still has to be told about (RFC 7009)."""
+    """A grant that this site has let go of and that Ontraport still has to be told about (RFC 7009).
+
+    ``sent_at`` is when a request to revoke it began that has not been answered yet, by the database's clock.
+    """
 
     uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     account_uid = models.UUIDField(db_index=True)
@@ -25,6 +28,7 @@ class OntraportRevocation(models.Model):
     refresh_token = EncryptedTextField()
     attempts = models.PositiveIntegerField(default=0)
     try_at = models.DateTimeField(default=timezone.now, db_index=True)
+    sent_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -11,6 +11,7 @@ from .grants import from_now, grant_columns
 from .heartbeat import Pulse, pulses, record_beat, record_worker
 from .installation import COPIED, Adopted, adopt_database, is_own_database, marks_of, require_own_database, stored_mark
 from .link_states import LinkState, SitePause, link_conditions, link_state, site_pause
+from .new_grants import wait_for_revocations
 from .one_account import ensure_fresh, refresh, replace_refused
 from .recovery import has_left, reconsider, recover_all, recover_left
 from .revoking import (
@@ -19,7 +20,6 @@ from .revoking import (
     deliver_revocation,
     deliver_revocations,
     deliver_revocations_of,
-    hold_revocations,
     is_grant_shared,
     owner_key,
     queue_revocation,
@@ -47,7 +47,6 @@ __all__ = [
     "from_now",
     "grant_columns",
     "has_left",
-    "hold_revocations",
     "is_grant_shared",
     "is_own_database",
     "is_site_refused",
@@ -76,4 +75,5 @@ __all__ = [
     "site_pause",
     "site_standing",
     "stored_mark",
+    "wait_for_revocations",
 ]

@@ -22,16 +22,20 @@ from django.utils import timezone
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.encryption import Secret
-from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured
+from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.models import Method, Now, OntraportAccount, OntraportRevocation, Status
 
 from . import client_settings, installation
+from .new_grants import is_grant_being_made
 
 logger = logging.getLogger("ontraport_connect")
 
 KEEP_TRYING = timedelta(days=7)
 LONGEST_PAUSE = 3600.0
 """Seconds, at most, between two attempts."""
+
+LINKING_PAUSE = 5.0
+"""Seconds, at most, for which a revocation waits while an account is being linked."""
 
 MAX_RUN_TIME = 60.0
 """Seconds after which one run of the task leaves the remaining revocations to the next run."""
@@ -41,6 +45,11 @@ class _Result(Enum):
     REVOKED = "revoked"
     DROPPED = "dropped"
     KEPT = "kept"
+
+
+class _GrantBeingMade(OntraportUnavailable):
+    def __init__(self) -> None:
+        super().__init__("Somebody is linking an account at this moment, and might share the grant.", code="linking")
 
 
 def owner_key(account: OntraportAccount) -> str:
@@ -149,12 +158,17 @@ def deliver_revocations_of(account_uid: UUID) -> int:
 def _deliver(revocation: OntraportRevocation) -> _Result:
     if not installation.is_own_database():
         return _Result.KEPT
+    row = OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk)
     try:
+        if not _sharing(revocation).exists():
+            row.update(sent_at=Now())  # before the look at who is linking: see new_grants
+            if is_grant_being_made():
+                raise _GrantBeingMade
         result = _revoke_unless_shared(revocation, revocation.refresh_token)
     except OntraportError as error:
         _postpone(revocation, error)
         return _Result.KEPT
-    OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk).delete()
+    row.delete()
     return result
 
 
@@ -185,17 +199,12 @@ def _postpone(revocation: OntraportRevocation, error: OntraportError) -> None:
         logger.error("Gave up revoking the grant of account %s at Ontraport: %s", revocation.account_uid, error.code)
         OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk).delete()
         return
-    pause = random.uniform(1, min(LONGEST_PAUSE, 30 * 2 ** min(revocation.attempts, 10)))  # noqa: S311  # jitter, not a secret
-    pause = max(pause, getattr(error, "retry_after", None) or 0)
+    has_tried = not isinstance(error, _GrantBeingMade)
+    longest = min(LONGEST_PAUSE, 30 * 2 ** min(revocation.attempts, 10)) if has_tried else LINKING_PAUSE
+    pause = max(random.uniform(1, longest), getattr(error, "retry_after", None) or 0)  # noqa: S311  # jitter, not a secret
     OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk).update(
-        attempts=F("attempts") + 1, try_at=Now() + Value(timedelta(seconds=pause))
+        attempts=F("attempts") + has_tried, try_at=Now() + Value(timedelta(seconds=pause)), sent_at=None
     )
-
-
-def hold_revocations(owner: str, seconds: float) -> None:
-    """Deliver no revocation of ``owner`` for that long: a new grant is about to be stored that may share what they would end."""
-    until = Now() + Value(timedelta(seconds=seconds))
-    OntraportRevocation.objects.using(alias()).filter(owner=owner, try_at__lt=until).update(try_at=until)
 
 
 def deliver_revocations(limit: int, seconds: float = MAX_RUN_TIME) -> int:
@@ -206,7 +215,7 @@ def deliver_revocations(limit: int, seconds: float = MAX_RUN_TIME) -> int:
     for pk in list(due.order_by("try_at").values_list("pk", flat=True)[:limit]):
         if time.monotonic() >= stop_at:
             break
-        for revocation in due.filter(pk=pk):  # unless it was delivered or held meanwhile
+        for revocation in due.filter(pk=pk):  # unless it was delivered meanwhile
             revoked += _deliver(revocation) is _Result.REVOKED
     return revoked
 

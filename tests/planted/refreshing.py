@@ -32,6 +32,20 @@ BUGS = [
         "linking/test_oauth_links.py::test_connecting_again_does_not_end_the_new_grant",
     ),
     Bug(
+        "a grant is revoked while somebody is linking",
+        "refreshing/revoking",
+        "        if is_grant_being_made():",
+        "        if False:",
+        "linking/test_nothing_is_revoked_meanwhile.py::test_a_grant_that_is_to_end_waits_while_a_code_is_exchanged",
+    ),
+    Bug(
+        "a code is exchanged while a revocation is on its way",
+        "linking/oauth_links",
+        "        refreshing.wait_for_revocations()\n",
+        "",
+        "linking/test_nothing_is_revoked_meanwhile.py::test_a_code_is_not_exchanged_before_a_revocation_is_answered",
+    ),
+    Bug(
         "a grant is sent to a server that did not issue it",
         "refreshing/client_settings",
         "    if issued_by and issued_by not in issuers():",

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import override_settings
-from django.utils import timezone
 
 from ontraport_connect import linking, refreshing
 from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, Status
@@ -199,31 +196,3 @@ def test_invalid_endpoints_keep_a_revocation(ontraport: HostileServer, maya: Use
     make_due()
     assert refreshing.can_revoke()
     assert revoking.deliver_revocations(10) == 1
-
-
-def test_an_owners_revocations_can_be_held(ontraport: HostileServer, maya: User, tomas: User) -> None:
-    mine, later = queue(maya), queue(maya)
-    queue(tomas, refresh_token="others")
-    OntraportRevocation.objects.filter(pk=later.pk).update(try_at=timezone.now() + timedelta(hours=1))
-    revoking.hold_revocations(mine.owner, 60)
-    assert revoking.deliver_revocations(10) == 1
-    assert told(ontraport) == ["others"]
-    waits = {row.pk: (row.try_at - timezone.now()).total_seconds() for row in OntraportRevocation.objects.all()}
-    assert 50 < waits[mine.pk] <= 60
-    assert waits[later.pk] > 3000
-
-
-def test_a_revocation_that_is_held_while_others_are_delivered_is_not_sent(
-    ontraport: HostileServer, maya: User, tomas: User
-) -> None:
-    first, second = queue(maya, refresh_token="first"), queue(tomas, refresh_token="second")
-    OntraportRevocation.objects.filter(pk=first.pk).update(try_at=timezone.now() - timedelta(hours=1))
-
-    def hold(execute: Any, sql: str, *args: Any) -> Any:
-        if sql.startswith("DELETE"):
-            revoking.hold_revocations(second.owner, 60)
-        return execute(sql, *args)
-
-    with connection.execute_wrapper(hold):
-        assert revoking.deliver_revocations(10) == 1
-    assert told(ontraport) == ["first"]

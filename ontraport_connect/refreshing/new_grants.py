@@ -1,0 +1,40 @@
+"""Keeps the making of a grant and the end of another apart: a revocation may end every grant of its person and client (RFC 7009, 2.1).
+
+Whose grant an authorization code is for is not known until it has been exchanged and stored. So each side notes what it begins before it
+looks at what the other has begun: a revocation waits for its next turn while a code is being exchanged, and an exchange waits for the
+answers to revocations that are on their way.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from django.db.models import Value
+
+from ontraport_connect.conf import conf
+from ontraport_connect.database import alias
+from ontraport_connect.models import Now, OntraportAttempt, OntraportRevocation
+
+STORED_WITHIN = timedelta(minutes=2)
+"""The longest time from a callback until its grant is stored. A process that was killed does not say that it ended."""
+
+ANSWER_MARGIN = 5.0
+"""Seconds beyond ``ONTRAPORT_TIMEOUT`` after which the answer to a revocation is not waited for any more."""
+
+LOOK_AGAIN = 0.05
+"""Seconds between two looks at whether the revocations have been answered."""
+
+
+def is_grant_being_made() -> bool:
+    """Tell whether a callback has begun to exchange its code, and has not stored the grant yet."""
+    attempts = OntraportAttempt._default_manager.using(alias())
+    return bool(attempts.filter(finished_at=None, used_at__gt=Now() - Value(STORED_WITHIN)).exists())
+
+
+def wait_for_revocations() -> None:
+    """Wait until the revocations that are on their way to Ontraport have been answered, or cannot be any more."""
+    longest = timedelta(seconds=sum(conf.ONTRAPORT_TIMEOUT) + ANSWER_MARGIN)
+    on_their_way = OntraportRevocation._default_manager.using(alias()).filter(sent_at__gt=Now() - Value(longest))
+    while on_their_way.exists():
+        time.sleep(LOOK_AGAIN)

@@ -1,0 +1,171 @@
+"""While a code is exchanged, no grant is revoked, and the other way round: the one may end the other (RFC 7009, 2.1)."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from time import sleep
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+from django.db import connections
+from django.test import override_settings
+from django.utils import timezone
+
+from ontraport_connect import linking, refreshing
+from ontraport_connect.exceptions import LinkingFailed
+from ontraport_connect.models import OntraportAccount, OntraportAttempt, OntraportRevocation
+from ontraport_connect.refreshing import revoking
+from tests.refreshing.test_revoking import make_due, queue
+from tests.support.hostile_server import HostileServer, answer, hostile_server
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BACK = "http://127.0.0.1:8000/ontraport/callback/"
+TOKENS = '{"access_token": "new", "refresh_token": "newer", "token_type": "Bearer", "expires_in": 3600}'
+
+Hook = Callable[[], object]
+
+
+class Ontraport:
+    """``on_token`` and ``on_revoke`` are called when such a request has come, before it is answered."""
+
+    def __init__(self, server: HostileServer) -> None:
+        self.on_token: Hook = bool
+        self.on_revoke: Hook = bool
+        self.seen: list[str] = []
+        self._server = server
+        server.behaviour = self.behave
+        server.requests.clear()
+
+    def behave(self, server: HostileServer, connection: socket.socket) -> None:
+        path = server.requests[-1].split()[1].decode()
+        {"/token": self.on_token, "/revoke": self.on_revoke}[path]()
+        self.seen.append(path)
+        answer(TOKENS if path == "/token" else "", headers="Content-Type: application/json\r\n")(server, connection)
+
+
+@pytest.fixture
+def ontraport() -> Iterator[Ontraport]:
+    with hostile_server() as server:
+        endpoints = {
+            "issuer": server.url,
+            **{f"{name}_endpoint": f"{server.url}/{path}" for name, path in PATHS.items()},
+        }
+        with override_settings(
+            ONTRAPORT_CLIENT_ID="id",
+            ONTRAPORT_ENDPOINTS=endpoints,
+            ONTRAPORT_MCP_URL="http://127.0.0.1:9/",
+            ONTRAPORT_TIMEOUT=(1, 5),
+        ):
+            yield Ontraport(server)
+
+
+PATHS = {"authorization": "authorize", "token": "token", "revocation": "revoke"}
+
+
+@pytest.fixture
+def maya() -> User:
+    return get_user_model().objects.create_user("maya")
+
+
+@pytest.fixture
+def tomas() -> User:
+    return get_user_model().objects.create_user("tomas")
+
+
+def begun(user: User) -> str:
+    """Return the ``state`` of a new attempt."""
+    url = linking.begin("browser", linking.Owner(user=user, tenant=None), redirect_uri=BACK)
+    return parse_qs(urlsplit(url).query)["state"][0]
+
+
+def link(user: User, state: str, **parameters: str) -> OntraportAccount:
+    values = {"state": state, "iss": refreshing.issuer(), **(parameters or {"code": "code"})}
+    answered = {name: [value] for name, value in values.items()}
+    account, _attempt = linking.complete("browser", linking.Owner(user=user, tenant=None), answered)
+    return account
+
+
+def elsewhere(work: Callable[[], Any]) -> Callable[[], Any]:
+    """Return the work as it is done by another process: with a connection of its own."""
+
+    def call() -> Any:
+        try:
+            return work()
+        finally:
+            connections.close_all()
+
+    return call
+
+
+def test_a_grant_that_is_to_end_waits_while_a_code_is_exchanged(ontraport: Ontraport, maya: User, tomas: User) -> None:
+    queue(tomas)
+    with ThreadPoolExecutor(1) as pool:
+        deliver = elsewhere(lambda: revoking.deliver_revocations(10))
+        ontraport.on_token = lambda: pool.submit(deliver).result(10)
+        link(maya, begun(maya))
+    assert ontraport.seen == ["/token"]
+    waiting = OntraportRevocation.objects.get()
+    assert (waiting.attempts, waiting.sent_at) == (0, None)
+    assert waiting.try_at - timezone.now() < timedelta(seconds=5)
+    make_due()
+    assert revoking.deliver_revocations(10) == 1
+    assert ontraport.seen == ["/token", "/revoke"]
+
+
+def test_a_code_is_not_exchanged_before_a_revocation_is_answered(ontraport: Ontraport, maya: User, tomas: User) -> None:
+    queue(tomas)
+    state = begun(maya)
+    linked: list[Future[Any]] = []
+    with ThreadPoolExecutor(1) as pool:
+
+        def let_somebody_link() -> None:
+            linked.append(pool.submit(elsewhere(lambda: link(maya, state))))
+            while not OntraportAttempt.objects.filter(used_at__isnull=False).exists():
+                sleep(0.01)
+            sleep(0.3)  # time enough for a request that does not wait
+
+        ontraport.on_revoke = elsewhere(let_somebody_link)
+        assert revoking.deliver_revocations(10) == 1
+        linked[0].result(10)
+    assert ontraport.seen == ["/revoke", "/token"]
+
+
+def test_a_revocation_whose_process_was_killed_is_not_waited_for_for_ever(
+    ontraport: Ontraport, maya: User, tomas: User
+) -> None:
+    queue(tomas)
+    OntraportRevocation.objects.update(sent_at=timezone.now() - timedelta(seconds=12))
+    link(maya, begun(maya))
+    assert ontraport.seen == ["/token"]
+
+
+def test_an_attempt_whose_process_was_killed_holds_nothing_up_for_ever(
+    ontraport: Ontraport, maya: User, tomas: User
+) -> None:
+    queue(tomas)
+    begun(maya)
+    OntraportAttempt.objects.update(used_at=timezone.now() - timedelta(minutes=1))
+    assert revoking.deliver_revocations(10) == 0
+    make_due()
+    OntraportAttempt.objects.update(used_at=timezone.now() - timedelta(minutes=3))
+    assert revoking.deliver_revocations(10) == 1
+
+
+@pytest.mark.parametrize("parameters", [{"error": "access_denied"}, {"code": "code", "iss": "https://else"}])
+def test_an_attempt_that_failed_holds_nothing_up(
+    ontraport: Ontraport, maya: User, tomas: User, parameters: dict[str, str]
+) -> None:
+    queue(tomas)
+    state = begun(maya)
+    with pytest.raises(LinkingFailed):
+        link(maya, state, **parameters)
+    assert OntraportAttempt.objects.get().finished_at is not None
+    assert revoking.deliver_revocations(10) == 1
+    assert ontraport.seen == ["/revoke"]
