@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -80,9 +81,20 @@ def as_json(account: OntraportAccount) -> dict[str, Any]:
         "state_title": str(state.title),
         "state_text": str(state.text),
         "linked_at": account.linked_at.isoformat(),
-        "refreshed_at": account.refreshed_at.isoformat() if account.refreshed_at else None,
+        "refreshed_at": _moment(account.refreshed_at),
+        "last_used_at": _moment(account.last_used_at),
+        "linked_by": _name_of(account.user) if account.tenant else None,
         **({} if events is None else {"history": [_event(event) for event in events]}),
     }
+
+
+def _name_of(user: Any) -> str | None:
+    """Return what a person is called: by the full name, which a site's user model need not have, or else by the user name."""
+    return None if user is None else str(getattr(user, "get_full_name", str)() or user.get_username())
+
+
+def _moment(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
 
 
 def _event(event: Any) -> dict[str, str]:

@@ -13,6 +13,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client, override_settings
 from django.urls import reverse
+from django.utils import timezone
 
 from ontraport_connect.models import Method, OntraportAccount, Status
 from ontraport_connect.pages.json_messages import Body
@@ -82,8 +83,14 @@ def test_the_document_names_the_urls_that_exist_and_each_has_json() -> None:
 def test_accounts(client: Client, maya: Any) -> None:
     well, ended = linked("a", label="Shop"), linked("b", status=Status.NEEDS_RECONNECT, ontraport_id="7")
     linked("theirs", user=get_user_model().objects.create_user("tomas"))
+    used = timezone.now()
+    OntraportAccount.objects.filter(pk=well.pk).update(last_used_at=used)
     status, body = call(client, "accounts")
     assert status == 200
+    assert [(each["last_used_at"], each["linked_by"]) for each in body["accounts"]] == [
+        (used.isoformat(), None),
+        (None, None),
+    ]
     assert [(each["uid"], each["name"], each["state"]) for each in body["accounts"]] == [
         (str(well.uid), "Shop", "well"),
         (str(ended.uid), "Ontraport 7", "ended"),
@@ -258,7 +265,11 @@ def test_browsers_get_pages_as_before(client: Client, maya: Any) -> None:
 def test_workspaces(client: Client, maya: Any) -> None:
     with override_settings(ONTRAPORT_TENANT="tests.pages.test_json_api.tenant"):
         account = linked("a", tenant="acme")
-        made_for = call(client, "accounts")[1]["made_for"]
+        orphan = linked("b", tenant="acme")
+        OntraportAccount.objects.filter(pk=orphan.pk).update(user=None)
+        seen = call(client, "accounts")[1]
+        made_for = seen["made_for"]
+        assert [each["linked_by"] for each in seen["accounts"]] == ["maya", None]
         assert call(client, "rename", account.uid, label="x", made_for=made_for) == (403, {"error": "not_permitted"})
         assert call(client, "connect") == (403, {"error": "not_permitted"})
         assert call(client, "rename", account.uid, made_for="another") == (409, {"error": "tenant_switched"})
