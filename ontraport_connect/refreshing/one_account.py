@@ -27,7 +27,7 @@ from ontraport_connect.exceptions import (
 )
 from ontraport_connect.models import Method, OntraportAccount, Status
 
-from . import outcomes, spent_tokens
+from . import installation, outcomes, spent_tokens
 from .claiming import Seen, Wish, claim_or_see, is_busy
 from .leases import Lease, longest_call
 from .notes import new_note
@@ -110,6 +110,7 @@ def _take_turn(account: OntraportAccount, wish: Wish, *, is_inside: bool = False
             return None  # the caller's transaction has refreshed it, and has not committed that yet
         if found is None or not found.busy:
             return found
+        installation.require_own_database()  # in a copy the lease is that of the original's process, which never gives it back here
         waited = time.monotonic() - started
         if found.locked and is_inside and waited > LOCK_WAIT:
             return None
@@ -132,6 +133,7 @@ def _refresh_inside(account: OntraportAccount, wish: Wish) -> Seen | None:
     if found is None or (isinstance(found, Seen) and not found.busy):
         return found
     if isinstance(found, Seen):
+        installation.require_own_database()
         raise is_busy()
     spent = new_note(found)
     error = _failure_to_note(spent)

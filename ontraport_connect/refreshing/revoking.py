@@ -199,11 +199,11 @@ def _postpone(revocation: OntraportRevocation, error: OntraportError) -> None:
         logger.error("Gave up revoking the grant of account %s at Ontraport: %s", revocation.account_uid, error.code)
         OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk).delete()
         return
-    has_tried = not isinstance(error, _GrantBeingMade)
-    longest = min(LONGEST_PAUSE, 30 * 2 ** min(revocation.attempts, 10)) if has_tried else LINKING_PAUSE
+    tried = 0 if isinstance(error, _GrantBeingMade) else 1
+    longest = min(LONGEST_PAUSE, 30 * 2 ** min(revocation.attempts, 10)) if tried else LINKING_PAUSE
     pause = max(random.uniform(1, longest), getattr(error, "retry_after", None) or 0)  # noqa: S311  # jitter, not a secret
     OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk).update(
-        attempts=F("attempts") + has_tried, try_at=Now() + Value(timedelta(seconds=pause)), sent_at=None
+        attempts=F("attempts") + tried, try_at=Now() + Value(timedelta(seconds=pause)), sent_at=None
     )
 
 

@@ -26,6 +26,8 @@ from ontraport_connect import refreshing, using
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.models import EventKind, OntraportEvent, OntraportService
 from ontraport_connect.refreshing import circuit_breaker, database_identity, installation
+from ontraport_connect.refreshing.claiming import Wish, claim_or_see
+from ontraport_connect.refreshing.leases import Lease
 from tests.support.accounts import linked, read, token_of
 from tests.support.copies import mark_as_copied, new_installation, refused
 from tests.support.databases import sqlite
@@ -86,6 +88,18 @@ def test_in_a_copy_nothing_is_spent_and_no_row_changes(strict: StrictServer, nam
     assert {name: value for name, value in after.items() if name[0] != "_"} == {
         name: value for name, value in before.items() if name[0] != "_"
     }
+    assert strict.requests == 0
+
+
+def test_in_a_copy_nobody_waits_for_who_was_refreshing_when_it_was_made(strict: StrictServer, named: str) -> None:
+    account = linked("one")
+    claimed = claim_or_see(read(account), Wish())
+    assert isinstance(claimed, Lease)
+    with new_installation():
+        with refused():
+            refreshing.refresh(account)
+        with transaction.atomic(), refused():
+            refreshing.refresh(account)
     assert strict.requests == 0
 
 
