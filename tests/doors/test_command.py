@@ -206,6 +206,20 @@ def test_check_tells_of_a_hold() -> None:
     assert (level, text) == ("error", "paused: Ontraport rejected this site's credentials (invalid_client)")
 
 
+@pytest.mark.parametrize(
+    ("code", "text", "hint"),
+    [
+        ("invalid_grant", "paused: Ontraport ended the access of many accounts in a row", "refresh --reconsider"),
+        ("ca_bundle", "paused: a setting of this site is wrong (ca_bundle)", "reported under settings"),
+    ],
+)
+def test_check_blames_the_credentials_for_nothing_else(code: str, text: str, hint: str) -> None:
+    circuit_breaker.hold(OntraportMisconfigured("refused", code=code))
+    (found,) = [each for each in Run("check", "--offline", "--json").data["findings"] if each["subject"] == "hold"]
+    assert (found["level"], found["text"]) == ("error", text)
+    assert hint in found["hint"]
+
+
 def test_check_takes_missing_beat_and_workers_for_an_error_once_there_is_a_token_to_refresh(maya: Any) -> None:
     never = [("warning", "beat: never seen"), ("warning", "worker: never seen")]
     assert findings(Run("check", "--offline", "--json"), "heartbeat") == never
@@ -352,7 +366,7 @@ def test_register_of_a_public_site_declares_a_web_client() -> None:
 @pytest.mark.parametrize(
     ("settings", "arguments", "said"),
     [
-        ({}, [], "Add --again to register anew"),
+        ({}, [], "Add --again to register once more"),
         ({"ONTRAPORT_REDIRECT_URI": None}, ["--again"], "set ONTRAPORT_REDIRECT_URI, or give --redirect-uri"),
         ({}, ["--again", "--redirect-uri", "http://shop.example.com/"], "is not an https URL"),
     ],
