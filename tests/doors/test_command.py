@@ -168,7 +168,7 @@ def test_check_warns_of_endpoints_without_revocation(sandbox: Sandbox) -> None:
     with override_settings(ONTRAPORT_ENDPOINTS=endpoints):
         run = Run("check")
     assert "WARN  endpoints: there is no revocation endpoint\n" in run.output
-    assert "where the owner has to end the access" in run.text
+    assert "the owner has to remove it there" in run.text
 
 
 def test_check_warns_when_the_issuer_cannot_be_asked(sandbox: Sandbox) -> None:
