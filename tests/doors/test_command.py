@@ -78,7 +78,7 @@ def test_check_of_a_healthy_site_ends_with_status_0(account: OntraportAccount) -
     assert "FAIL" not in run.output
     assert "ok    stored secrets: all of 1 rows can be decrypted" in run.output
     assert "ok    endpoints: they match what the issuer publishes" in run.output
-    assert re.search(r"^ok    workers: beat: seen \d+ s ago$", run.output, re.MULTILINE)
+    assert re.search(r"^ok    background jobs: beat: seen \d+ s ago$", run.output, re.MULTILINE)
     assert run.output.endswith("\nNo problems found, 1 warning.\n")
     assert "Checking stored secrets …" in run.progress
 
