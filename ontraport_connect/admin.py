@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.functional import lazy
 from django.utils.html import format_html
 from django.utils.timezone import get_current_timezone_name
 from django.utils.translation import gettext_lazy as _
@@ -19,14 +20,9 @@ from django.views.decorators.http import require_POST, require_safe
 from . import refreshing, staff
 from .conf import conf
 from .models import SECRET_FIELDS, Method, OntraportAccount, OntraportEvent, validate_label, with_users
-from .pages import ago, as_element, uuid_or_none
+from .pages import ago, as_element, exactly, uuid_or_none
 from .refreshing import SitePause, link_state
-from .staff import AccountActions, StateFilter, TenantFilter
-
-if TYPE_CHECKING:
-    EventModelAdmin = admin.ModelAdmin[OntraportEvent]
-else:  # Django's classes are not subscriptable at run time
-    EventModelAdmin = admin.ModelAdmin
+from .staff import AccountActions, EventHistory, StateFilter, TenantFilter, may_see_events
 
 MAX_EVENTS = 100
 NO_FURTHER_JOINS = ()  # get_queryset reads the users; Django 6.1 would join them, and they may be in another database
@@ -43,21 +39,25 @@ class OntraportAccountAdmin(AccountActions):
     search_help_text = _("Search by user name, email address, label, tenant, Ontraport account number or ID.")
     ordering = ("-linked_at",)
     fieldsets = (
-        (None, {"fields": ("badge", "label", "timeline")}),
+        (None, {"fields": ("standing", "label", "timeline")}),
         (_("Owner"), {"fields": (("user", "tenant"), "is_default", "notified_at")}),
         (_("Ontraport account"), {"fields": (("ontraport_id", "method", "scope"), "handle")}),
         (
             _("Timing"),
-            {"fields": (("linked_at", "refreshed_at", "last_used_at"), ("expires_at", "refresh_at"), "failures")},
+            {
+                "fields": (("linked_at", "refreshed_at", "last_used_at"), ("expires_at", "refresh_at"), "failures"),
+                "description": lazy(lambda: _("Times in %(zone)s.") % {"zone": get_current_timezone_name()}, str)(),
+            },
         ),
     )
     readonly_fields = (
-        "badge", "timeline", "user", "tenant", "is_default", "notified_at", "ontraport_id", "method", "scope", "handle",
+        "standing", "timeline", "user", "tenant", "is_default", "notified_at", "ontraport_id", "method", "scope", "handle",
         "linked_at", "refreshed_at", "last_used_at", "expires_at", "refresh_at", "failures",
     )  # fmt: skip
     actions = ("refresh_now", "export", "disconnect")
     change_list_template = f"{TEMPLATES}/change_list.html"
     change_form_template = f"{TEMPLATES}/change_form.html"
+    object_history_template = f"{TEMPLATES}/history.html"
 
     class Media:
         css = {"all": ["ontraport_connect/admin.css"]}
@@ -80,7 +80,7 @@ class OntraportAccountAdmin(AccountActions):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)
-        if _may_see_events(request):
+        if may_see_events(request):
             return fieldsets
         shown = [[field for field in options["fields"] if field != "timeline"] for _title, options in fieldsets]
         return [
@@ -119,6 +119,14 @@ class OntraportAccountAdmin(AccountActions):
         return render_to_string(
             f"{TEMPLATES}/badge.html",
             {"state": link_state(account, SitePause(account.site_pause)), "code": account.last_error},
+        )
+
+    @admin.display(description=_("state"))
+    def standing(self, account: Any) -> str:
+        """The badge, and what support can tell the owner."""
+        state = link_state(account, SitePause(account.site_pause))
+        return render_to_string(
+            f"{TEMPLATES}/standing.html", {"account": account, "state": state, "code": account.last_error}
         )
 
     @admin.display(description=_("last refreshed"), ordering="refreshed_at")
@@ -170,6 +178,14 @@ class OntraportAccountAdmin(AccountActions):
             },
         )
 
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
+        """Show the account's own history above what Django has logged of changes in the admin."""
+        response: Any = super().history_view(request, object_id, extra_context)
+        context: Any = getattr(response, "context_data", None)  # none where Django redirects, since the account is gone
+        if context is not None and may_see_events(request):
+            context |= {"timeline": self.timeline(context["object"]), "media": self.media}
+        return response
+
     def refresh_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Refresh the account of an open change page."""
         accounts = self.get_queryset(request).filter(pk=pk)
@@ -197,40 +213,29 @@ class OntraportAccountAdmin(AccountActions):
             "bars": staff.refresh_chart(),
             "picture": staff.Chart,
             "zone": get_current_timezone_name(),
-            "failures": staff.recent_failures() if _may_see_events(request) else None,
+            "failures": staff.recent_failures() if may_see_events(request) else None,
             "health": staff.site_health(),
             "media": self.media,
         }
         return TemplateResponse(request, f"{TEMPLATES}/glance.html", context)
 
 
-def _may_see_events(request: HttpRequest) -> bool:
-    """Tell whether this person may see the history of accounts, as in the admin of events."""
-    return any(request.user.has_perm(f"ontraport_connect.{verb}_ontraportevent") for verb in ("view", "change"))
-
-
 @admin.register(OntraportEvent)
-class OntraportEventAdmin(EventModelAdmin):
+class OntraportEventAdmin(EventHistory):
     """The read-only history of all accounts, including deleted ones."""
 
-    list_display = ("at", "what", "ontraport_id", "user", "actor", "detail")
-    list_select_related = NO_FURTHER_JOINS
-    list_filter = ("kind", "at")
-    list_per_page = 50
-    search_fields = ("ontraport_id", "tenant", "detail", "actor")
-    search_help_text = _("Search by Ontraport account number, tenant, details, who did it, or the ID of an account.")
-    fields = ("at", "what", "detail", "actor", "account", "account_uid", "ontraport_id", "user", "tenant")
+    list_display = ("moment", "what", "ontraport_id", "user", "actor", "reason")
+    fields = ("moment", "what", "reason", "actor", "account", "account_uid", "ontraport_id", "user", "tenant")
     readonly_fields = fields
 
-    class Media:
-        css = {"all": ["ontraport_connect/admin.css"]}
+    @admin.display(description=_("time"), ordering="at")
+    def moment(self, event: OntraportEvent) -> str:
+        return exactly(event.at)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[OntraportEvent]:
-        return with_users(super().get_queryset(request))
-
-    @admin.display(description=_("event"), ordering="kind")
-    def what(self, event: OntraportEvent) -> str:
-        return str(event.get_kind_display())
+    @admin.display(description=_("details"), ordering="detail")
+    def reason(self, event: OntraportEvent) -> str:
+        empty = str(self.get_empty_value_display())
+        return render_to_string(f"{TEMPLATES}/reason.html", {"code": event.detail}) if event.detail else empty
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[OntraportEvent], search_term: str
@@ -238,12 +243,3 @@ class OntraportEventAdmin(EventModelAdmin):
         if uid := uuid_or_none(search_term.strip()):
             return queryset.filter(account_uid=uid), False
         return super().get_search_results(request, queryset, search_term)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

@@ -33,8 +33,8 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if not conf.ONTRAPORT_ENCRYPTION_KEYS:
         messages.append(
             checks.Warning(
-                "ONTRAPORT_ENCRYPTION_KEYS is empty, so that tokens are encrypted under a key derived from SECRET_KEY.",
-                hint="Set a key of its own, so that SECRET_KEY can be changed without regard to tokens; or keep every old SECRET_KEY in"
+                "ONTRAPORT_ENCRYPTION_KEYS is empty, so tokens are encrypted under a key derived from SECRET_KEY.",
+                hint="Set a key of its own, so that you can change SECRET_KEY freely; or keep every old SECRET_KEY in"
                 " SECRET_KEY_FALLBACKS until `manage.py ontraport rotate-keys` has run.",
                 id="ontraport_connect.W003",
             )
@@ -42,7 +42,7 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if not conf.ONTRAPORT_REDIRECT_URI:
         messages.append(
             checks.Warning(
-                "ONTRAPORT_REDIRECT_URI is not set, so that the callback's address is built from the request's Host header.",
+                "ONTRAPORT_REDIRECT_URI is not set, so the callback's address is built from the request's Host header.",
                 hint="Set it to the callback's absolute https URL, exactly as it is registered with Ontraport.",
                 id="ontraport_connect.W004",
             )
@@ -63,14 +63,14 @@ def _middleware() -> Iterator[CheckMessage]:
     installed = list(settings.MIDDLEWARE)
     if MIDDLEWARE not in installed:
         yield checks.Warning(
-            "The middleware is not installed, so that there is no request.ontraport, no button and no @ontraport_required.",
+            "The middleware is not installed, so there is no request.ontraport, no button and no @ontraport_required.",
             hint=f'Add "{MIDDLEWARE}" to MIDDLEWARE, after AuthenticationMiddleware.',
             id="ontraport_connect.W001",
         )
     elif AUTHENTICATION in installed and installed.index(MIDDLEWARE) < installed.index(AUTHENTICATION):
         yield Error(
-            "OntraportMiddleware stands before AuthenticationMiddleware, so that nobody is signed in when it looks.",
-            hint="Move it behind AuthenticationMiddleware.",
+            "OntraportMiddleware comes before AuthenticationMiddleware, so it takes everybody for signed out.",
+            hint="Move it after AuthenticationMiddleware.",
             id="ontraport_connect.E008",
         )
 
@@ -80,7 +80,7 @@ def _urls() -> Iterator[CheckMessage]:
         reverse("ontraport_connect:callback")
     except NoReverseMatch:
         yield checks.Warning(
-            "The URLs are not installed, so that nobody can connect.",
+            "The URLs are not installed, so nobody can connect.",
             hint='Add path("ontraport/", include("ontraport_connect.urls")) to your urls.py.',
             id="ontraport_connect.W002",
         )
@@ -98,8 +98,8 @@ def _extras() -> Iterator[CheckMessage]:
 def _notices() -> Iterator[CheckMessage]:
     if (conf.ONTRAPORT_NOTIFY or conf.ONTRAPORT_NOTIFY_CHANGES) and not conf.ONTRAPORT_REDIRECT_URI:
         yield checks.Warning(
-            "Emails are on (ONTRAPORT_NOTIFY, ONTRAPORT_NOTIFY_CHANGES) without ONTRAPORT_REDIRECT_URI, so nobody is told: an email has no"
-            " request to learn this site's address from.",
+            "Emails are on (ONTRAPORT_NOTIFY, ONTRAPORT_NOTIFY_CHANGES) without ONTRAPORT_REDIRECT_URI, so nobody is told: emails are sent"
+            " outside of requests, where this site's address is not known.",
             hint="Set ONTRAPORT_REDIRECT_URI to the callback's absolute URL; the link in the email leads to the same host.",
             id="ontraport_connect.W006",
         )
@@ -110,7 +110,7 @@ def _beat_entry() -> Iterator[CheckMessage]:
     has_schedule = any(name.endswith("BEAT_SCHEDULE") for name in dir(settings))
     if has_schedule and not schedulers and not staff.has_beat_entry():
         yield checks.Warning(
-            "Celery's beat schedule has no entry of this app, so that no token is refreshed before it ends.",
+            "Celery's beat schedule has no entry for this app, so no token is refreshed before it expires.",
             hint="Add it: CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE, ...}, from ontraport_connect.schedule. Where cron runs `manage.py"
             " ontraport refresh --all` instead, put this check into SILENCED_SYSTEM_CHECKS.",
             id="ontraport_connect.W020",

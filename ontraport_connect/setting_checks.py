@@ -77,7 +77,7 @@ def _route() -> Iterator[CheckMessage]:
         yield Error(
             str(error),
             hint="Write it like http://proxy.example.com:3128 or http://user:password@proxy.example.com:3128, with special characters of"
-            " the password percent-encoded. SOCKS is not known.",
+            " the password percent-encoded. SOCKS is not supported.",
             id="ontraport_connect.E021",
         )
 
@@ -85,7 +85,9 @@ def _route() -> Iterator[CheckMessage]:
 def _client() -> Iterator[CheckMessage]:
     for name in ("ONTRAPORT_CLIENT_ID", "ONTRAPORT_CLIENT_SECRET"):
         if not isinstance(getattr(conf, name), (str, type(None))):
-            yield Error(f"{name} is not a text.", hint="Copy it from Ontraport as it is.", id="ontraport_connect.E003")
+            yield Error(
+                f"{name} is not a string.", hint="Copy it from Ontraport exactly as it is.", id="ontraport_connect.E003"
+            )
     if conf.ONTRAPORT_CLIENT_SECRET and not conf.ONTRAPORT_CLIENT_ID:
         yield Error(
             "ONTRAPORT_CLIENT_SECRET is set without ONTRAPORT_CLIENT_ID.",
@@ -95,7 +97,7 @@ def _client() -> Iterator[CheckMessage]:
     if conf.ONTRAPORT_ENDPOINTS == "guide" and not conf.ONTRAPORT_CLIENT_ID:
         yield Error(
             "The endpoints of the guide need ONTRAPORT_CLIENT_ID.",
-            hint="They know no client metadata documents; ask Ontraport for an id, or use the default endpoints.",
+            hint="They don't support client metadata documents. Ask Ontraport for an id, or use the default endpoints.",
             id="ontraport_connect.E003",
         )
 
@@ -105,9 +107,9 @@ def _encryption_keys() -> Iterator[CheckMessage]:
     is_list = isinstance(keys, Sequence) and not isinstance(keys, (str, bytes))
     if not is_list or any(not isinstance(key, str) or len(key) < MINIMUM_KEY_LENGTH for key in keys):
         yield Error(
-            f"ONTRAPORT_ENCRYPTION_KEYS is not a list of texts of {MINIMUM_KEY_LENGTH} characters or more.",
+            f"ONTRAPORT_ENCRYPTION_KEYS is not a list of strings of {MINIMUM_KEY_LENGTH} characters or more.",
             hint='Make a key with: python -c "import secrets; print(secrets.token_urlsafe(48))".'
-            " Newest first; keep the old ones behind it.",
+            " Put the newest first, and keep the old ones after it.",
             id="ontraport_connect.E004",
         )
 
@@ -134,7 +136,7 @@ def _may() -> Iterator[CheckMessage]:
             signature(may).bind(None, None, "link")
     except (OntraportMisconfigured, TypeError) as error:
         yield Error(
-            f"ONTRAPORT_MAY cannot be asked, so that nobody may link or disconnect anything: {error}",
+            f"ONTRAPORT_MAY cannot be asked, so nobody may link or disconnect anything: {error}",
             hint='Give a function f(request, tenant, action) -> bool, or its dotted path, such as "shop.tenants.may".',
             id="ontraport_connect.E015",
         )
@@ -143,7 +145,7 @@ def _may() -> Iterator[CheckMessage]:
         return
     if may is None and conf.ONTRAPORT_TENANT is not None and not hasattr(get_user_model(), "has_perm"):
         yield checks.Warning(
-            "The user model has no permissions and ONTRAPORT_MAY is not set, so that nobody may link or disconnect for a tenant.",
+            "The user model has no permissions and ONTRAPORT_MAY is not set, so nobody may link or disconnect for a tenant.",
             hint="Set ONTRAPORT_MAY to a function that knows who may do what for a tenant.",
             id="ontraport_connect.W015",
         )
@@ -159,7 +161,7 @@ def _numbers() -> Iterator[CheckMessage]:
     rate_limit = _raw("ONTRAPORT_RATE_LIMIT")
     if not _is_pair(rate_limit) or not isinstance(rate_limit[0], int):
         yield Error(
-            "ONTRAPORT_RATE_LIMIT is not a whole and a positive number.",
+            "ONTRAPORT_RATE_LIMIT is not a pair of a whole and a positive number.",
             hint="Give (calls, seconds), such as (180, 60).",
             id="ontraport_connect.E006",
         )
@@ -179,7 +181,7 @@ def _numbers() -> Iterator[CheckMessage]:
 
 
 def _times() -> Iterator[CheckMessage]:
-    yield from _time("ONTRAPORT_KEEP_EVENTS", 1, "days, such as 730, or a timedelta; None keeps events for ever.")
+    yield from _time("ONTRAPORT_KEEP_EVENTS", 1, "days, such as 730, or a timedelta; None keeps events forever.")
     yield from _time("ONTRAPORT_IDLE_AFTER", 86_400, "seconds, such as 30 * 86400, or a timedelta; None: never idle.")
 
 
@@ -199,7 +201,7 @@ def _monitoring_token() -> Iterator[CheckMessage]:
     is_sent_as_it_is = isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token
     if token is not None and not (is_sent_as_it_is and len(token) >= SHORTEST_TOKEN):
         yield Error(
-            f"ONTRAPORT_MONITORING_TOKEN is not a text of {SHORTEST_TOKEN} characters or more, without blanks.",
+            f"ONTRAPORT_MONITORING_TOKEN is not a string of {SHORTEST_TOKEN} characters or more, without spaces.",
             hint='Make one with: python -c "import secrets; print(secrets.token_urlsafe(24))".',
             id="ontraport_connect.E031",
         )
@@ -228,7 +230,7 @@ def _lists() -> Iterator[CheckMessage]:
             or not isinstance(value, Sequence)
             or not all(isinstance(each, str) for each in value)
         ):
-            yield Error(f"{name} is not a list of texts.", hint=f'Write {name} = ["…"].', id="ontraport_connect.E007")
+            yield Error(f"{name} is not a list of strings.", hint=f'Write {name} = ["…"].', id="ontraport_connect.E007")
 
 
 CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (

@@ -76,7 +76,7 @@ def current_key_id() -> bytes:
 def _newest_key() -> tuple[bytes, AESGCM]:
     if not _is_first_key_fit():
         raise OntraportMisconfigured(
-            f"The first of ONTRAPORT_ENCRYPTION_KEYS is not a text of {MINIMUM_KEY_LENGTH} characters or more; nothing was"
+            f"The first of ONTRAPORT_ENCRYPTION_KEYS is not a string of {MINIMUM_KEY_LENGTH} characters or more; nothing was"
             " encrypted.",
             code="encryption_key",
         )

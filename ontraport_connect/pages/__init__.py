@@ -5,7 +5,7 @@ from .addresses import uuid_or_none
 from .buttons import button
 from .json_views import negotiated
 from .languages import Language, spoken
-from .moments import ago, as_element
+from .moments import ago, as_element, exactly
 from .oauth_views import callback
 from .responses import connect_url, not_signed_in, not_usable, unavailable
 from .site_checks import check_form_action, check_redirect_uri
@@ -38,6 +38,7 @@ __all__ = [
     "connect_key",
     "connect_url",
     "disconnect",
+    "exactly",
     "happened",
     "make_default",
     "not_signed_in",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.db.models import TextChoices
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from ontraport_connect.conf import conf
 
@@ -17,7 +18,7 @@ class Reach(TextChoices):
 
     READS = "reads", _("Read")
     CHANGES = "changes", _("Edit")
-    DELETES = "deletes", _("Delete")
+    DELETES = "deletes", pgettext_lazy("ontraport", "Delete")
     CHARGES = "charges", _("Payments")
 
 

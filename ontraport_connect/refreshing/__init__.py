@@ -4,7 +4,7 @@ Also the site's standing with Ontraport (may it call the token endpoint now?) an
 """
 
 from .batches import BATCH_SIZE, due_batches, refresh_batch
-from .circuit_breaker import is_site_refused, may_refresh, site_standing
+from .circuit_breaker import MANY_ENDED, is_site_refused, may_refresh, site_standing
 from .client_settings import endpoints, issuer, new_transport, oauth_client, route
 from .deletions import queue_on_delete
 from .grants import from_now, grant_columns
@@ -30,6 +30,7 @@ from .strikes import RATE_LIMITED
 __all__ = [
     "BATCH_SIZE",
     "COPIED",
+    "MANY_ENDED",
     "RATE_LIMITED",
     "Adopted",
     "LinkState",

@@ -93,6 +93,11 @@ def _reason(code: str) -> str:
             "The grants of several accounts ended one after the other, so refreshing is paused. Check ONTRAPORT_CLIENT_ID and"
             " ONTRAPORT_ENDPOINTS; then run `manage.py ontraport refresh --reconsider`."
         )
+    if code not in OPERATOR_ERRORS:
+        return (
+            f"A setting of this site is wrong ({code}), so refreshing is paused, except for one probe a minute. `manage.py ontraport"
+            " check` shows which."
+        )
     return (
         f"Ontraport refuses this site as a client ({code}). Refreshing is paused, except for one probe a minute, until"
         " ONTRAPORT_CLIENT_ID and ONTRAPORT_CLIENT_SECRET are fixed."

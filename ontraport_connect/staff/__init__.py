@@ -7,6 +7,7 @@ from .change_notices import send_change_notices
 from .dashboard import Chart, recent_failures, refresh_chart, site_health, tiles
 from .database_check import require_database
 from .diagnosis import NEED_TABLES, SUBJECTS, check_endpoints, check_standing
+from .event_history import EventHistory, may_see_events
 from .findings import Finding, Level, title_of
 from .keeping_up import Thresholds, check_needs_reconnect, check_overdue, has_beat_entry, numbers
 from .key_rotation import Summary, count_stored_rows, rotate_keys
@@ -21,6 +22,7 @@ __all__ = [
     "SUBJECTS",
     "AccountActions",
     "Chart",
+    "EventHistory",
     "Finding",
     "Level",
     "StateFilter",
@@ -40,6 +42,7 @@ __all__ = [
     "export_person",
     "has_beat_entry",
     "health",
+    "may_see_events",
     "metrics",
     "numbers",
     "people_matching",

@@ -17,6 +17,7 @@ from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportRevocation, with_users
+from ontraport_connect.protocol import OPERATOR_ERRORS
 from ontraport_connect.refreshing import Pulse
 
 from . import notices, tallies
@@ -136,6 +137,11 @@ class Health:
     revocations: int
     since: datetime | None
     is_storm: bool
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether refreshing is paused since Ontraport rejects this site's credentials."""
+        return self.hold_code in OPERATOR_ERRORS
 
 
 def site_health() -> Health:

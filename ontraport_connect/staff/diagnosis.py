@@ -15,7 +15,7 @@ from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured
-from ontraport_connect.protocol import Answer, Endpoints, Transport
+from ontraport_connect.protocol import OPERATOR_ERRORS, Answer, Endpoints, Transport
 
 from . import key_rotation
 from .database_check import check_database
@@ -29,8 +29,8 @@ BODY_LIMIT = 4 * 1024 * 1024
 """The most bytes read from a server that is only probed."""
 
 NO_REVOCATION = (
-    "Disconnecting deletes the credentials here and ends nothing at Ontraport, where the owner has to end the access. Use endpoints with a"
-    " revocation_endpoint, if Ontraport gave you any."
+    "Disconnecting deletes the credentials here but does not revoke the access at Ontraport; the owner has to remove it there. If Ontraport"
+    " gave you a revocation_endpoint, add it to ONTRAPORT_ENDPOINTS."
 )
 
 
@@ -154,12 +154,27 @@ def check_standing() -> Iterator[Finding]:
             f"paused: Ontraport asked this site to slow down; refreshing continues at {row.held_until:%Y-%m-%d %H:%M:%S} UTC",
             "No action needed.",
         )
-    elif row.hold_code and row.hold_code != refreshing.RATE_LIMITED:
+    elif row.hold_code == refreshing.MANY_ENDED:
+        yield _finding(
+            "hold",
+            Level.ERROR,
+            "paused: Ontraport ended the access of many accounts in a row",
+            "Check ONTRAPORT_CLIENT_ID and ONTRAPORT_ENDPOINTS, then run `manage.py ontraport refresh --reconsider`. Until then,"
+            " refreshing stays paused.",
+        )
+    elif row.hold_code in OPERATOR_ERRORS:
         yield _finding(
             "hold",
             Level.ERROR,
             f"paused: Ontraport rejected this site's credentials ({row.hold_code})",
             "Fix ONTRAPORT_CLIENT_ID and ONTRAPORT_CLIENT_SECRET, or ask Ontraport. Refreshing then continues by itself.",
+        )
+    elif row.hold_code and row.hold_code != refreshing.RATE_LIMITED:
+        yield _finding(
+            "hold",
+            Level.ERROR,
+            f"paused: a setting of this site is wrong ({row.hold_code})",
+            "Fix what is reported under settings. Refreshing then continues by itself.",
         )
     else:
         yield _finding("hold", Level.OK, "not paused")

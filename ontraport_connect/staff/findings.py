@@ -30,7 +30,7 @@ TITLES: Mapping[str, str] = {
     "configuration": "settings",
     "secrets": "stored secrets",
     "hold": "refreshing",
-    "heartbeat": "workers",
+    "heartbeat": "background jobs",
     "schedule": "beat entry",
     "overdue": "due accounts",
     "reconnect": "ended links",

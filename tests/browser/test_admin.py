@@ -66,6 +66,9 @@ def test_the_admin_pages(open_page: OpenPage, staff: User, shots: Path | None) -
     for name, path in {"list": "", "glance": "glance/", "detail": f"{ended.pk}/change/"}.items():
         page.goto(f"{LIST}{path}")
         inspect(page, f"admin-{name}", shots, but=DJANGOS_OWN)
+        if name == "glance":
+            lines = "[...document.querySelectorAll('.ontraport-tiles a')].map(each => getComputedStyle(each).textDecorationLine)"
+            assert set(page.evaluate(lines)) == {"none"}
     page.goto(f"{LIST}{well.pk}/change/")
     tools = [tool.bounding_box() for tool in page.locator(".object-tools :is(a, button)").all()]
     assert len(tools) == 3

@@ -78,7 +78,7 @@ def test_check_of_a_healthy_site_ends_with_status_0(account: OntraportAccount) -
     assert "FAIL" not in run.output
     assert "ok    stored secrets: all of 1 rows can be decrypted" in run.output
     assert "ok    endpoints: they match what the issuer publishes" in run.output
-    assert re.search(r"^ok    workers: beat: seen \d+ s ago$", run.output, re.MULTILINE)
+    assert re.search(r"^ok    background jobs: beat: seen \d+ s ago$", run.output, re.MULTILINE)
     assert run.output.endswith("\nNo problems found, 1 warning.\n")
     assert "Checking stored secrets …" in run.progress
 
@@ -168,7 +168,7 @@ def test_check_warns_of_endpoints_without_revocation(sandbox: Sandbox) -> None:
     with override_settings(ONTRAPORT_ENDPOINTS=endpoints):
         run = Run("check")
     assert "WARN  endpoints: there is no revocation endpoint\n" in run.output
-    assert "where the owner has to end the access" in run.text
+    assert "the owner has to remove it there" in run.text
 
 
 def test_check_warns_when_the_issuer_cannot_be_asked(sandbox: Sandbox) -> None:
@@ -204,6 +204,20 @@ def test_check_tells_of_a_hold() -> None:
     circuit_breaker.hold(OntraportMisconfigured("refused", code="invalid_client"))
     ((level, text),) = findings(Run("check", "--offline", "--json"), "hold")
     assert (level, text) == ("error", "paused: Ontraport rejected this site's credentials (invalid_client)")
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "hint"),
+    [
+        ("invalid_grant", "paused: Ontraport ended the access of many accounts in a row", "refresh --reconsider"),
+        ("ca_bundle", "paused: a setting of this site is wrong (ca_bundle)", "reported under settings"),
+    ],
+)
+def test_check_blames_the_credentials_for_nothing_else(code: str, text: str, hint: str) -> None:
+    circuit_breaker.hold(OntraportMisconfigured("refused", code=code))
+    (found,) = [each for each in Run("check", "--offline", "--json").data["findings"] if each["subject"] == "hold"]
+    assert (found["level"], found["text"]) == ("error", text)
+    assert hint in found["hint"]
 
 
 def test_check_takes_missing_beat_and_workers_for_an_error_once_there_is_a_token_to_refresh(maya: Any) -> None:
@@ -352,7 +366,7 @@ def test_register_of_a_public_site_declares_a_web_client() -> None:
 @pytest.mark.parametrize(
     ("settings", "arguments", "said"),
     [
-        ({}, [], "Add --again to register anew"),
+        ({}, [], "Add --again to register once more"),
         ({"ONTRAPORT_REDIRECT_URI": None}, ["--again"], "set ONTRAPORT_REDIRECT_URI, or give --redirect-uri"),
         ({}, ["--again", "--redirect-uri", "http://shop.example.com/"], "is not an https URL"),
     ],

@@ -271,7 +271,7 @@ def test_check_is_coloured_by_level_and_80_columns_wide() -> None:
     lines = run.output.splitlines()
     plain = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in lines]
     assert any(line.startswith("\x1b[31;1mFAIL  settings: ") for line in lines)
-    assert any(line.startswith("\x1b[33;1mWARN  workers: ") and line.endswith("\x1b[0m") for line in lines)
+    assert any(line.startswith("\x1b[33;1mWARN  background jobs: ") and line.endswith("\x1b[0m") for line in lines)
     assert any(line.startswith("\x1b[32;1mok    due accounts: ") for line in lines)
     assert max(map(len, plain)) <= 80
     assert run.problem == "1 problem found."
@@ -279,7 +279,7 @@ def test_check_is_coloured_by_level_and_80_columns_wide() -> None:
 
 def test_hint_that_repeats_is_said_once() -> None:
     output = Run("check", "--offline").output
-    assert output.count("workers: ") == 2
+    assert output.count("background jobs: ") == 2
     assert output.count("Start Celery's beat and worker") == 1
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.utils.translation import override
+from django.utils.translation import gettext as gettext_now
+from django.utils.translation import override, pgettext
 from django.utils.translation.template import templatize
 
 from ontraport_connect.models import Status
@@ -18,21 +19,30 @@ from tests.support.servers import PROJECT
 PACKAGE = PROJECT / "ontraport_connect"
 LANGUAGES = ("de", "es", "fr")
 MARKERS = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy"}
+CONTEXT_MARKERS = {"pgettext", "pgettext_lazy"}
+WITH_CONTEXT = "{}\x04{}"
+"""How a catalogue has a text with a context."""
+
 LINE = re.compile(r"^(msg\w+(?:\[\d\])?) (\".*\")$", re.MULTILINE)
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|<[^>]+>")
-IN_TEMPLATES = re.compile(r"\b(?:_|gettext|ngettext)\((u?(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"))")
+LITERAL = r"(u?(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"))"
+IN_TEMPLATES = re.compile(rf"\b(?:(?:_|gettext|ngettext)\(|pgettext\({LITERAL}, ){LITERAL}")
 
 
 def marked_in_python(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in MARKERS:
-            (text,) = (each.value for each in node.args[:1] if isinstance(each, ast.Constant))
-            yield str(text)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            texts = [str(each.value) for each in node.args if isinstance(each, ast.Constant)]
+            if node.func.id in MARKERS:
+                yield texts[0]
+            elif node.func.id in CONTEXT_MARKERS:
+                yield WITH_CONTEXT.format(*texts)
 
 
 def marked_in_template(source: str) -> Iterator[str]:
-    for literal in IN_TEMPLATES.findall(templatize(source)):
-        yield str(ast.literal_eval(literal))
+    for context, literal in IN_TEMPLATES.findall(templatize(source)):
+        text = str(ast.literal_eval(literal))
+        yield WITH_CONTEXT.format(ast.literal_eval(context), text) if context else text
 
 
 def marked() -> set[str]:
@@ -47,11 +57,12 @@ def written(language: str) -> dict[str | tuple[str, int], str]:
     entries: dict[str | tuple[str, int], str] = {}
     for block in folder(language).joinpath("django.po").read_text().split("\n\n"):
         texts = {name: ast.literal_eval(literal) for name, literal in LINE.findall(block)}
+        key = WITH_CONTEXT.format(texts["msgctxt"], texts["msgid"]) if "msgctxt" in texts else texts["msgid"]
         for name, text in texts.items():
             if name == "msgstr":
-                entries[texts["msgid"]] = text
+                entries[key] = text
             elif name.startswith("msgstr["):
-                entries[texts["msgid"], int(name[7])] = text
+                entries[key, int(name[7])] = text
     return entries
 
 
@@ -84,9 +95,18 @@ def test_compiled_catalogue_is_current(language: str) -> None:
     assert compiled == {key: text for key, text in written(language).items() if key}
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_other_app_s_catalogue_speaks_for_this_one(language: str) -> None:
+    """The catalogues of apps are merged, and the first app's words win: Django's admin said "Geschichte" and "Sichern" here."""
+    texts = {key: text for key, text in written(language).items() if isinstance(key, str) and key}
+    with override(language):
+        said = {key: pgettext(*key.split("\x04")) if "\x04" in key else gettext_now(key) for key in texts}
+    assert said == texts
+
+
 @pytest.mark.parametrize(
     ("language", "text"),
-    [("de", "neu verbinden erforderlich"), ("es", "hay que volver a conectar"), ("fr", "à reconnecter")],
+    [("de", "neu verbinden nötig"), ("es", "hay que volver a conectar"), ("fr", "à reconnecter")],
 )
 def test_states_are_said_in_the_language_of_the_person(language: str, text: str) -> None:
     with override(language):

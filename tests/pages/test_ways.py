@@ -173,3 +173,19 @@ def test_a_different_account_can_be_connected_as_well_or_tried_again(client: Cli
     assert (f'action="/ontraport/{account.uid}/reconnect/"' in page) is is_there
     assert ("Connect it as another account" in page) is is_there
     assert page.count('name="next" value="/orders/"') == (2 if is_there else 0)
+
+
+def test_the_id_for_support_is_in_sight_where_something_is_wrong(client: Client, maya: Any) -> None:
+    account = linked(maya)
+    for status, is_in_sight in ((Status.CONNECTED, False), (Status.NEEDS_RECONNECT, True)):
+        OntraportAccount.objects.filter(pk=account.pk).update(status=status)
+        page = text(client.get(ACCOUNTS))
+        assert page.count("ID for support:") == 1
+        assert (page.index("ID for support:") < page.index("<details")) is is_in_sight
+
+
+def test_what_the_default_is_for_is_said_where_there_are_several(client: Client, maya: Any) -> None:
+    linked(maya)
+    assert "this site uses the default" not in text(client.get(ACCOUNTS))
+    linked(maya)
+    assert "Where you don't choose an account, this site uses the default." in text(client.get(ACCOUNTS))

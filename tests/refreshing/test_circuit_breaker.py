@@ -82,6 +82,12 @@ def test_a_refused_client_is_said_once_and_loudly(strict: StrictServer, caplog: 
     assert not circuit_breaker.may_refresh()
 
 
+def test_a_wrong_setting_is_not_told_as_a_refusal_of_the_client() -> None:
+    circuit_breaker.hold(OntraportMisconfigured("ONTRAPORT_CA_BUNDLE is not a file.", code="ca_bundle"))
+    with pytest.raises(OntraportMisconfigured, match=r"A setting of this site is wrong \(ca_bundle\)"):
+        circuit_breaker.enter()
+
+
 def test_a_pause_does_not_hide_a_refusal(strict: StrictServer) -> None:
     circuit_breaker.hold(REFUSED)
     circuit_breaker.hold(slow_down(1.0))

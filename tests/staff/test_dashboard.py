@@ -160,6 +160,9 @@ def test_hold_is_shown(support: Client) -> None:
     assert "limiting our requests" not in text_of(support)
     circuit_breaker.hold(OntraportMisconfigured("refused", code="invalid_client"))
     assert "Ontraport rejected this site's credentials (invalid_client)" in text_of(support)
+    OntraportService.objects.update(hold_code="ca_bundle")
+    assert "A setting of this site is wrong (ca_bundle)" in text_of(support)
+    assert "rejected this site's credentials" not in text_of(support)
     OntraportService.objects.update(hold_code="many_grants_ended")
     assert "Ontraport ended the access of many accounts in a row" in text_of(support)
 

@@ -28,7 +28,7 @@ def add_arguments(parser: CommandParser) -> None:
 def run(options: Mapping[str, Any], progress: Progress) -> Report:
     if conf.ONTRAPORT_CLIENT_ID and not options["again"]:
         raise CommandError(
-            "ONTRAPORT_CLIENT_ID is set: this site is registered, and its links belong to that client. Add --again to register anew.",
+            "ONTRAPORT_CLIENT_ID is set: this site is registered, and its links belong to that client. Add --again to register once more.",
             returncode=USAGE,
         )
     metadata = client_metadata(_redirect_uri(options), options["name"] or "", is_public=options["public"])
