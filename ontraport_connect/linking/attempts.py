@@ -98,6 +98,7 @@ def take_attempt(state: str) -> None:
     if not row.filter(used_at=None).update(used_at=Now()):
         raise LinkingFailed("This connection was already completed or tried.", code="used")
     if not row.filter(started_at__gt=Now() - Value(LIFETIME)).exists():
+        finish_attempt(state)
         raise LinkingFailed("This attempt took longer than ten minutes.", code="expired")
 
 

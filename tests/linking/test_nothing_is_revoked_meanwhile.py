@@ -158,6 +158,32 @@ def test_an_attempt_whose_process_was_killed_holds_nothing_up_for_ever(
     assert revoking.deliver_revocations(10) == 1
 
 
+def test_an_attempt_that_came_too_late_holds_nothing_up(ontraport: Ontraport, maya: User, tomas: User) -> None:
+    queue(tomas)
+    state = begun(maya)
+    OntraportAttempt.objects.update(started_at=timezone.now() - timedelta(minutes=11))
+    with pytest.raises(LinkingFailed):
+        link(maya, state)
+    assert revoking.deliver_revocations(10) == 1
+
+
+def test_an_answer_that_comes_twice_does_not_end_the_attempt_of_the_first(
+    ontraport: Ontraport, maya: User, tomas: User
+) -> None:
+    queue(tomas)
+    state = begun(maya)
+
+    def come_again() -> None:
+        with pytest.raises(LinkingFailed):
+            link(maya, state)
+
+    with ThreadPoolExecutor(1) as pool:
+        deliver = elsewhere(lambda: (come_again(), revoking.deliver_revocations(10)))
+        ontraport.on_token = lambda: pool.submit(deliver).result(10)
+        link(maya, state)
+    assert ontraport.seen == ["/token"]
+
+
 @pytest.mark.parametrize("parameters", [{"error": "access_denied"}, {"code": "code", "iss": "https://else"}])
 def test_an_attempt_that_failed_holds_nothing_up(
     ontraport: Ontraport, maya: User, tomas: User, parameters: dict[str, str]
