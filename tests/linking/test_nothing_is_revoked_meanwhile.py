@@ -173,13 +173,14 @@ def test_an_answer_that_comes_twice_does_not_end_the_attempt_of_the_first(
     queue(tomas)
     state = begun(maya)
 
-    def come_again() -> None:
+    def come_again_and_deliver() -> int:
         with pytest.raises(LinkingFailed):
             link(maya, state)
+        return revoking.deliver_revocations(10)
 
     with ThreadPoolExecutor(1) as pool:
-        deliver = elsewhere(lambda: (come_again(), revoking.deliver_revocations(10)))
-        ontraport.on_token = lambda: pool.submit(deliver).result(10)
+        again = elsewhere(come_again_and_deliver)
+        ontraport.on_token = lambda: pool.submit(again).result(10)
         link(maya, state)
     assert ontraport.seen == ["/token"]
 
