@@ -74,19 +74,22 @@ def current_key_id() -> bytes:
 
 
 def _newest_key() -> tuple[bytes, AESGCM]:
-    if not _is_first_key_fit():
+    key = _fit_key()
+    if key is None:
         raise OntraportMisconfigured(
             f"The first of ONTRAPORT_ENCRYPTION_KEYS is not a string of {MINIMUM_KEY_LENGTH} characters or more; nothing was"
             " encrypted.",
             code="encryption_key",
         )
-    return _derive(encryption_keys()[0])
+    return _derive(key)
 
 
-def _is_first_key_fit() -> bool:
-    """Tell whether the first key may encrypt. The frame of whoever raises does not see the keys."""
-    keys = _own_keys()
-    return not keys or (isinstance(keys[0], str) and len(keys[0]) >= MINIMUM_KEY_LENGTH)
+def _fit_key() -> str | bytes | None:
+    """Return the key that encrypts, or ``None`` where it may not. The frame of whoever raises does not see the keys."""
+    own = _own_keys()
+    if not own:
+        return encryption_keys()[0]
+    return own[0] if isinstance(own[0], str) and len(own[0]) >= MINIMUM_KEY_LENGTH else None
 
 
 def seal(secret: Secret, context: str) -> Sealed:

@@ -8,6 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import cached_property
 from queue import SimpleQueue
 from typing import Any
 
@@ -42,7 +43,7 @@ def due_batches(limit: int, size: int = BATCH_SIZE) -> Iterator[list[int]]:
     their row are taken over first. Raises ``OntraportMisconfigured``.
     """
     recover_all()
-    due = _due().usable()
+    due = _due().filter(leases.is_free()).usable()
     after: Any = None
     while limit > 0:
         rows = due
@@ -73,20 +74,21 @@ def refresh_batch(pks: Sequence[int], seconds: float = LONGEST_BATCH) -> dict[st
 
 
 def _due() -> Any:
-    """Return the accounts that are to be refreshed now, and that this site may refresh."""
+    """Return the accounts that are to be refreshed now, and that this site may refresh. Some may be claimed already."""
     rows = OntraportAccount.objects.using(alias()).due().filter(method=Method.OAUTH)
-    return rows.filter(leases.is_free(), client_settings.of_this_client())
+    return rows.filter(client_settings.of_this_client())
 
 
-def _due_among(pks: Sequence[int]) -> Any:
+def _among(due: Any, pks: Sequence[int]) -> Any:
+    """Return those of the accounts that are ``due`` whose owners are active."""
     usable = OntraportAccount.objects.using(alias()).filter(pk__in=pks).usable()
-    return _due().filter(pk__in=usable.order_by().values("pk"))
+    return due.filter(pk__in=usable.order_by().values("pk"))
 
 
 def _refresh_one_by_one(pks: Sequence[int]) -> dict[str, int]:
     """Refresh in the caller's transaction, whose one connection knows no other threads."""
     counts: Counter[str] = Counter()
-    for account in _due_among(pks).order_by("refresh_at", "pk"):
+    for account in _among(_due().filter(leases.is_free()), pks).order_by("refresh_at", "pk"):
         try:
             one_account.refresh(account)
         except OntraportError as error:
@@ -142,17 +144,27 @@ class _Batch:
                     outcomes.let_go(lease)
 
     def next_lease(self) -> Lease | None:
-        """Claim as many at once as there are threads."""
+        """Claim two rounds of calls at once: to claim many costs hardly more, and the second round is sent before its leases are old."""
         if self.is_over():
             return None
         while not self.claimed and self.pks:
-            pks = [self.pks.popleft() for _ in range(min(self.room, self.concurrency, len(self.pks)))]
-            for lease in leases.claim(_due_among(pks), pks, is_probe=self.is_probe):
+            if not self.done.empty():
+                return None  # answers exist nowhere else until they are saved: they come first
+            pks = [self.pks.popleft() for _ in range(min(self.lot, len(self.pks)))]
+            for lease in leases.claim(_among(self.due, pks), pks, is_probe=self.is_probe):
                 if recover(lease):
                     self.counts["recovered"] += 1
                 else:
                     self.claimed.append(lease)
         return self.claimed.popleft() if self.claimed else None
+
+    @property
+    def lot(self) -> int:
+        return 1 if self.room == 1 else 2 * self.concurrency
+
+    @cached_property
+    def due(self) -> Any:
+        return _due()
 
     def is_over(self) -> bool:
         return self.is_stopped or time.monotonic() > self.end

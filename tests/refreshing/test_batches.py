@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from django.utils import timezone
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, Status
 from ontraport_connect.refreshing import RATE_LIMITED, batches, circuit_breaker
+from ontraport_connect.refreshing.outcomes import Outcome
 from tests.refreshing.test_circuit_breaker import let_time_pass
 from tests.refreshing.test_one_account import in_thread
 from tests.support import dialects
@@ -225,10 +227,10 @@ def test_a_batch_works_in_a_test_case_of_an_adopter(strict: StrictServer) -> Non
 
 
 def test_a_batch_that_takes_long_leaves_the_rest_due(strict: StrictServer) -> None:
-    strict.behave(delay=0.1)
+    strict.behave(delay=1.0)
     pks = many(6)
     with override_settings(ONTRAPORT_REFRESH_CONCURRENCY=2):
-        assert batches.refresh_batch(pks, seconds=0.05) == {"refreshed": 2}
+        assert batches.refresh_batch(pks, seconds=0.6) == {"refreshed": 2}
     assert list(batches.due_batches(10)) == [pks[2:]]
     assert not OntraportAccount.objects.exclude(lease_until=None).exists()
 
@@ -269,8 +271,28 @@ def is_claim(sql: str) -> bool:
     return sets.startswith("UPDATE") and "lease_owner" in sets and "refreshed_at" not in sets
 
 
+def test_two_rounds_of_calls_are_claimed_at_once(strict: StrictServer) -> None:
+    pks = many(8)
+    with override_settings(ONTRAPORT_REFRESH_CONCURRENCY=2), CaptureQueriesContext(connection) as queries:
+        assert batches.refresh_batch(pks) == {"refreshed": 8}
+    assert sum(is_claim(query["sql"]) for query in queries) == 2
+
+
+def test_answers_that_wait_are_saved_before_anything_else_is_claimed(strict: StrictServer) -> None:
+    pks = many(2)
+    batch = batches._Batch(pks, is_probe=False, seconds=60)
+    ended: Future[Outcome | None] = Future()
+    batch.done.put(ended)
+    assert batch.next_lease() is None
+    assert not OntraportAccount.objects.exclude(lease_until=None).exists()
+    batch.done.get()
+    leases = [batch.next_lease(), batch.next_lease()]
+    assert [lease.account.pk for lease in leases if lease is not None] == pks
+    assert batch.next_lease() is None
+
+
 def test_a_database_that_goes_away_in_the_middle_loses_no_answer(strict: StrictServer) -> None:
-    pks = many(6)
+    pks = many(12)
     claims = iter(range(2))
 
     def fail_second_claim(execute: Any, sql: str, *args: Any) -> Any:
