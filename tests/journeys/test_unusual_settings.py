@@ -57,6 +57,7 @@ SITES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.plain_http  # Django looks at more than the token there
 @pytest.mark.parametrize("site", SITES)
 def test_a_link_is_made_shown_and_ended(site: str, sandbox: Sandbox) -> None:
     maya = person("maya")
