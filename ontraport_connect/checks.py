@@ -13,7 +13,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.urls import NoReverseMatch, reverse
 
-from . import database_checks, pages, protocol, setting_checks, staff
+from . import pages, protocol, setting_checks, staff
 from .conf import conf
 
 MIDDLEWARE = "ontraport_connect.middleware.OntraportMiddleware"
@@ -119,9 +119,9 @@ def _beat_entry() -> Iterator[CheckMessage]:
 
 CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     *setting_checks.CHECKS,
-    *database_checks.CHECKS,
     pages.check_redirect_uri,
     pages.check_form_action,
+    staff.check_routers,
     _sandbox,
     _middleware,
     _urls,

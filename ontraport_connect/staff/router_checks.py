@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain, product
 
 from django.apps import apps
@@ -12,9 +12,16 @@ from django.core.checks import CheckMessage, Error
 from django.db import router
 from django.db.models import Model
 
-from .models import OntraportAccount, OntraportEvent
+from ontraport_connect.models import OntraportAccount, OntraportEvent
 
 GUIDE = "The guide about several databases has a router that does it all."
+
+
+def check_routers() -> Iterator[CheckMessage]:
+    """Check what the routers answer. No database is asked."""
+    yield from _one_home()
+    yield from _relations()
+    yield from _migrations()
 
 
 def _one_home() -> Iterator[CheckMessage]:
@@ -74,6 +81,3 @@ def _rows(model: type[Model], *places: str) -> list[tuple[str, Model]]:
     fields = model._meta.concrete_fields
     names, values = [field.attname for field in fields], [field.get_default() for field in fields]
     return [(place, model.from_db(place, names, values)) for place in places]
-
-
-CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (_one_home, _relations, _migrations)
