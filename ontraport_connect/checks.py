@@ -121,6 +121,7 @@ CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     *setting_checks.CHECKS,
     pages.check_redirect_uri,
     pages.check_form_action,
+    staff.check_routers,
     _sandbox,
     _middleware,
     _urls,

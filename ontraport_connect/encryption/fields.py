@@ -11,17 +11,26 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import Case, Col, Value, When
 from django.db.models.functions import Cast
 from django.db.models.query_utils import DeferredAttribute
-from django_cryptography.fields import EncryptedMixin
 
 from ontraport_connect.exceptions import SecretUnreadable
 
 from .keys import DUMP_PREFIX, Sealed, require_text, seal, unseal
 from .secret import Secret
+
+try:
+    from django_cryptography.fields import EncryptedMixin
+except ImportError as error:
+    raise ImproperlyConfigured(
+        "django_cryptography cannot be imported here. Two packages install it under this name, and the one that was installed last counts: "
+        "django-cryptography, which works on no Django that is supported, and django-cryptography-5, which this app needs. "
+        "Run: pip uninstall --yes django-cryptography django-cryptography-5 && pip install django-cryptography-5"
+    ) from error
 
 
 class StoredSecret(Secret):

@@ -15,6 +15,7 @@ from .monitoring_views import health, metrics
 from .notices import send_due_notices
 from .personal_data import export_person
 from .retention import delete_old_rows
+from .router_checks import check_routers
 from .tallies import count_refreshes
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "check_endpoints",
     "check_needs_reconnect",
     "check_overdue",
+    "check_routers",
     "check_standing",
     "consequences",
     "count_refreshes",

@@ -12,7 +12,7 @@ import pytest
 import requests
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db import connection
+from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
 from django.urls import include, path
@@ -47,7 +47,9 @@ class Slow:
 slow = Slow()
 
 
+@transaction.non_atomic_requests
 def slow_page(request: HttpRequest) -> HttpResponse:
+    """Without a transaction of its own: on SQLite with ``ATOMIC_REQUESTS`` no other page could begin before this one has ended."""
     return slow(request)
 
 

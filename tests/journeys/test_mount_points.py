@@ -71,6 +71,7 @@ class Browser:
         return f"{self.site}{path.removeprefix(MOUNT)}"
 
 
+@pytest.mark.plain_http
 def test_a_link_is_made_and_every_address_has_the_mount_point(mounted: str) -> None:
     browser = Browser(mounted, person("maya"))
     page = browser.get(f"{MOUNT}/ontraport/connect/").text

@@ -81,3 +81,24 @@ def test_a_connection_may_store_times_of_another_zone() -> None:
     finally:
         settings["TIME_ZONE"] = None
         forget_zone()
+
+
+@pytest.mark.postgresql
+@pytest.mark.usefixtures("zone")
+def test_a_database_may_have_another_zone_than_the_site() -> None:
+    """https://github.com/celery/django-celery-beat/issues/80"""
+
+    def alter(change: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER DATABASE {connection.ops.quote_name(connection.settings_dict['NAME'])} {change}")
+        connection.close()
+
+    alter("SET timezone TO 'Asia/Tokyo'")
+    try:
+        linked("one", expires_in=3600)
+        row: Any = OntraportAccount.objects.annotate(now=Now()).get()
+        assert is_now(row.now)
+        assert not OntraportAccount.objects.filter(expires_at__lte=Now()).exists()
+        assert OntraportAccount.objects.filter(expires_at__lte=Now() + Value(timedelta(hours=1, minutes=5))).exists()
+    finally:
+        alter("RESET timezone")

@@ -10,7 +10,7 @@ from typing import Any
 from django.apps import apps
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, JsonResponse
-from django.urls import path
+from django.urls import include, path
 from gevent import sleep
 from gevent.pywsgi import WSGIServer
 
@@ -33,11 +33,13 @@ def rows(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"count": counted})
 
 
-urlpatterns = [path("call/", call), path("rows/", rows)]
+urlpatterns: list[Any] = [path("call/", call), path("rows/", rows)]
 
 
 def serve() -> None:
-    server = WSGIServer(("127.0.0.1", 0), get_wsgi_application(), log=None)
+    application = get_wsgi_application()
+    urlpatterns.append(path("ontraport/", include("ontraport_connect.urls")))  # whose models need the settings
+    server = WSGIServer(("127.0.0.1", 0), application, log=None)
     server.start()
     print(f"Listening on {server.server_port}", flush=True)
     server.serve_forever()

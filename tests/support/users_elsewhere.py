@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -52,7 +54,16 @@ class Journey:
         }
 
     def run(self) -> dict[str, Any]:
-        for step in (self.tables, self.link, self.use, self.refresh, self.notices, self.admin, self.command):
+        for step in (
+            self.tables,
+            self.link,
+            self.link_at_once,
+            self.use,
+            self.refresh,
+            self.notices,
+            self.admin,
+            self.command,
+        ):
             step()
         for step in (self.disconnect, self.deletion, self.left_behind):
             step()
@@ -80,6 +91,27 @@ class Journey:
             ontraport.link(self.clients[name], self.sandbox)
         self.seen["linked"] = sorted(row.user.username for row in self.accounts.all())
         self.seen["shown"] = [str(self.of(name).uid) in self.page(name, "accounts") for name in self.people]
+
+    def link_at_once(self) -> None:
+        """https://github.com/laravel/socialite/issues/442: each of several copies of an answer was an exchange of its own."""
+        from django.db import connections  # noqa: PLC0415
+        from django.test import Client  # noqa: PLC0415
+
+        from tests.support import ontraport  # noqa: PLC0415
+
+        callback = ontraport.consent(ontraport.press_connect(self.clients["maya"]))
+        cookies = {name: morsel.value for name, morsel in self.clients["maya"].cookies.items()}
+
+        def come_back(_: int) -> str:
+            copy = Client()
+            copy.cookies.load(cookies)
+            try:
+                return str(ontraport.come_back(copy, callback)["Location"])
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(6) as threads:
+            self.seen["six answers at once"] = Counter(threads.map(come_back, range(6)))
 
     def of(self, name: str) -> Any:
         return self.accounts.get(user=self.people[name])

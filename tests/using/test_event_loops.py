@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 import requests
 from django.db import connection
-from django.test import override_settings
+from django.test import Client, override_settings
 
 from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.models import OntraportAccount
@@ -47,6 +49,27 @@ def environ(sandbox: Sandbox, child_environ: Environ) -> dict[str, str]:
 
 
 @pytest.fixture
+def asgi_site(environ: dict[str, str], tmp_path: Path) -> Iterator[str]:
+    command = ("-m", "uvicorn", "--port", "0", "--lifespan", "off", "tests.support.asgi_site:application")
+    environ = {**environ, "TEST_SETTINGS": environ["TEST_SETTINGS"].replace("green_site", "asgi_site")}
+    process = Process(sys.executable, *command, log=tmp_path / "log", environ=environ)
+    yield process.wait_for_line(r"running on (http://[\d.:]+)")[1]
+    process.stop()
+    assert "Traceback" not in process.output, process.output
+
+
+def test_under_asgi_sync_and_async_views_call_at_once(
+    sandbox: Sandbox, account: OntraportAccount, asgi_site: str
+) -> None:
+    """https://github.com/django/channels/issues/1491: each waited for the thread that the other held."""
+    sandbox.set(fault="slow", fault_target="mcp", fault_seconds=0.2)
+    urls = [f"{asgi_site}/{kind}/?uid={account.uid}" for kind in ("sync", "async")] * 16
+    with ThreadPoolExecutor(32) as threads:
+        answers = list(threads.map(lambda url: requests.get(url, timeout=60), urls))
+    assert [(answer.status_code, answer.json()) for answer in answers] == [(200, {"count": 21})] * 32
+
+
+@pytest.fixture
 def green_site(environ: dict[str, str], tmp_path: Path) -> Iterator[str]:
     process = Process(sys.executable, "-W", "ignore", "-c", GREEN_SITE, log=tmp_path / "log", environ=environ)
     port = process.wait_for_line(r"^Listening on (\d+)")[1]
@@ -68,6 +91,25 @@ def test_under_gevent_calls_work_and_other_pages_are_served_meanwhile(
         answers = [page.result() for page in as_completed(pages)]
     assert [answer.status_code for answer in answers] == [200] * 20
     assert [answer.json() for answer in answers] == [{"count": 20}] * 10 + [{"count": 21}] * 10
+
+
+def test_under_gevent_people_come_back_from_ontraport_at_once(green_site: str) -> None:
+    """https://github.com/benoitc/gunicorn/issues/3070: with a loop of another greenlet running, their codes were spent in vain."""
+    visits = []
+    for number in range(6):
+        client = Client()
+        client.force_login(person(f"person-{number}"))
+        visits.append((urlsplit(ontraport.consent(ontraport.press_connect(client))), client.cookies))
+
+    def come_back(visit: Any) -> str:
+        callback, cookies = visit
+        url = f"{green_site}{callback.path}?{callback.query}"
+        values = {name: morsel.value for name, morsel in cookies.items()}
+        return requests.get(url, cookies=values, allow_redirects=False, timeout=60).headers["Location"]
+
+    with ThreadPoolExecutor(6) as threads:
+        assert set(threads.map(come_back, visits)) == {"/ontraport/"}
+    assert OntraportAccount.objects.count() == 6
 
 
 def test_under_gevent_a_401_is_one_refresh_and_one_retry(sandbox: Sandbox, green_site: str) -> None:
