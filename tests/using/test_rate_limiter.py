@@ -100,7 +100,7 @@ def test_a_turn_is_waited_for_and_what_lies_back_is_forgotten() -> None:
 def test_a_call_that_took_long_counts_from_its_end(store: str) -> None:
     """Ontraport may count a request at any time until it has answered."""
     account = account_of()
-    with rate_limiter.turn(account, patience=1):
+    with rate_limiter.Turns(account).turn(patience=1):
         deadline = threading.Event()
         deadline.wait(0.25)
     assert rate_limiter.reserve(account, patience=1).wait > 0.15
