@@ -63,7 +63,7 @@ class BoundedResponse(http.client.HTTPResponse):
         self.fp = io.BufferedReader(reader)
 
     def begin(self) -> None:
-        """Read status and headers, and refuse malformed headers, which urllib3 would write to its log.
+        """Read status and headers, and refuse malformed headers and lengths that contradict each other.
 
         The reason phrase is dropped: it has no meaning (RFC 9112, 4), and error reporters keep it.
         """
@@ -75,9 +75,12 @@ class BoundedResponse(http.client.HTTPResponse):
         if len(lengths) > 1:  # others may believe another one (RFC 9112, 6.3)
             raise http.client.HTTPException("more than one length")
 
-    def read_part(self, most: int) -> bytes:
-        """Return the next bytes of the body, or none at its end. Raises ``IncompleteRead`` where it ends before its announced length."""
-        part = self.read(most)
+    def read_part(self, most: int, *, as_it_comes: bool = False) -> bytes:
+        """Return the next bytes of the body, or none at its end. Raises ``IncompleteRead`` where it ends before its announced length.
+
+        ``as_it_comes`` returns what is there already, and does not wait for ``most`` bytes.
+        """
+        part = self.read1(most) if as_it_comes else self.read(most)
         if not part and self.length:
             raise http.client.IncompleteRead(b"", self.length)
         return part
@@ -100,7 +103,7 @@ class BoundedConnection(HTTPConnection):
     ) -> BoundedResponse:
         """Send a request, and return its response once the headers are there. ``timeout`` is in seconds, to the last byte of the body.
 
-        It goes without what urllib3 adds to ``http.client``, which takes as long as all the rest: redirects, retries, decompression.
+        This is ``http.client``; what urllib3 wraps around it is not needed here, and takes as long as all the rest.
         """
         self.sock.settimeout(self.timeout)
         self.putrequest(method, target)

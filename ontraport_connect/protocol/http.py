@@ -173,7 +173,7 @@ def read_events(
     """
     body, is_enough = bytearray(), False
     try:
-        while chunk := response.read1(CHUNK):
+        while chunk := response.read_part(CHUNK, as_it_comes=True):
             body += chunk
             if limit < len(body):
                 return None
