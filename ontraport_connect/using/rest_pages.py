@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -95,8 +96,9 @@ class Pages:
         return page
 
     def __iter__(self) -> Iterator[Any]:
-        for page in self.pages():
-            yield from page
+        with closing(self.pages()) as pages:
+            for page in pages:
+                yield from page
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         pages = self.pages()
