@@ -279,6 +279,21 @@ def test_a_list_whose_reader_is_slow_has_nothing_reserved_for_long(
             assert len(booked(account)) <= 2
 
 
+@override_settings(**AN_HOUR)
+def test_what_was_reserved_long_ago_is_not_used(account: OntraportAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others have used the window up meanwhile."""
+    with using.counted_in_memory():
+        clock, turns = Clock(monkeypatch), turns_ahead.TurnsAhead(account)
+        for _ in range(4):
+            with turns.turn(patience=0):
+                pass
+        assert turns._unused == 3
+        clock.forward(4000)
+        rate_limiter.reserve(account, patience=0, requests=180)
+        with pytest.raises(OntraportUnavailable, match="used up"), turns.turn(patience=0):
+            pass
+
+
 def test_turns_are_for_one_list_each(account: OntraportAccount) -> None:
     """Two threads that read the same list at once reserve for themselves."""
     done: list[int] = []
