@@ -10,7 +10,7 @@ from .answer import Answer
 from .authorization_response import AuthorizationResponse
 from .connections import close_connections, close_idle_connections
 from .failures import FAILURES, excerpt
-from .http import Transport, reveal, shared_transport
+from .http import Transport, shared_transport
 from .mcp import Conversation, TimeLimit, ask_once, send_message
 from .mcp_messages import Message, as_json, end_of
 from .mcp_results import status_of, tool_value
@@ -18,6 +18,7 @@ from .mcp_sdk import is_mcp_installed, require_mcp
 from .mcp_sessions import Session, Sessions
 from .oauth import PRESETS, Client, Endpoints, challenge_of, new_verifier
 from .oauth_responses import OPERATOR_ERRORS, Grant
+from .request import reveal
 from .retry_after import LONGEST_PAUSE, pause_of
 from .route import Proxy, Route
 from .secure_urls import is_loopback, require_secure

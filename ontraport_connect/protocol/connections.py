@@ -18,13 +18,12 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
-from urllib3 import HTTPResponse
 from urllib3.connection import ProxyConfig
 from urllib3.util import Url
 
 from ontraport_connect.exceptions import OntraportMisconfigured
 
-from .deadline import Address, BoundedConnection, BoundedTLSConnection
+from .deadline import Address, BoundedConnection, BoundedResponse, BoundedTLSConnection
 from .route import DEFAULT_PORTS, DIRECT, Proxy, Route
 from .tls import tls_context, trust_store
 
@@ -117,10 +116,10 @@ class Connections:
         connection.set_tunnel(host, port, headers=proxy.headers(), scheme=proxy.scheme)
         return connection
 
-    def give_back(self, connection: BoundedConnection, response: HTTPResponse) -> None:
+    def give_back(self, connection: BoundedConnection, response: BoundedResponse) -> None:
         """Keep a connection whose response was read to its end; close any other."""
         idle = self._idle.setdefault(connection.address, deque())
-        is_done = response.closed and connection.sock is not None and response.status != SWITCHED
+        is_done = response.isclosed() and connection.sock is not None and response.status != SWITCHED
         if not is_done or not self._is_at_home or len(idle) >= MOST_IDLE:
             response.close()
             connection.close()

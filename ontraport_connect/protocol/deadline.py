@@ -6,7 +6,7 @@ import http.client
 import io
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -53,7 +53,9 @@ class _DeadlineReader(io.RawIOBase):
         super().close()
 
 
-class _BoundedResponse(http.client.HTTPResponse):
+class BoundedResponse(http.client.HTTPResponse):
+    """A response, all of which has to come until the deadline."""
+
     def __init__(self, sock: Any, *args: Any, owner: BoundedConnection, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         reader = _DeadlineReader(self.fp.detach(), sock)
@@ -61,7 +63,7 @@ class _BoundedResponse(http.client.HTTPResponse):
         self.fp = io.BufferedReader(reader)
 
     def begin(self) -> None:
-        """Read status and headers, and refuse malformed headers, which urllib3 would write to its log.
+        """Read status and headers, and refuse malformed headers and lengths that contradict each other.
 
         The reason phrase is dropped: it has no meaning (RFC 9112, 4), and error reporters keep it.
         """
@@ -69,6 +71,19 @@ class _BoundedResponse(http.client.HTTPResponse):
         self.reason = ""
         if self.headers.defects or self.headers.get_payload():
             raise http.client.HTTPException("malformed header")
+        lengths = {each.strip() for each in ",".join(self.headers.get_all("Content-Length", ())).split(",")}
+        if len(lengths) > 1:  # others may believe another one (RFC 9112, 6.3)
+            raise http.client.HTTPException("more than one length")
+
+    def read_part(self, most: int, *, as_it_comes: bool = False) -> bytes:
+        """Return the next bytes of the body, or none at its end. Raises ``IncompleteRead`` where it ends before its announced length.
+
+        ``as_it_comes`` returns what is there already, and does not wait for ``most`` bytes.
+        """
+        part = self.read1(most) if as_it_comes else self.read(most)
+        if not part and self.length:
+            raise http.client.IncompleteRead(b"", self.length)
+        return part
 
 
 class BoundedConnection(HTTPConnection):
@@ -81,7 +96,23 @@ class BoundedConnection(HTTPConnection):
 
     @property
     def response_class(self) -> Any:  # type: ignore[override]
-        return partial(_BoundedResponse, owner=self)
+        return partial(BoundedResponse, owner=self)
+
+    def ask(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, timeout: float
+    ) -> BoundedResponse:
+        """Send a request, and return its response once the headers are there. ``timeout`` is in seconds, to the last byte of the body.
+
+        This is ``http.client``; what urllib3 wraps around it is not needed here, and takes as long as all the rest.
+        """
+        self.sock.settimeout(self.timeout)
+        self.putrequest(method, target)
+        for name, value in headers.items():
+            http.client.HTTPConnection.putheader(self, name, value)
+        self.endheaders(body)
+        self.sock.settimeout(timeout)
+        response: BoundedResponse = http.client.HTTPConnection.getresponse(self)  # type: ignore[assignment]
+        return response
 
     @property
     def is_quiet(self) -> bool:

@@ -12,27 +12,22 @@ import http.client
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Self
-from urllib.parse import urlencode
 
-import requests
-import urllib3
 from billiard.exceptions import SoftTimeLimitExceeded
 from requests.structures import CaseInsensitiveDict
-from urllib3 import HTTPResponse
 
-from ontraport_connect import __version__
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError
 
 from .answer import Answer, is_event_stream
 from .connections import Connections, shared_connections
-from .deadline import BoundedConnection
+from .deadline import BoundedConnection, BoundedResponse
 from .failures import failure_code, unavailable
+from .request import Request, prepared
 from .route import DIRECT, Route
 from .secure_urls import require_secure
 from .wire import plugged_in
 
-USER_AGENT = f"django-ontraport-connect/{__version__}"
 MESSAGE_LIMIT = 256 * 1024
 CHUNK = 16 * 1024
 
@@ -100,18 +95,7 @@ class Transport:
         returned as well, without their traceback.
         """
         try:
-            request = requests.Request(
-                method,
-                url,
-                data=None if form is None else urlencode({name: reveal(value) for name, value in form.items()}),
-                json=document,
-                headers={
-                    "Accept": "application/json",
-                    "User-Agent": USER_AGENT,
-                    **({"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {}),
-                    **{name: reveal(value) for name, value in headers.items()},
-                },
-            ).prepare()
+            request = prepared(method, url, form=form, document=document, headers=headers)
             answer = self._answer(request, limit, until)
         except OntraportError as error:
             return error.with_traceback(None)
@@ -123,48 +107,32 @@ class Transport:
             return without_frames(error)
         return unavailable("too_large") if answer is None else answer
 
-    def _answer(
-        self, request: requests.PreparedRequest, limit: int, until: Callable[[bytes], bool] | None
-    ) -> Answer | None:
+    def _answer(self, request: Request, limit: int, until: Callable[[bytes], bool] | None) -> Answer | None:
         """Return the answer, or ``None`` when its body is too long. A test may have plugged in what answers."""
         wire = plugged_in()
         if wire is not None:
-            return wire.answer(str(request.method), str(request.url), request.headers, body_of(request))
-        response, body = self._exchange(request, limit, until)
-        if body is None:
-            return None
-        return Answer(status=response.status, headers=CaseInsensitiveDict(response.headers), body=body)
+            return wire.answer(request.method, request.url, CaseInsensitiveDict(request.headers), request.body or b"")
+        return self._exchange(request, limit, until)
 
-    def _exchange(
-        self, request: requests.PreparedRequest, limit: int, until: Callable[[bytes], bool] | None
-    ) -> tuple[HTTPResponse, bytes | None]:
+    def _exchange(self, request: Request, limit: int, until: Callable[[bytes], bool] | None) -> Answer | None:
         """Send the request and read the answer. The connection is closed whatever is raised, and when the body is too long."""
-        method, url = str(request.method), str(request.url)
         connect_timeout, read_timeout = self._timeout
-        connection = self._connections.take(method, url, connect_timeout)
+        connection = self._connections.take(request.method, request.url, connect_timeout)
         response = None
         try:
-            connection.request(
-                method,
-                request.path_url,
-                body=request.body,
-                headers=request.headers,
-                preload_content=False,
-                decode_content=False,
-            )
-            connection.timeout = read_timeout
-            response = connection.getresponse()
-            if until is not None and is_event_stream(response.headers):
+            response = connection.ask(request.method, request.target, request.headers, request.body, read_timeout)
+            headers = _joined(response.headers)
+            if until is not None and is_event_stream(headers):
                 body = read_events(response, connection, limit, until)
             else:
-                body = read_bounded(response, limit)
+                body = read_bounded(response, headers.get("Content-Encoding", "identity"), limit)
         except BaseException:
             if response is not None:
                 response.close()
             connection.close()
             raise
         self._connections.give_back(connection, response)
-        return response, body
+        return None if body is None else Answer(status=response.status, headers=headers, body=body)
 
 
 def shared_transport(*, timeout: tuple[float, float], route: Route = DIRECT) -> Transport:
@@ -178,27 +146,26 @@ def without_frames(error: BaseException) -> BaseException:
     return error.with_traceback(None)
 
 
-def body_of(request: requests.PreparedRequest) -> bytes:
-    """Return the body that would be sent."""
-    return request.body.encode() if isinstance(request.body, str) else request.body or b""
+def _joined(headers: http.client.HTTPMessage) -> Mapping[str, str]:
+    """Return headers in any case, those of one name joined (RFC 9110, 5.3)."""
+    joined: CaseInsensitiveDict[str] = CaseInsensitiveDict()
+    for name, value in headers.items():
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined
 
 
-def reveal(value: str | Secret) -> str:
-    return value.reveal() if isinstance(value, Secret) else value
-
-
-def read_bounded(response: HTTPResponse, limit: int) -> bytes | None:
+def read_bounded(response: BoundedResponse, encoding: str, limit: int) -> bytes | None:
     """Return the body, or ``None`` when it has more than ``limit`` bytes, as sent or decompressed."""
     body = bytearray()
-    while chunk := response.read(CHUNK, decode_content=False):
+    while chunk := response.read_part(CHUNK):
         body += chunk
         if len(body) > limit:
             return None
-    return _decompressed(bytes(body), response.headers.get("Content-Encoding", "identity").lower(), limit)
+    return _decompressed(bytes(body), encoding.lower(), limit)
 
 
 def read_events(
-    response: HTTPResponse, connection: BoundedConnection, limit: int, until: Callable[[bytes], bool]
+    response: BoundedResponse, connection: BoundedConnection, limit: int, until: Callable[[bytes], bool]
 ) -> bytes | None:
     """Return an event stream as far as it is needed, or ``None`` when that is more than ``limit`` bytes.
 
@@ -206,14 +173,14 @@ def read_events(
     """
     body, is_enough = bytearray(), False
     try:
-        while chunk := response.read1(CHUNK, decode_content=False):
+        while chunk := response.read_part(CHUNK, as_it_comes=True):
             body += chunk
             if limit < len(body):
                 return None
             if not is_enough and until(chunk):
                 is_enough = True
                 connection.hurry(END_WITHIN)
-    except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError):
+    except (http.client.HTTPException, OSError):
         if not is_enough:
             raise
         connection.close()

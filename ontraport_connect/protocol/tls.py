@@ -6,7 +6,6 @@ import os
 import ssl
 import sys
 import threading
-from pathlib import Path
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
@@ -31,7 +30,7 @@ def trust_store(ca_bundle: str | None) -> TrustStore:
     Raises ``OntraportMisconfigured`` when the file is missing.
     """
     try:
-        status = Path(ca_bundle or DEFAULT_CA_BUNDLE_PATH).stat()
+        status = os.stat(ca_bundle or DEFAULT_CA_BUNDLE_PATH)  # noqa: PTH116  # for every call: a Path takes three times as long
     except (OSError, ValueError):
         raise _unreadable() from None
     return (ca_bundle or "", status.st_ino, status.st_mtime_ns, status.st_size)

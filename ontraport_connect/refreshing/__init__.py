@@ -12,7 +12,7 @@ from .heartbeat import Pulse, pulses, record_beat, record_worker
 from .installation import COPIED, Adopted, adopt_database, is_own_database, marks_of, require_own_database, stored_mark
 from .link_states import LinkState, SitePause, link_conditions, link_state, site_pause
 from .new_grants import wait_for_revocations
-from .one_account import ensure_fresh, refresh, replace_refused
+from .one_account import ensure_fresh, is_fresh, refresh, replace_refused
 from .recovery import has_left, reconsider, recover_all, recover_left
 from .revoking import (
     can_revoke,
@@ -48,6 +48,7 @@ __all__ = [
     "from_now",
     "grant_columns",
     "has_left",
+    "is_fresh",
     "is_grant_shared",
     "is_own_database",
     "is_site_refused",

@@ -49,7 +49,7 @@ def ensure_fresh(account: OntraportAccount) -> None:
     """
     if account.status != Status.CONNECTED:
         raise ReconnectRequired("This Ontraport account needs to be connected again.")
-    if account.is_valid_for(conf.ONTRAPORT_LEEWAY):
+    if is_fresh(account):
         return
     if account.is_valid_for(0) and has_one_writer() and in_transaction():
         return
@@ -58,6 +58,11 @@ def ensure_fresh(account: OntraportAccount) -> None:
     except (OntraportUnavailable, OntraportMisconfigured):
         if not account.is_valid_for(0):
             raise
+
+
+def is_fresh(account: OntraportAccount) -> bool:
+    """Tell whether ``ensure_fresh`` has nothing to do."""
+    return account.status == Status.CONNECTED and account.is_valid_for(conf.ONTRAPORT_LEEWAY)
 
 
 def refresh(account: OntraportAccount) -> None:

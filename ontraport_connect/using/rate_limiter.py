@@ -58,7 +58,7 @@ def reserve(account: OntraportAccount, *, patience: float, requests: int = 1) ->
     turn = Turn(key=key, requests=requests, at=slot.at, wait=slot.wait, began=began, give_up=began + patience)
     if slot.wait > patience:
         raise _rate_limited(turn)
-    monitoring.turn_reserved(turn.wait)
+    report_turn(turn)
     return turn
 
 
@@ -88,8 +88,18 @@ def _rate_limited(turn: Turn) -> OntraportUnavailable:
 
 def settle(turn: Turn) -> None:
     """Report that the requests of a turn have been answered. A turn that took long is counted from now."""
-    if time.monotonic() - turn.began > rate_window.slack():
+    if took_long(turn):
         _note(turn.key, partial(rate_window.move_to_now, turn=turn))
+
+
+def took_long(turn: Turn) -> bool:
+    """Tell whether so much time has passed since ``turn`` began that Ontraport may have counted its requests later than the window does."""
+    return time.monotonic() - turn.began > rate_window.slack()
+
+
+def give_back(turn: Turn) -> None:
+    """Report that the requests of a turn were not sent."""
+    _note(turn.key, lambda state, now: state.with_calls(state.calls_without(turn)))
 
 
 def hold(account: OntraportAccount, seconds: float) -> None:
@@ -125,14 +135,43 @@ def note_answer(account: OntraportAccount, turn: Turn, status: int, headers: Map
         hold(account, pause_of(headers))
 
 
-@contextmanager
-def turn(account: OntraportAccount, *, patience: float) -> Iterator[None]:
-    """Wait for a turn, and settle it when the block ends. Raises as ``reserve`` does."""
-    taken = take(account, patience=patience)
-    try:
-        yield
-    finally:
-        settle(taken)
+def take_together(account: OntraportAccount, requests: int, *, patience: float) -> Turn:
+    """Return a turn for so many requests, one after the other, where the window has room for all of them now. Where it has not,
+    wait for a turn for one. Raises as ``take`` does.
+    """
+    if requests > 1:
+        key, began = budget_key(account), time.monotonic()
+        slot = _reserve(key, rate_window.window_of_an_account(), requests=requests, patience=0.0)
+        if not slot.wait:
+            taken = Turn(key=key, requests=requests, at=slot.at, wait=0.0, began=began, give_up=began + patience)
+            report_turn(taken)
+            return taken
+    return take(account, patience=patience)
+
+
+def report_turn(turn: Turn) -> None:
+    """Tell monitoring of one request that got its turn."""
+    monitoring.turn_reserved(turn.wait)
+
+
+class Turns:
+    """Turns for requests to one Ontraport account, one at a time."""
+
+    def __init__(self, account: OntraportAccount) -> None:
+        self._account = account
+
+    @contextmanager
+    def turn(self, *, patience: float) -> Iterator[None]:
+        """Wait for a turn, and settle it when the block ends. Raises as ``reserve`` does."""
+        taken = take(self._account, patience=patience)
+        try:
+            yield
+        finally:
+            settle(taken)
+
+    def hold(self, seconds: float) -> None:
+        """Do what ``hold`` does for this account."""
+        hold(self._account, seconds)
 
 
 def _reserve(key: str, window: Window, *, requests: int, patience: float) -> Slot:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -61,7 +62,7 @@ def find_redis() -> RedisServer | None:
     unusable: UnusableRedis | None = None
     for named in _named():
         try:
-            return _normalised(named)
+            return _normalised(named) if named.options else _of_address(named.setting, named.url)
         except UnusableRedis as error:
             unusable = unusable or error
         except (ValueError, TypeError) as error:
@@ -97,6 +98,12 @@ def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options in small letters. django-redis writes them in capitals, and keeps some in a dict of their own."""
     flat = {name.lower(): value for name, value in options.items()}
     return {**flat, **flat.get("connection_pool_kwargs", {})}
+
+
+@lru_cache(maxsize=8)
+def _of_address(setting: str, url: str) -> RedisServer:
+    """Do what ``_normalised`` does for an address without options. Every call to Ontraport asks for it."""
+    return _normalised(_Named(setting=setting, url=url, options={}))
 
 
 def _normalised(named: _Named) -> RedisServer:

@@ -51,6 +51,23 @@ def rest(
     you repeat it. Raises ``TypeError`` or ``ValueError`` for what cannot be sent.
     """
     waiting.refuse_in_event_loop("account.rest()", "await account.arest()")
+    turns = rate_limiter.Turns(account)
+    return call(account, method, path, turns, params=params, json=json, form=form, patience=patience, timeout=timeout)
+
+
+def call(
+    account: OntraportAccount,
+    method: str,
+    path: str,
+    turns: rate_limiter.Turns,
+    *,
+    params: Mapping[str, Any] | None = None,
+    json: Mapping[str, Any] | None = None,
+    form: Mapping[str, Any] | None = None,
+    patience: float | None = None,
+    timeout: float | None = None,
+) -> Any:
+    """Do what ``rest`` does, in the next of ``turns``."""
     if account.method != Method.API_KEY:
         raise credentials.rest_takes_keys()
     url, texts = rest_encoding.url_of(path, params), _checked(json, form)
@@ -59,13 +76,14 @@ def rest(
     with monitoring.calling("rest", http_request_method=method.upper(), url_path=urlsplit(url).path):
         credentials.prepare(account)
         give_up = time.monotonic() + (waiting.longest_wait() if patience is None else patience)
-        return _call(account, method, url, document=json, texts=texts, deadlines=deadlines, give_up=give_up)
+        return _call(account, method, url, turns, document=json, texts=texts, deadlines=deadlines, give_up=give_up)
 
 
 def _call(
     account: OntraportAccount,
     method: str,
     url: str,
+    turns: rate_limiter.Turns,
     *,
     document: Mapping[str, Any] | None,
     texts: Mapping[str, str] | None,
@@ -76,11 +94,11 @@ def _call(
     with refreshing.new_transport(timeout=deadlines) as transport:
         while True:
             headers = credentials.credentials(account, url)
-            with rate_limiter.turn(account, patience=max(0.0, give_up - time.monotonic())), _noting_outcome(method):
+            with turns.turn(patience=max(0.0, give_up - time.monotonic())), _noting_outcome(method):
                 answer = transport.send(method, url, document=document, form=texts, headers=headers, limit=ANSWER_LIMIT)
             if answer.status != 429:
                 break
-            rate_limiter.hold(account, pause_of(answer.headers))
+            turns.hold(pause_of(answer.headers))
     if answer.status == 401:
         raise credentials.key_refused(account)
     with _noting_outcome(method):

@@ -20,11 +20,12 @@ def url_of(path: str, params: Mapping[str, Any] | None) -> str:
     Raises ``ValueError`` for a parameter that is in both, and ``TypeError`` for a value that cannot be sent.
     """
     place, query = split(path)
-    params = encoded(params or {})
-    for name, _ in parse_qsl(query, keep_blank_values=True):
-        if name in params:
-            raise ValueError(f"The parameter {name!r} is in the path and in params.")
-    query = "&".join(part for part in (query, urlencode(params)) if part)
+    texts = encoded(params or {})
+    if query:
+        for name, _ in parse_qsl(query, keep_blank_values=True):
+            if name in texts:
+                raise ValueError(f"The parameter {name!r} is in the path and in params.")
+    query = "&".join(part for part in (query, urlencode(texts)) if part)
     return urljoin(conf.ONTRAPORT_REST_URL, place) + (f"?{query}" if query else "")
 
 

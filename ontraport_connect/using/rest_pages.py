@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -13,7 +14,8 @@ from ontraport_connect.models import OntraportAccount
 from ontraport_connect.protocol import FAILURES
 
 from . import rest_encoding, waiting
-from .rest_api import rest
+from .rest_api import call, rest
+from .turns_ahead import TurnsAhead
 
 PAGE_SIZE = 50
 """The most objects that Ontraport returns at once."""
@@ -71,23 +73,32 @@ class Pages:
         """Async version of ``total``."""
         return await sync_to_async(self.total)()
 
-    def pages(self) -> Iterator[list[Any]]:
+    def pages(self) -> Generator[list[Any], None, None]:
         """Yield one list of objects per page."""
         waiting.refuse_in_event_loop("Iterating over rest_pages() with for", "async for")
-        while True:
-            query = {**self._params, "start": self.position, "range": self._size}
-            page = rest(self._account, "GET", self._path, params=query).get("data")
-            if not isinstance(page, list):
-                raise OntraportRejected(f"Ontraport gives no list at {self._path}.", code="no_list")
-            self.position += len(page)
-            self.fetched += len(page)
-            yield page
-            if len(page) < self._size:
-                return
+        turns = TurnsAhead(self._account)
+        try:
+            while True:
+                page = self._fetch(turns)
+                yield page
+                if len(page) < self._size:
+                    return
+        finally:
+            turns.give_back()
+
+    def _fetch(self, turns: TurnsAhead) -> list[Any]:
+        query = {**self._params, "start": self.position, "range": self._size}
+        page = call(self._account, "GET", self._path, turns, params=query).get("data")
+        if not isinstance(page, list):
+            raise OntraportRejected(f"Ontraport gives no list at {self._path}.", code="no_list")
+        self.position += len(page)
+        self.fetched += len(page)
+        return page
 
     def __iter__(self) -> Iterator[Any]:
-        for page in self.pages():
-            yield from page
+        with closing(self.pages()) as pages:
+            for page in pages:
+                yield from page
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         pages = self.pages()
@@ -95,9 +106,12 @@ class Pages:
         def next_page() -> list[Any] | None:
             return next(pages, None)
 
-        while (page := await sync_to_async(next_page)()) is not None:
-            for each in page:
-                yield each
+        try:
+            while (page := await sync_to_async(next_page)()) is not None:
+                for each in page:
+                    yield each
+        finally:
+            await sync_to_async(pages.close)()
 
 
 def _whole_number(name: str, value: Any, *, least: int) -> int:

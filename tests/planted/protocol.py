@@ -187,9 +187,11 @@ BUGS = [
     ),
     Bug(
         "the passwords of .netrc are used",
-        "protocol/http",
-        "            ).prepare()\n",
-        "            )\n            request = requests.Session().prepare_request(request)\n",
+        "protocol/request",
+        "    lines.update({name",
+        "    asked = __import__('requests').Request(method, url)\n"
+        "    lines.update(__import__('requests').Session().prepare_request(asked).headers)\n"
+        "    lines.update({name",
         "protocol/test_http.py::test_no_proxy_and_no_netrc_is_taken_from_the_environment",
     ),
     Bug(
@@ -212,5 +214,19 @@ BUGS = [
         "(after_in_child=_start_anew)",
         "(after_in_child=lambda: None)",
         "protocol/test_connections.py::test_a_forked_process_has_connections_of_its_own_and_leaves_those_of_its_parent_alone",
+    ),
+    Bug(
+        "a body that is shorter than announced is taken",
+        "protocol/deadline",
+        "if not part and self.length:",
+        "if False:",
+        "protocol/test_http.py::test_a_hostile_server_ends_in_one_typed_error_in_time_and_in_little_memory",
+    ),
+    Bug(
+        "of two lengths one is believed",
+        "protocol/deadline",
+        "if len(lengths) > 1:",
+        "if False:",
+        "protocol/test_http.py::test_a_hostile_server_ends_in_one_typed_error_in_time_and_in_little_memory",
     ),
 ]

@@ -27,7 +27,7 @@ BUGS = [
     Bug(
         "credentials go to any host",
         "using/credentials",
-        "    if not is_rest(url) and not is_mcp(url):\n",
+        "    if origin != _origin(conf.ONTRAPORT_REST_URL) and origin != _origin(conf.ONTRAPORT_MCP_URL):\n",
         "    if False:\n",
         "using/test_auth.py::test_credentials_are_attached_for_the_configured_hosts_only",
     ),
@@ -51,5 +51,19 @@ BUGS = [
         "        refreshing.require_own_database()\n",
         "",
         "journeys/test_copied_site.py::test_keys_are_neither_used_nor_checked_nor_put_off",
+    ),
+    Bug(
+        "what a list has reserved and not used stays reserved",
+        "using/turns_ahead",
+        "                rate_limiter.give_back(replace(self._block, requests=unused))\n",
+        "                pass\n",
+        "using/test_turns_ahead.py::test_a_list_that_is_abandoned_gives_back_what_it_has_not_used",
+    ),
+    Bug(
+        "a list uses its turns however late",
+        "using/turns_ahead",
+        " or not _is_fresh(block):",
+        ":",
+        "using/test_turns_ahead.py::test_what_was_reserved_long_ago_is_not_used",
     ),
 ]

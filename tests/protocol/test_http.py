@@ -76,6 +76,10 @@ HOSTILE = {
         answer(gzip.compress(gzip.compress(b"{}")), headers="Content-Encoding: gzip, gzip\r\n"),
         "nonsense",
     ),
+    "gzip in gzip, said in two headers": (
+        answer(gzip.compress(gzip.compress(b"{}")), headers="Content-Encoding: gzip\r\nContent-Encoding: gzip\r\n"),
+        "nonsense",
+    ),
     "deflate": (answer(zlib.compress(b"{}"), headers="Content-Encoding: deflate\r\n"), "nonsense"),
     "an unknown encoding": (answer(b"{}", headers="Content-Encoding: br\r\n"), "nonsense"),
     "hangs up": (raw(b""), "cut"),
@@ -83,6 +87,8 @@ HOSTILE = {
     "a reset in the headers": (reset(OK + b"Content-Le"), "cut"),
     "a reset in the body": (reset(OK + b"Content-Length: 100\r\n\r\n{"), "cut"),
     "a body shorter than announced": (raw(OK + b"Content-Length: 100\r\n\r\n{}"), "cut"),
+    "a body of two lengths": (raw(OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}"), "nonsense"),
+    "a body of two lengths in one header": (raw(OK + b"Content-Length: 2, 3\r\n\r\n{}"), "nonsense"),
     "a last chunk that is missing": (raw(CHUNKED + b"2\r\n{}\r\n"), "cut"),
     "a chunk size that is no number": (raw(CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n"), "cut"),
     "a status line of noise": (raw(b"\x16\x03\x01\x02\x00\x01\r\n\r\n"), "nonsense"),
@@ -200,8 +206,7 @@ def test_a_connection_is_used_again_and_each_answer_has_a_deadline_of_its_own(se
 def test_the_reason_phrase_which_error_reporters_keep_is_dropped(server: HostileServer) -> None:
     server.behaviour = answer("{}", status="500 a-token-that-the-server-echoes")
     with closing(Connections().take("GET", server.url, 1.0)) as connection:
-        connection.request("GET", "/", preload_content=False)
-        response = connection.getresponse()
+        response = connection.ask("GET", "/", {}, None, 1.0)
         assert (response.status, response.reason) == (500, "")
         response.close()
 
@@ -222,12 +227,19 @@ def test_a_form_is_sent_in_the_body_and_a_document_as_json(server: HostileServer
     send(f"{server.url}/token", headers={"X-Key": Secret("a-key")})
     with Transport(timeout=TIMEOUT) as transport:
         transport.send("POST", server.url, document={"a": 1})
-    form, document = server.requests
+        transport.send("post", server.url)
+        transport.send("get", f"{server.url}/a b?c=d e#f")
+    form, document, empty, read = server.requests
     assert form.startswith(b"POST /token HTTP/1.1\r\n")
     assert b"Content-Type: application/x-www-form-urlencoded\r\n" in form
     assert b"X-Key: a-key\r\n" in form
     assert form.endswith(b"\r\n\r\nclient_secret=canary-secret")
     assert document.endswith(b'\r\n\r\n{"a": 1}')
+    assert b"Content-Type: application/json\r\nContent-Length: 8\r\n" in document
+    assert empty.startswith(b"POST / HTTP/1.1\r\n")
+    assert b"Content-Length: 0\r\n" in empty
+    assert read.startswith(b"GET /a%20b?c=d%20e HTTP/1.1\r\n")
+    assert b"Content-Length" not in read
 
 
 def test_a_secret_that_cannot_be_decrypted_is_said_to_be_that_and_nothing_is_sent(server: HostileServer) -> None:

@@ -90,7 +90,7 @@ def test_several_requests_are_taken_at_once() -> None:
 def test_a_turn_is_waited_for_and_what_lies_back_is_forgotten() -> None:
     started = time.monotonic()
     for _ in range(3):
-        with rate_limiter.turn(account_of(), patience=5):
+        with rate_limiter.Turns(account_of()).turn(patience=5):
             pass
     assert time.monotonic() - started >= 0.6
     assert len(rate_window.State.read(OntraportBudget.objects.get().state).calls) <= 2
@@ -100,7 +100,7 @@ def test_a_turn_is_waited_for_and_what_lies_back_is_forgotten() -> None:
 def test_a_call_that_took_long_counts_from_its_end(store: str) -> None:
     """Ontraport may count a request at any time until it has answered."""
     account = account_of()
-    with rate_limiter.turn(account, patience=1):
+    with rate_limiter.Turns(account).turn(patience=1):
         deadline = threading.Event()
         deadline.wait(0.25)
     assert rate_limiter.reserve(account, patience=1).wait > 0.15
