@@ -27,6 +27,9 @@ Harbour Street Coffee is open.
   Ontraport     a sandbox stands in for it; when it asks, log in as  owner / sandbox
                 watch it, break it: {sandbox}
   The admin     {site}admin/  (maya / demo)
+  The commands  in another terminal, in this folder:
+                ENV_FILE={env_file} {python} manage.py ontraport accounts
+                (or check, events, …: manage.py ontraport --help)
 
 Access tokens live {lifetime} seconds here and beat looks every {beat:.0f}, so the dashboard shows them being refreshed.
 Ctrl-C stops everything.
@@ -67,8 +70,15 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 
 def welcome(demo: Demo) -> None:
+    here = Path.cwd()
+    python = Path(sys.executable)
     text = WELCOME.format(
-        site=demo.site, sandbox=demo.sandbox, lifetime=TO_WATCH.access_token_lifetime, beat=TO_WATCH.beat
+        site=demo.site,
+        sandbox=demo.sandbox,
+        env_file=demo.env_file,
+        python=python.relative_to(here) if python.is_relative_to(here) else python,
+        lifetime=TO_WATCH.access_token_lifetime,
+        beat=TO_WATCH.beat,
     )
     print(text, flush=True)
 

