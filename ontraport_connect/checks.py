@@ -6,6 +6,7 @@ The value of each setting by itself is checked in ``setting_checks``; here, whet
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from django.conf import settings
@@ -14,7 +15,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.urls import NoReverseMatch, reverse
 
 from . import pages, protocol, setting_checks, staff
-from .conf import conf
+from .conf import OntraportSettings, conf
 
 MIDDLEWARE = "ontraport_connect.middleware.OntraportMiddleware"
 AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
@@ -105,9 +106,22 @@ def _notices() -> Iterator[CheckMessage]:
         )
 
 
+def _unknown() -> Iterator[CheckMessage]:
+    """A setting under a wrong name is not read, and what it was to restrict is open."""
+    known = [name for name in vars(OntraportSettings) if name.startswith("ONTRAPORT_")]
+    for name in dir(settings):
+        close = get_close_matches(name, known, n=1, cutoff=0.9)
+        if name.startswith("ONTRAPORT_") and name not in known and close:
+            yield checks.Warning(
+                f"There is no setting {name}, so nothing reads it.",
+                hint=f"Did you mean {close[0]}? Where {name} is a setting of your own, put this check into SILENCED_SYSTEM_CHECKS.",
+                id="ontraport_connect.W022",
+            )
+
+
 def _beat_entry() -> Iterator[CheckMessage]:
     schedulers = [getattr(settings, name) for name in dir(settings) if name.endswith("BEAT_SCHEDULER")]
-    has_schedule = any(name.endswith("BEAT_SCHEDULE") for name in dir(settings))
+    has_schedule = any(name.endswith("BEAT_SCHEDULE") for name in dir(settings))  # also that which was only imported
     if has_schedule and not schedulers and not staff.has_beat_entry():
         yield checks.Warning(
             "Celery's beat schedule has no entry for this app, so no token is refreshed before it expires.",
@@ -127,5 +141,6 @@ CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     _urls,
     _extras,
     _notices,
+    _unknown,
     _beat_entry,
 )

@@ -8,13 +8,14 @@ from typing import Any, Protocol, cast
 from uuid import UUID
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.conf import settings
 from django.core.exceptions import SynchronousOnlyOperation
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from . import pages, refreshing, using
 from .conf import tenant_of
-from .exceptions import OntraportUnavailable, ReconnectRequired
+from .exceptions import OntraportMisconfigured, OntraportUnavailable, ReconnectRequired
 from .models import OntraportAccount, is_signed_in, with_users
 
 logger = logging.getLogger("ontraport_connect")
@@ -109,7 +110,7 @@ class ConnectedRequest(HttpRequest):
 
 class OntraportMiddleware:
     """Sets ``request.ontraport``, and answers what a view raises when it cannot use Ontraport: ``ReconnectRequired`` with a redirect to
-    reconnect, ``OntraportUnavailable`` with 503.
+    reconnect, ``OntraportUnavailable`` and ``OntraportMisconfigured`` with 503.
     """
 
     sync_capable = True
@@ -137,10 +138,16 @@ class OntraportMiddleware:
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> Any:
-        """Answer an ``OntraportUnavailable`` that a view raised; and a ``ReconnectRequired``, if the account is one this person may see."""
+        """Answer an ``OntraportUnavailable`` that a view raised; and a ``ReconnectRequired``, if the account is one this person may see.
+
+        ``OntraportMisconfigured`` is logged for the operator and answered, too; with ``DEBUG`` it is left to Django's page for developers.
+        """
         if isinstance(exception, OntraportUnavailable):
             logger.warning("A page answers 503: %s (%s)", exception, exception.code)
             return pages.unavailable(request, exception)
+        if isinstance(exception, OntraportMisconfigured) and not settings.DEBUG:
+            logger.critical("A page answers 503: %s (%s)", exception, exception.code)
+            return pages.not_set_up(request)
         if not isinstance(exception, ReconnectRequired):
             return None
         accounts = RequestAccounts(request)

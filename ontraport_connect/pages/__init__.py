@@ -7,7 +7,7 @@ from .json_views import negotiated
 from .languages import Language, spoken
 from .moments import ago, as_element, exactly
 from .oauth_views import callback
-from .responses import connect_url, not_signed_in, not_usable, unavailable
+from .responses import connect_url, not_set_up, not_signed_in, not_usable, unavailable
 from .site_checks import check_form_action, check_redirect_uri
 from .state_texts import State, happened, reason_for, state_of
 from .tenancy import permissions
@@ -41,6 +41,7 @@ __all__ = [
     "exactly",
     "happened",
     "make_default",
+    "not_set_up",
     "not_signed_in",
     "not_usable",
     "permissions",

@@ -90,6 +90,15 @@ def misconfigured(request: HttpRequest, error: OntraportMisconfigured) -> HttpRe
     return _private(HttpResponseRedirect(url))
 
 
+def not_set_up(request: HttpRequest) -> HttpResponse:
+    """Answer 503: the operator of this site has to act."""
+    if wants_json(request):
+        return _private(JsonResponse({"error": "misconfigured"}, status=503))
+    response = problems.show(request, "misconfigured")
+    response.status_code = 503
+    return _private(response)
+
+
 def disconnected(name: str) -> str:
     """Return the message that an account was disconnected, with a link to connect again, as safe HTML."""
     words = _("Disconnected %(account)s.") % {"account": name}

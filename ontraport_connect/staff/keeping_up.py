@@ -112,8 +112,14 @@ def check_schedule() -> Iterator[Finding]:
 
 
 def has_beat_entry() -> bool:
-    """Tell whether a schedule in the settings runs the beat task. Celery's namespace in them may be any."""
-    schedules = [getattr(settings, name) for name in dir(settings) if name.endswith(("BEAT_SCHEDULE", "beat_schedule"))]
+    """Tell whether a schedule in the settings runs the beat task. Celery's namespace in them may be any.
+
+    A ``BEAT_SCHEDULE`` without one is what was imported from ``ontraport_connect.schedule``: Celery does not read it.
+    """
+    names = [
+        name for name in dir(settings) if name.endswith(("BEAT_SCHEDULE", "beat_schedule")) and name != "BEAT_SCHEDULE"
+    ]
+    schedules = [getattr(settings, name) for name in names]
     entries = [entry for schedule in schedules if isinstance(schedule, Mapping) for entry in schedule.values()]
     return any(isinstance(entry, Mapping) and entry.get("task") == TASK for entry in entries)
 

@@ -87,6 +87,8 @@ def test_a_missing_beat_entry_is_noticed_until_something_does_its_work(strict: S
         ({"CELERY_BEAT_SCHEDULE": BEAT_SCHEDULE}, False),
         ({"SHOP_BEAT_SCHEDULE": {**OTHER, **ENTRY}}, False),
         ({"CELERY_BEAT_SCHEDULE": OTHER}, True),
+        ({"BEAT_SCHEDULE": BEAT_SCHEDULE}, True),
+        ({"BEAT_SCHEDULE": BEAT_SCHEDULE, "CELERY_BEAT_SCHEDULE": OTHER}, True),
         ({"CELERY_BEAT_SCHEDULE": {}}, True),
         ({"CELERY_BEAT_SCHEDULE": None}, True),
         ({"CELERY_BEAT_SCHEDULE": OTHER, "CELERY_BEAT_SCHEDULER": "django_celery_beat.schedulers:Any"}, False),
@@ -113,3 +115,14 @@ def test_a_token_that_is_easily_guessed_is_an_error(token: object, is_wrong: boo
     with override_settings(ONTRAPORT_MONITORING_TOKEN=token):
         ids = [message.id for message in run_checks()]
     assert ("ontraport_connect.E031" in ids) is is_wrong
+
+
+def test_a_setting_under_a_wrong_name_is_noticed() -> None:
+    names = ("ONTRAPORT_MCP_TOOL", "ONTRAPORT_CLIENTID", "ONTRAPORT_OBJECT_ID_OF_MY_OWN", "SHOP_MCP_TOOLS")
+    with override_settings(**dict.fromkeys(names, "x")):
+        found = {message.msg: message.hint for message in run_checks() if message.id == "ontraport_connect.W022"}
+    assert [text.split()[4] for text in found] == ["ONTRAPORT_CLIENTID,", "ONTRAPORT_MCP_TOOL,"]
+    assert [str(hint).split("?", maxsplit=1)[0] for hint in found.values()] == [
+        "Did you mean ONTRAPORT_CLIENT_ID",
+        "Did you mean ONTRAPORT_MCP_TOOLS",
+    ]

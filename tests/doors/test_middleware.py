@@ -135,3 +135,22 @@ def test_ontraport_that_is_away_is_a_503_and_no_error(client: Client, caplog: py
     from_async = async_to_sync(AsyncClient().get)("/away-async/")
     assert (from_async.status_code, from_async["Retry-After"]) == (503, "60")
     assert "A page answers 503: away (timeout)" in caplog.messages
+
+
+def test_a_site_that_is_not_set_up_is_a_503_that_the_operator_hears_of(
+    client: Client, maya: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = client.get("/not-set-up/")
+    assert response.status_code == 503
+    assert "fixing it" in response.content.decode()
+    response = client.get("/not-set-up/", headers={"Accept": "application/json"})
+    assert (response.status_code, response.json()) == (503, {"error": "misconfigured"})
+    assert "A page answers 503: wrong secret (invalid_client)" in caplog.messages
+
+
+def test_while_a_site_is_developed_django_shows_what_is_not_set_up(client: Client, maya: Any) -> None:
+    client.raise_request_exception = False
+    with override_settings(DEBUG=True):
+        response = client.get("/not-set-up/")
+    assert response.status_code == 500
+    assert "wrong secret" in response.content.decode()

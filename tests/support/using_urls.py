@@ -10,7 +10,7 @@ from django.urls import include, path
 from django.views import View
 
 from ontraport_connect.decorators import OntraportRequiredMixin, ontraport_required
-from ontraport_connect.exceptions import OntraportUnavailable, ReconnectRequired
+from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable, ReconnectRequired
 
 
 def plain(request: HttpRequest) -> HttpResponse:
@@ -84,6 +84,10 @@ def away(request: Any) -> HttpResponse:
     raise OntraportUnavailable("away", code="timeout", retry_after=7.2)
 
 
+def not_set_up(request: Any) -> HttpResponse:
+    raise OntraportMisconfigured("wrong secret", code="invalid_client")
+
+
 async def away_async(request: Any) -> HttpResponse:
     raise OntraportUnavailable("away", code="timeout")
 
@@ -109,5 +113,6 @@ urlpatterns = [
     path("gone/", gone),
     path("away/", away),
     path("away-async/", away_async),
+    path("not-set-up/", not_set_up),
     path("broken/", broken),
 ]
