@@ -13,7 +13,7 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 from ontraport_connect.conf import conf
-from ontraport_connect.models import Method, OntraportAccount
+from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent
 from ontraport_connect.protocol import Wire, plug_in
 from ontraport_connect.sandbox import ACCOUNTS, Account, Fault
 from ontraport_connect.using import counted_in_memory
@@ -52,15 +52,20 @@ class FakeOntraport:
         return self._world
 
     def linked_account(self, user: Any, *, username: str = "owner", **fields: Any) -> OntraportAccount:
-        """Return an account that ``user`` has linked, saved. ``fields`` are those of the model: ``tenant``, ``label``, ``method``."""
+        """Return an account that ``user`` has linked, saved, with its event. ``fields`` are those of the model: ``tenant``, ``label``,
+        ``method``. The first account of an owner is the default.
+        """
         person = ACCOUNTS[username]
         if fields.get("method") == Method.API_KEY:
             secrets: dict[str, Any] = {"app_id": person.app_id, "access_token": person.api_key}
         else:
             secrets = self._tokens(person)
+        others = OntraportAccount.objects.for_owner(user, fields.get("tenant") or None)
+        is_default = not others.filter(is_default=True).exists()
         account: OntraportAccount = OntraportAccount.objects.create(
-            **{"user": user, "ontraport_id": str(person.account_id), **secrets, **fields}
+            **{"user": user, "ontraport_id": str(person.account_id), "is_default": is_default, **secrets, **fields}
         )
+        OntraportEvent.record(account, EventKind.LINKED)
         return account
 
     def _tokens(self, person: Account) -> dict[str, Any]:

@@ -166,3 +166,13 @@ def test_it_needs_neither_pytest_nor_django_oauth_toolkit() -> None:
         [sys.executable, "-c", code], cwd=PROJECT, env=environ, check=True, capture_output=True, text=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_linked_account_looks_as_if_its_person_had_pressed_the_button(maya: Any) -> None:
+    with fake_ontraport() as ontraport:
+        first = ontraport.linked_account(maya)
+        second = ontraport.linked_account(maya, username="agency")
+        shared = ontraport.linked_account(maya, tenant="acme")
+        unlike = ontraport.linked_account(maya, tenant="other", is_default=False)
+    assert [each.is_default for each in (first, second, shared, unlike)] == [True, False, True, False]
+    assert [event.kind for event in first.events.all()] == ["linked"]
