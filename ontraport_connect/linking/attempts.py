@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import F, Value
+from django.db.models import F, Q, Value
 
 from ontraport_connect.database import alias
 from ontraport_connect.encryption import Secret, seal, unseal
@@ -26,6 +26,9 @@ LIFETIME = timedelta(minutes=10)
 MAX_OF_BROWSER = 8
 MAX_OF_PERSON = 64
 """Attempts that are kept, the newest ones: of one person in one browser, and of one person."""
+
+UNDER_WAY = Q(used_at__isnull=False, finished_at=None)
+"""The condition on attempts whose code is being exchanged: as long as they are there, nobody's grant is revoked."""
 
 STATE_LENGTH = 43
 
@@ -72,7 +75,7 @@ def keep_attempt(browser: str, state: str, attempt: Attempt) -> None:
         digest=pk, browser=_digest(browser), person=person, values=json.dumps(asdict(attempt)), started_at=Now()
     )
     newest_first = (F("used_at").asc(nulls_first=True), "-started_at")
-    others = _rows().filter(person=person).exclude(pk=pk).order_by(*newest_first)
+    others = _rows().filter(person=person).exclude(pk=pk).exclude(UNDER_WAY).order_by(*newest_first)
     kept = list(others.values_list("pk", "browser")[: 2 * MAX_OF_PERSON])
     here = [digest for digest, of in kept if of == _digest(browser)]
     too_many = {*here[MAX_OF_BROWSER - 1 :], *(digest for digest, _of in kept[MAX_OF_PERSON - 1 :])}
@@ -109,7 +112,7 @@ def finish_attempt(state: str) -> None:
 
 def forget_attempts(browser: str, owner: str) -> None:
     """Delete the attempts of the user with the primary key ``owner`` in ``browser``, as when they sign out."""
-    _rows().filter(person=_digest(owner), browser=_digest(browser)).delete()
+    _rows().filter(person=_digest(owner), browser=_digest(browser)).exclude(UNDER_WAY).delete()
 
 
 def forget_old_attempts() -> None:

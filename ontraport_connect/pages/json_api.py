@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import Prefetch
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
@@ -25,6 +24,7 @@ from . import addresses, browsers, editing, tenancy, tool_descriptions
 from .forms import KeyForm, RenameForm
 from .json_messages import Body, as_json, failure
 from .json_views import json_view
+from .view_decorators import outside_transactions
 
 LONGEST_HISTORY = 10
 
@@ -118,7 +118,7 @@ def _linking_failed(error: LinkingFailed) -> HttpResponse:
 
 
 @sensitive_post_parameters("app_id", "api_key")
-@transaction.non_atomic_requests
+@outside_transactions
 @json_view("POST")
 def connect_key(request: HttpRequest, body: Body) -> HttpResponse:
     """Link an App ID and API key, or replace the pair of the link that ``account`` names. One live call verifies them first."""

@@ -11,7 +11,6 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied
 from django.db import Error as DatabaseFailure
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -26,7 +25,7 @@ from ontraport_connect.models import Method, OntraportAccount, is_signed_in
 
 from . import addresses, browsers, laptop, problems, responses, tenancy, tool_descriptions, way_back
 from .state_texts import state_of
-from .view_decorators import in_own_language, page, posted_page, private
+from .view_decorators import in_own_language, outside_transactions, page, posted_page, private
 
 
 @page
@@ -95,7 +94,7 @@ def _begin(request: HttpRequest, account: OntraportAccount | None) -> HttpRespon
 
 @login_not_required
 @private
-@transaction.non_atomic_requests
+@outside_transactions
 @in_own_language
 @require_GET
 def callback(request: HttpRequest) -> HttpResponse:

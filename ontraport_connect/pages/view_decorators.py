@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.core.exceptions import PermissionDenied
+from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 from django.views.decorators.cache import never_cache
@@ -61,6 +62,15 @@ def page(view: View) -> View:
             return responses.not_permitted(request)
 
     return private(csrf_protect(wrapper))
+
+
+def outside_transactions(view: View) -> View:
+    """Leave out a view that calls Ontraport where requests are atomic, on whichever database: what it notes before a call has to be seen by
+    other processes, and no transaction is open while Ontraport answers.
+    """
+    for name in connections:
+        view = transaction.non_atomic_requests(using=name)(view)
+    return view
 
 
 def posted_page(view: View) -> View:

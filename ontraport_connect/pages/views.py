@@ -6,7 +6,6 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -22,7 +21,7 @@ from ontraport_connect.models import Method, OntraportAccount
 
 from . import addresses, editing, listing, problems, responses, tenancy, way_back
 from .forms import KeyForm, RenameForm
-from .view_decorators import page, posted_page, private
+from .view_decorators import outside_transactions, page, posted_page, private
 
 
 @page
@@ -46,7 +45,7 @@ def problem(request: HttpRequest, code: str) -> HttpResponse:
 
 @sensitive_post_parameters("app_id", "api_key")
 @page
-@transaction.non_atomic_requests
+@outside_transactions
 @require_http_methods(["GET", "HEAD", "POST"])
 def connect_key(request: HttpRequest) -> HttpResponse:
     """Link an Ontraport account with an App ID and API key. One live call verifies them before anything is stored."""

@@ -9,6 +9,7 @@ from typing import Any
 from .answer import Answer
 from .authorization_response import AuthorizationResponse
 from .connections import close_connections, close_idle_connections
+from .deadline import LONGEST_LOOKUP
 from .failures import FAILURES, excerpt
 from .http import Transport, shared_transport
 from .mcp import Conversation, TimeLimit, ask_once, send_message
@@ -27,6 +28,7 @@ from .wire import Wire, plug_in
 
 __all__ = [
     "FAILURES",
+    "LONGEST_LOOKUP",
     "LONGEST_PAUSE",
     "OPERATOR_ERRORS",
     "PRESETS",

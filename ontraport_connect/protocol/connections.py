@@ -38,8 +38,8 @@ MOST_IDLE = 128
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 
-SWITCHED = 101
-"""The status after which a connection speaks another protocol, although none was asked for."""
+FINAL = 200
+"""The first status of a final answer. After 101 a connection speaks another protocol, although none was asked for."""
 
 _ours: WeakSet[Connections] = WeakSet()
 
@@ -119,7 +119,7 @@ class Connections:
     def give_back(self, connection: BoundedConnection, response: BoundedResponse) -> None:
         """Keep a connection whose response was read to its end; close any other."""
         idle = self._idle.setdefault(connection.address, deque())
-        is_done = response.isclosed() and connection.sock is not None and response.status != SWITCHED
+        is_done = response.isclosed() and connection.sock is not None and response.status >= FINAL
         if not is_done or not self._is_at_home or len(idle) >= MOST_IDLE:
             response.close()
             connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import http.client
 import io
 import ssl
@@ -62,6 +63,22 @@ class BoundedResponse(http.client.HTTPResponse):
         owner.hurry = reader.hurry
         self.fp = io.BufferedReader(reader)
 
+    def _read_status(self) -> tuple[str, int, str]:
+        """Pass over answers before the final one (RFC 9110, 15.2): ``http.client`` does so with 100 alone, and would take the final one
+        for the answer to the next request.
+        """
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 <= status < 200 or status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+    def _read_next_chunk_size(self) -> int:
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc]
+        if size < 0:  # ``http.client`` would read all that comes
+            raise http.client.HTTPException("a chunk of negative size")
+        return size
+
     def begin(self) -> None:
         """Read status and headers, and refuse malformed headers and lengths that contradict each other.
 
@@ -74,6 +91,9 @@ class BoundedResponse(http.client.HTTPResponse):
         lengths = {each.strip() for each in ",".join(self.headers.get_all("Content-Length", ())).split(",")}
         if len(lengths) > 1:  # others may believe another one (RFC 9112, 6.3)
             raise http.client.HTTPException("more than one length")
+        codings = self.headers.get_all("Transfer-Encoding", ())
+        if codings and ([coding.strip().lower() for coding in codings] != ["chunked"] or any(lengths)):
+            raise http.client.HTTPException("an unclear end")  # RFC 9112, 6.3
 
     def read_part(self, most: int, *, as_it_comes: bool = False) -> bytes:
         """Return the next bytes of the body, or none at its end. Raises ``IncompleteRead`` where it ends before its announced length.

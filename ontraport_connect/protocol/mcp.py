@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from ontraport_connect.encryption import Secret
-from ontraport_connect.exceptions import OntraportError, OntraportRejected
+from ontraport_connect.exceptions import OntraportError
 
 from . import mcp_messages
 from .answer import Answer
@@ -94,18 +94,19 @@ class Conversation:
             message = mcp_messages.request(session, method, params, self._sessions.server(self._url).schemas)
             answer: Answer = yield message
             session.owner = self.owner
+            listener = self._sessions.server(self._url) if session.id is None else session
             if is_remembered and self._is_refused(session, answer, message):
                 self._forget(session)
                 session, is_remembered = None, False
             elif may_learn and mcp_messages.wants_headers(answer, message):
                 may_learn = False
                 yield from self._learn_schema(params["name"])
-            elif not session.has_listed and mcp_messages.may_want_a_list(answer, message):
-                session.has_listed = True
-                with suppress(OntraportRejected):  # then the call's own refusal is what the caller is told
+            elif not listener.has_listed and mcp_messages.may_want_a_list(answer, message):
+                listener.has_listed = True
+                with suppress(OntraportError):  # then the call's own refusal is what the caller is told
                     yield from self.list_tools()
             else:
-                session.has_listed |= method == "tools/list"
+                listener.has_listed |= method == "tools/list"
                 return mcp_messages.result_of(answer, message, self._secrets())
 
     def _learn_schema(self, tool: str) -> Talk[None]:

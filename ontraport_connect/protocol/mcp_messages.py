@@ -135,8 +135,16 @@ def wants_headers(answer: Answer, message: Message) -> bool:
 
 
 def may_want_a_list(answer: Answer, message: Message) -> bool:
-    """Tell whether a server may not know the tool only because nobody has listed its tools yet. It has not carried the call out."""
-    return message.method == "tools/call" and error_code(reply_of(answer, message.id)) == INVALID_PARAMS
+    """Tell whether a server may not know the tool only because nobody has listed its tools yet.
+
+    The code alone does not say so: SDKs use it, too, for a result that does not fit its schema, after the tool has run.
+    """
+    reply = reply_of(answer, message.id) or {}
+    if message.method != "tools/call" or error_code(reply) != INVALID_PARAMS:
+        return False
+    name = re.escape((message.document or {})["params"]["name"])
+    unknown = rf"(unknown tool:? ['\"]?{name}['\"]?$)|(tool ['\"]?{name}['\"]? (is )?not found$)"
+    return re.search(unknown, str(reply["error"].get("message")), re.IGNORECASE) is not None
 
 
 def session_of(url: str, answer: Answer, message: Message) -> Session:

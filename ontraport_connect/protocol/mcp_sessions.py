@@ -33,7 +33,8 @@ class Server:
 
     ``version`` is the protocol version that it speaks, or empty. ``needs_session`` is false where calls need no handshake: the server
     gives no sessions. ``key_headers`` tells whether it takes key pairs as headers of their own; ``None``: not known. ``rests_until`` is
-    the time up to which no session is ended there. ``schemas`` are those of its tools that want arguments in headers.
+    the time up to which no session is ended there. ``schemas`` are those of its tools that want arguments in headers. ``has_listed``
+    tells, where it gives no sessions, whether it has been asked for its tools.
     """
 
     version: str = ""
@@ -41,6 +42,7 @@ class Server:
     key_headers: bool | None = None
     rests_until: float = 0.0
     schemas: dict[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    has_listed: bool = False
 
 
 @dataclass(kw_only=True, slots=True)

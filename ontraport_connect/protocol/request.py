@@ -52,8 +52,15 @@ def prepared(
     method = method.upper()
     if body is not None or method not in BODILESS:
         lines["Content-Length"] = str(len(body or b""))
-    lines.update({name: reveal(value) for name, value in headers.items()})
+    lines.update({name: _in_one_line(reveal(value)) for name, value in headers.items()})
     return Request(method=method, url=url, target=parse_url(url).request_uri, headers=lines, body=body)
+
+
+def _in_one_line(value: str) -> str:
+    """Return the value of a header. ``http.client`` would send one that is folded (RFC 9112, 5.2), or has blanks around it."""
+    if not value.isprintable() or value != value.strip():
+        raise ValueError("the value of a header")
+    return value
 
 
 def reveal(value: str | Secret) -> str:

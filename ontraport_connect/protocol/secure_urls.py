@@ -19,12 +19,20 @@ def is_loopback(host: str | None) -> bool:
 
 
 def require_secure(url: str) -> None:
-    """Raise ``OntraportMisconfigured`` unless ``url`` is https, or http on a loopback host."""
+    """Raise ``OntraportMisconfigured`` unless ``url`` is https, or http on a loopback host, and its host name is in ASCII: two versions of
+    IDNA turn others into different names, which may be of different owners.
+    """
     try:
         parts = urlsplit(url)
         scheme, host, _ = parts.scheme, parts.hostname, parts.port
     except ValueError:
         scheme, host = "", None
+    if host and not host.isascii():
+        raise OntraportMisconfigured(
+            f"The host name {host} has letters that programs turn into different names. Write it as browsers show it when they send it:"
+            " xn--…",
+            code="insecure_url",
+        )
     if host and (scheme == "https" or (scheme == "http" and is_loopback(host))):
         return
     raise OntraportMisconfigured(

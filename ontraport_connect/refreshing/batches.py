@@ -144,7 +144,7 @@ class _Batch:
                     outcomes.let_go(lease)
 
     def next_lease(self) -> Lease | None:
-        """Claim two rounds of calls at once: to claim many costs hardly more, and the second round is sent before its leases are old."""
+        """Claim two rounds of calls at once: to claim many costs hardly more, and a lease that is too old by its turn is given back."""
         if self.is_over():
             return None
         while not self.claimed and self.pks:

@@ -10,17 +10,18 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
-from django.db.models import Value
+from django.db.models import Q, Value
 
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.models import Now, OntraportAttempt, OntraportRevocation
+from ontraport_connect.protocol import LONGEST_LOOKUP
 
 STORED_WITHIN = timedelta(minutes=2)
 """The longest time from a callback until its grant is stored. A process that was killed does not say that it ended."""
 
 ANSWER_MARGIN = 5.0
-"""Seconds beyond ``ONTRAPORT_TIMEOUT`` after which the answer to a revocation is not waited for any more."""
+"""Seconds beyond ``ONTRAPORT_TIMEOUT`` and the longest lookup of a host name for which the answer to a revocation is waited for."""
 
 LOOK_AGAIN = 0.05
 """Seconds between two looks at whether the revocations have been answered."""
@@ -34,7 +35,12 @@ def is_grant_being_made() -> bool:
 
 def wait_for_revocations() -> None:
     """Wait until the revocations that are on their way to Ontraport have been answered, or cannot be any more."""
-    longest = timedelta(seconds=sum(conf.ONTRAPORT_TIMEOUT) + ANSWER_MARGIN)
-    on_their_way = OntraportRevocation._default_manager.using(alias()).filter(sent_at__gt=Now() - Value(longest))
+    on_their_way = OntraportRevocation._default_manager.using(alias()).filter(is_on_its_way())
     while on_their_way.exists():
         time.sleep(LOOK_AGAIN)
+
+
+def is_on_its_way() -> Q:
+    """Return the condition on revocations that somebody has begun to send, and whose answer may still come."""
+    longest = sum(conf.ONTRAPORT_TIMEOUT) + LONGEST_LOOKUP + ANSWER_MARGIN
+    return Q(sent_at__isnull=False, sent_at__gt=Now() - Value(timedelta(seconds=longest)))

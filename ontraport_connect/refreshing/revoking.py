@@ -26,7 +26,7 @@ from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured,
 from ontraport_connect.models import Method, Now, OntraportAccount, OntraportRevocation, Status
 
 from . import client_settings, installation
-from .new_grants import is_grant_being_made
+from .new_grants import is_grant_being_made, is_on_its_way
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -161,7 +161,8 @@ def _deliver(revocation: OntraportRevocation) -> _Result:
     row = OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk)
     try:
         if not _sharing(revocation).exists():
-            row.update(sent_at=Now())  # before the look at who is linking: see new_grants
+            if not row.exclude(is_on_its_way()).update(sent_at=Now()):
+                return _Result.KEPT  # somebody else is sending it
             if is_grant_being_made():
                 raise _GrantBeingMade
         result = _revoke_unless_shared(revocation, revocation.refresh_token)

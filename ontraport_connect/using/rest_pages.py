@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -73,18 +72,21 @@ class Pages:
         """Async version of ``total``."""
         return await sync_to_async(self.total)()
 
-    def pages(self) -> Generator[list[Any], None, None]:
+    def pages(self) -> Iterator[list[Any]]:
         """Yield one list of objects per page."""
         waiting.refuse_in_event_loop("Iterating over rest_pages() with for", "async for")
-        turns = TurnsAhead(self._account)
+        turns, is_last = TurnsAhead(self._account), False
         try:
-            while True:
+            while not is_last:
                 page = self._fetch(turns)
+                is_last = len(page) < self._size
                 yield page
-                if len(page) < self._size:
-                    return
-        finally:
+        except (
+            Exception
+        ):  # not where the list is abandoned: the garbage collector may do that in the middle of anything
             turns.give_back()
+            raise
+        turns.give_back()
 
     def _fetch(self, turns: TurnsAhead) -> list[Any]:
         query = {**self._params, "start": self.position, "range": self._size}
@@ -96,9 +98,8 @@ class Pages:
         return page
 
     def __iter__(self) -> Iterator[Any]:
-        with closing(self.pages()) as pages:
-            for page in pages:
-                yield from page
+        for page in self.pages():
+            yield from page
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         pages = self.pages()
@@ -106,12 +107,9 @@ class Pages:
         def next_page() -> list[Any] | None:
             return next(pages, None)
 
-        try:
-            while (page := await sync_to_async(next_page)()) is not None:
-                for each in page:
-                    yield each
-        finally:
-            await sync_to_async(pages.close)()
+        while (page := await sync_to_async(next_page)()) is not None:
+            for each in page:
+                yield each
 
 
 def _whole_number(name: str, value: Any, *, least: int) -> int:

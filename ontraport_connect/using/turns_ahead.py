@@ -27,7 +27,8 @@ class TurnsAhead(rate_limiter.Turns):
     """Turns for the pages of one list: one, then two, four, eight at once, as long as the window has room for all of them now.
 
     Each is used soon after it was reserved, within half of the slack that the window has for calls on their way. What is left then, or when
-    the list ends, is given back, so that what was sent is counted and nothing else. For one thread at a time.
+    the list ends or fails, is given back, so that what was sent is counted and nothing else. What an abandoned list has left passes with
+    the window. For one thread at a time.
     """
 
     def __init__(self, account: OntraportAccount) -> None:

@@ -81,6 +81,7 @@ def test_the_apps_tables_alone_are_in_a_second_database(sandbox: Sandbox, databa
     for entry in entries.values():
         entry["ATOMIC_REQUESTS"] = atomic
     assert seen_in("users_elsewhere", sandbox, entries) == {
+        "outside transactions in": ["customers", "default"],
         "tables in default": [],
         "users in customers": False,
         "linked": ["ana", "maya", "tomas"],

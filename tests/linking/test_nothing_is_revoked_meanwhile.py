@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from ontraport_connect import linking, refreshing
 from ontraport_connect.exceptions import LinkingFailed
+from ontraport_connect.linking import attempts
 from ontraport_connect.models import OntraportAccount, OntraportAttempt, OntraportRevocation
 from ontraport_connect.refreshing import revoking
 from tests.refreshing.test_revoking import make_due, queue
@@ -141,7 +142,7 @@ def test_a_revocation_whose_process_was_killed_is_not_waited_for_for_ever(
     ontraport: Ontraport, maya: User, tomas: User
 ) -> None:
     queue(tomas)
-    OntraportRevocation.objects.update(sent_at=timezone.now() - timedelta(seconds=12))
+    OntraportRevocation.objects.update(sent_at=timezone.now() - timedelta(seconds=32))
     link(maya, begun(maya))
     assert ontraport.seen == ["/token"]
 
@@ -183,6 +184,48 @@ def test_an_answer_that_comes_twice_does_not_end_the_attempt_of_the_first(
         ontraport.on_token = lambda: pool.submit(again).result(10)
         link(maya, state)
     assert ontraport.seen == ["/token"]
+
+
+@pytest.mark.parametrize("meanwhile", ["presses the button again and again", "signs out"])
+def test_an_exchange_stays_known_whatever_its_person_does_meanwhile(
+    ontraport: Ontraport, maya: User, tomas: User, meanwhile: str
+) -> None:
+    queue(tomas)
+
+    def do_and_deliver() -> int:
+        if meanwhile == "signs out":
+            attempts.forget_attempts("browser", str(maya.pk))
+        else:
+            for _ in range(attempts.MAX_OF_BROWSER + 1):
+                begun(maya)
+        return revoking.deliver_revocations(10)
+
+    with ThreadPoolExecutor(1) as pool:
+        ontraport.on_token = lambda: pool.submit(elsewhere(do_and_deliver)).result(10)
+        link(maya, begun(maya))
+    assert ontraport.seen == ["/token"]
+
+
+def test_who_comes_upon_a_revocation_that_is_on_its_way_leaves_it_alone(
+    ontraport: Ontraport, maya: User, tomas: User
+) -> None:
+    """A page that disconnects sends it, and the task takes the same row, which is due still."""
+    queue(tomas)
+    state = begun(maya)
+    linked: list[Future[Any]] = []
+    with ThreadPoolExecutor(1) as pool:
+
+        def meet() -> None:
+            linked.append(pool.submit(elsewhere(lambda: link(maya, state))))
+            while not OntraportAttempt.objects.filter(used_at__isnull=False).exists():
+                sleep(0.01)
+            assert revoking.deliver_revocations(10) == 0
+            sleep(0.3)  # time enough for a link that does not wait any more
+
+        ontraport.on_revoke = elsewhere(meet)
+        assert revoking.deliver_revocations(10) == 1
+        linked[0].result(10)
+    assert ontraport.seen == ["/revoke", "/token"]
 
 
 @pytest.mark.parametrize("parameters", [{"error": "access_denied"}, {"code": "code", "iss": "https://else"}])

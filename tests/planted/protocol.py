@@ -4,6 +4,20 @@ from .bug import Bug
 
 BUGS = [
     Bug(
+        "the final answer goes to whoever asks next",
+        "protocol/deadline",
+        "            if not 100 <= status < 200 or status == http.HTTPStatus.SWITCHING_PROTOCOLS:\n",
+        "            if status != 100:\n",
+        "protocol/test_http.py::test_an_answer_before_the_final_one_is_passed_over_and_everybody_gets_their_own",
+    ),
+    Bug(
+        "a tool that has run is run again",
+        "protocol/mcp_messages",
+        "error_code(reply) != INVALID_PARAMS:\n        return False\n",
+        "error_code(reply) != INVALID_PARAMS:\n        return False\n    return True\n",
+        "using/test_mcp_sessions.py::test_a_tool_that_has_run_is_not_run_again",
+    ),
+    Bug(
         "certificates are not verified",
         "protocol/tls",
         "    context.minimum_version = ssl.TLSVersion.TLSv1_2\n",

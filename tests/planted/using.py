@@ -57,7 +57,7 @@ BUGS = [
         "using/turns_ahead",
         "                rate_limiter.give_back(replace(self._block, requests=unused))\n",
         "                pass\n",
-        "using/test_turns_ahead.py::test_a_list_that_is_abandoned_gives_back_what_it_has_not_used",
+        "using/test_turns_ahead.py::test_a_list_that_ends_gives_back_what_it_has_not_used",
     ),
     Bug(
         "a list uses its turns however late",

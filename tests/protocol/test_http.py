@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import socket
 import time
 import tracemalloc
 import zlib
@@ -57,12 +58,17 @@ HOSTILE = {
         "timeout",
     ),
     "informational answers for ever": (drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.001), "timeout"),
+    "interim answers for ever": (drip(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", 0.001), "timeout"),
     "a body without end": (endless(OK + b"\r\n", b" " * 65536), "too_large"),
     "chunks without end": (endless(CHUNKED, b"ffff\r\n" + b" " * 0xFFFF + b"\r\n"), "too_large"),
     "empty gzip members without end": (
         endless(OK + b"Content-Encoding: gzip\r\n\r\n", gzip.compress(b"") * 1000),
         "too_large",
     ),
+    "a chunk of negative size": (endless(CHUNKED + b"-1\r\n", b" " * 65536), "nonsense"),
+    "chunks in an encoding": (raw(OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), "nonsense"),
+    "chunks twice": (raw(OK + b"Transfer-Encoding: chunked\r\n" * 2 + b"\r\n0\r\n\r\n"), "nonsense"),
+    "chunks and a length": (raw(CHUNKED[:-2] + b"Content-Length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n"), "nonsense"),
     "a body announced as huge": (endless(OK + b"Content-Length: 99999999999999\r\n\r\n", b" " * 65536), "too_large"),
     "a gzip bomb": (gzip_bomb(200), "too_large"),
     "a gzip bomb in chunks": (
@@ -117,6 +123,40 @@ def test_a_hostile_server_ends_in_one_typed_error_in_time_and_in_little_memory(
     assert peak < 8 * 2**20
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("interim", [100, 102, 103, 199])
+@pytest.mark.parametrize("pause", [0.0, 0.1])
+def test_an_answer_before_the_final_one_is_passed_over_and_everybody_gets_their_own(
+    server: HostileServer, interim: int, pause: float
+) -> None:
+    """RFC 9110, 15.2. Else the final answer would be taken for that to the next request, which may be another customer's."""
+
+    def behave(server: HostileServer, connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 %d Wait\r\nLink: </x>\r\n\r\n" % interim)
+        time.sleep(pause)
+        answer(server.requests[-1].rpartition(b"=")[2])(server, connection)
+
+    server.behaviour = KeepAlive(behave)
+    with Transport(timeout=(1, 2)) as transport:
+        for who in ("maya", "tomas", "ana"):
+            given = transport.send("POST", server.url, form={"refresh_token": Secret(who)})
+            assert (given.status, given.body) == (200, who.encode())
+
+
+@pytest.mark.parametrize("value", ["a\r\n b", "a\nb", " a", "a ", "a\x00b", "a\x7f", "a\tb"])
+def test_what_is_not_one_line_is_no_header(server: HostileServer, value: str) -> None:
+    server.behaviour = answer(b"{}")
+    server.requests.clear()
+    with Transport(timeout=TIMEOUT) as transport, pytest.raises(OntraportUnavailable):
+        transport.send("GET", server.url, headers={"Api-Key": Secret(value)})
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("url", ["https://straße.example/token", "https://faß.de", "http://локалхост/"])
+def test_a_host_name_that_programs_turn_into_different_names_is_refused(url: str) -> None:
+    with pytest.raises(OntraportMisconfigured, match="xn--"):
+        require_secure(url)
 
 
 def test_a_port_where_nobody_listens_is_a_connection_that_could_not_be_made() -> None:

@@ -118,3 +118,13 @@ def test_tables_that_are_not_made_where_they_are_looked_for_are_a_warning() -> N
     ((check_id, said),) = found(NotMigrated)
     assert check_id == "W021"
     assert "'customers'" in said
+
+
+def test_a_models_own_way_to_read_a_row_is_not_asked_for_one_that_does_not_exist(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def from_db(*args: Any) -> None:
+        pytest.fail("the site's own from_db expects a row that is real")
+
+    monkeypatch.setattr(get_user_model(), "from_db", from_db)
+    assert found() == []

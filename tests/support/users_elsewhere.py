@@ -71,11 +71,15 @@ class Journey:
 
     def tables(self) -> None:
         from django.db import connections  # noqa: PLC0415
+        from django.urls import resolve, reverse  # noqa: PLC0415
 
         from ontraport_connect import staff  # noqa: PLC0415
 
         staff.send_change_notices()  # notes where the history ends
         names = {alias: connections[alias].introspection.table_names() for alias in ("default", "customers")}
+        self.seen["outside transactions in"] = sorted(
+            resolve(reverse("ontraport_connect:callback")).func._non_atomic_requests  # type: ignore[attr-defined]
+        )
         self.seen["tables in default"] = [name for name in names["default"] if name.startswith("ontraport")]
         self.seen["users in customers"] = "auth_user" in names["customers"]
 
