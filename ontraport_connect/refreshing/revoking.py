@@ -162,7 +162,7 @@ def _deliver(revocation: OntraportRevocation) -> _Result:
     try:
         if not _sharing(revocation).exists():
             if not row.exclude(is_on_its_way()).update(sent_at=Now()):
-                return _Result.KEPT  # somebody else is sending it
+                return _Result.KEPT if row.exists() else _Result.DROPPED  # somebody else is sending it, or has
             if is_grant_being_made():
                 raise _GrantBeingMade
         result = _revoke_unless_shared(revocation, revocation.refresh_token)
