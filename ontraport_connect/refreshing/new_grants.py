@@ -17,8 +17,8 @@ from ontraport_connect.database import alias
 from ontraport_connect.models import Now, OntraportAttempt, OntraportRevocation
 from ontraport_connect.protocol import LONGEST_LOOKUP
 
-STORED_WITHIN = timedelta(minutes=2)
-"""The longest time from a callback until its grant is stored. A process that was killed does not say that it ended."""
+STORED_WITHIN = 120.0
+"""Seconds beyond three times ``ONTRAPORT_TIMEOUT`` after a callback in which its grant is stored, or its process was killed."""
 
 ANSWER_MARGIN = 5.0
 """Seconds beyond ``ONTRAPORT_TIMEOUT`` and the longest lookup of a host name for which the answer to a revocation is waited for."""
@@ -30,7 +30,8 @@ LOOK_AGAIN = 0.05
 def is_grant_being_made() -> bool:
     """Tell whether a callback has begun to exchange its code, and has not stored the grant yet."""
     attempts = OntraportAttempt._default_manager.using(alias())
-    return bool(attempts.filter(finished_at=None, used_at__gt=Now() - Value(STORED_WITHIN)).exists())
+    longest = timedelta(seconds=STORED_WITHIN + 3 * sum(conf.ONTRAPORT_TIMEOUT))
+    return bool(attempts.filter(finished_at=None, used_at__gt=Now() - Value(longest)).exists())
 
 
 def wait_for_revocations() -> None:
