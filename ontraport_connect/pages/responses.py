@@ -66,20 +66,12 @@ def connect_url(request: HttpRequest, account: OntraportAccount | None) -> str:
 
 def switched_tenant(request: HttpRequest) -> HttpResponse:
     """Answer 409: the form was made for another tenant than the one the person works in now. Nothing was done."""
-    if wants_json(request):
-        return _private(JsonResponse({"error": "tenant_switched"}, status=409))
-    response = problems.show(request, "switched_tenant")
-    response.status_code = 409
-    return _private(response)
+    return _explained(request, "switched_tenant", 409, error="tenant_switched")
 
 
 def not_permitted(request: HttpRequest) -> HttpResponse:
     """Answer 403: this person may not do that here."""
-    if wants_json(request):
-        return _private(JsonResponse({"error": "not_permitted"}, status=403))
-    response = problems.show(request, "not_permitted")
-    response.status_code = 403
-    return _private(response)
+    return _explained(request, "not_permitted", 403)
 
 
 def misconfigured(request: HttpRequest, error: OntraportMisconfigured) -> HttpResponse:
@@ -92,10 +84,15 @@ def misconfigured(request: HttpRequest, error: OntraportMisconfigured) -> HttpRe
 
 def not_set_up(request: HttpRequest) -> HttpResponse:
     """Answer 503: the operator of this site has to act."""
+    return _explained(request, "misconfigured", 503)
+
+
+def _explained(request: HttpRequest, code: str, status: int, *, error: str = "") -> HttpResponse:
+    """Answer with the page that explains the problem ``code``, or with JSON: ``error``, by default the code."""
     if wants_json(request):
-        return _private(JsonResponse({"error": "misconfigured"}, status=503))
-    response = problems.show(request, "misconfigured")
-    response.status_code = 503
+        return _private(JsonResponse({"error": error or code}, status=status))
+    response = problems.show(request, code)
+    response.status_code = status
     return _private(response)
 
 
