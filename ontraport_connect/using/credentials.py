@@ -51,9 +51,8 @@ def prepare(account: OntraportAccount) -> None:
 
 def snapshot(account: OntraportAccount) -> OntraportAccount:
     """Return a copy of ``account`` to read: credentials that stay as they are while another thread or coroutine refreshes ``account``."""
-    seen = OntraportAccount.__new__(
-        OntraportAccount
-    )  # ``copy`` pickles and reads a model, which takes ten times as long
+    # ``copy`` pickles and reads a model, which takes ten times as long.
+    seen = OntraportAccount.__new__(OntraportAccount)
     vars(seen).update(vars(account))
     return seen
 

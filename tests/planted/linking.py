@@ -4,6 +4,27 @@ from .bug import Bug
 
 BUGS = [
     Bug(
+        "an exchange is crowded out by new attempts",
+        "linking/attempts",
+        ".exclude(UNDER_WAY).order_by",
+        ".order_by",
+        "linking/test_nothing_is_revoked_meanwhile.py::test_an_exchange_stays_known_whatever_its_person_does_meanwhile",
+    ),
+    Bug(
+        "who signs out forgets an exchange",
+        "linking/attempts",
+        ".exclude(UNDER_WAY).delete()",
+        ".delete()",
+        "linking/test_nothing_is_revoked_meanwhile.py::test_an_exchange_stays_known_whatever_its_person_does_meanwhile",
+    ),
+    Bug(
+        "an attempt that came too late never ends",
+        "linking/attempts",
+        "        finish_attempt(state)\n        raise",
+        "        raise",
+        "linking/test_nothing_is_revoked_meanwhile.py::test_an_attempt_that_came_too_late_holds_nothing_up",
+    ),
+    Bug(
         "a state counts twice",
         "linking/attempts",
         "if not row.filter(used_at=None).update(used_at=Now()):",

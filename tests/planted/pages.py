@@ -4,6 +4,13 @@ from .bug import Bug
 
 BUGS = [
     Bug(
+        "a view that calls Ontraport is in a transaction of another database",
+        "pages/view_decorators",
+        "transaction.non_atomic_requests(using=name)(view)",
+        "transaction.non_atomic_requests(view)",
+        "journeys/test_databases.py::test_the_apps_tables_alone_are_in_a_second_database",
+    ),
+    Bug(
         "a stray answer is remembered",
         "pages/problems",
         'frozenset({"unknown", "other_owner", "switched_tenant"})',

@@ -4,6 +4,34 @@ from .bug import Bug
 
 BUGS = [
     Bug(
+        "a chunk of negative size is read without end",
+        "protocol/deadline",
+        "        if size < 0:",
+        "        if False:",
+        "protocol/test_http.py::test_a_hostile_server_ends_in_one_typed_error_in_time_and_in_little_memory",
+    ),
+    Bug(
+        "an answer whose end is unclear is read",
+        "protocol/deadline",
+        "        if codings and (",
+        "        if False and (",
+        "protocol/test_http.py::test_a_hostile_server_ends_in_one_typed_error_in_time_and_in_little_memory",
+    ),
+    Bug(
+        "a header is folded",
+        "protocol/request",
+        "    if not value.isprintable() or value != value.strip():",
+        "    if False:",
+        "protocol/test_http.py::test_what_is_not_one_line_is_no_header",
+    ),
+    Bug(
+        "a host name is read in two ways",
+        "protocol/secure_urls",
+        "    if host and not host.isascii():",
+        "    if False:",
+        "protocol/test_http.py::test_a_host_name_that_programs_turn_into_different_names_is_refused",
+    ),
+    Bug(
         "the final answer goes to whoever asks next",
         "protocol/deadline",
         "            if not 100 <= status < 200 or status == http.HTTPStatus.SWITCHING_PROTOCOLS:\n",

@@ -4,6 +4,20 @@ from .bug import Bug
 
 BUGS = [
     Bug(
+        "two send the same revocation",
+        "refreshing/revoking",
+        "row.exclude(is_on_its_way()).update(sent_at=Now())",
+        "row.update(sent_at=Now())",
+        "linking/test_nothing_is_revoked_meanwhile.py::test_who_comes_upon_a_revocation_that_is_on_its_way_leaves_it_alone",
+    ),
+    Bug(
+        "a copy waits for the original's process",
+        "refreshing/one_account",
+        "        installation.require_own_database()  # in a copy",
+        "        # in a copy",
+        "refreshing/test_installation.py::test_in_a_copy_nobody_waits_for_who_was_refreshing_when_it_was_made",
+    ),
+    Bug(
         "a deleted account's grant lives on",
         "refreshing/deletions",
         "            queue_revocation(current, grant, using)",
