@@ -67,7 +67,9 @@ def clear(ontraport: Ontraport) -> None:
 
 
 def let_the_leases_end() -> None:
+    """Let pass what a killed process leaves behind: the lease of an account, and the mark of a revocation that is on its way."""
     OntraportAccount.objects.exclude(lease_until=None).update(lease_until=timezone.now() - timedelta(seconds=1))
+    OntraportRevocation.objects.exclude(sent_at=None).update(sent_at=timezone.now() - timedelta(hours=1))
 
 
 def known() -> set[str]:
