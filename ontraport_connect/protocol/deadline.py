@@ -34,10 +34,13 @@ class _DeadlineReader(io.RawIOBase):
         self._raw = raw
         self._sock = sock
         self._deadline = time.monotonic() + (sock.gettimeout() or 0)
+        self._is_bounded = True
+        """Whether the socket's timeout ends at the deadline. To set it costs a system call, at which threads pass on the GIL."""
 
     def hurry(self, seconds: float) -> None:
         """Bring the deadline nearer."""
         self._deadline = min(self._deadline, time.monotonic() + seconds)
+        self._is_bounded = False
 
     def readable(self) -> bool:
         return True
@@ -46,7 +49,9 @@ class _DeadlineReader(io.RawIOBase):
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
             raise TimeoutError("the deadline of the whole answer has passed")
-        self._sock.settimeout(remaining)
+        if not self._is_bounded:
+            self._sock.settimeout(remaining)
+        self._is_bounded = False  # some of it has passed by the next read
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -111,6 +116,8 @@ class BoundedConnection(HTTPConnection):
 
     address: Address
     idle_since: float = 0.0
+    _pieces: list[Any] | None = None
+    """Collects what is sent, while a request is put together."""
     hurry: Callable[[float], None]
     """Brings the deadline of the response that is being read nearer, to so many seconds from now."""
 
@@ -121,18 +128,28 @@ class BoundedConnection(HTTPConnection):
     def ask(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, timeout: float
     ) -> BoundedResponse:
-        """Send a request, and return its response once the headers are there. ``timeout`` is in seconds, to the last byte of the body.
+        """Send a request in one piece, and return its response once the headers are there.
 
-        This is ``http.client``; what urllib3 wraps around it is not needed here, and takes as long as all the rest.
+        ``timeout`` is in seconds: for the request, and then for the response, to the last byte of its body. This is ``http.client``; what
+        urllib3 wraps around it is not needed here, and takes as long as all the rest.
         """
-        self.sock.settimeout(self.timeout)
+        if self.sock.gettimeout() != timeout:
+            self.sock.settimeout(timeout)
+        self._pieces = []
         self.putrequest(method, target)
         for name, value in headers.items():
             http.client.HTTPConnection.putheader(self, name, value)
         self.endheaders(body)
-        self.sock.settimeout(timeout)
+        request, self._pieces = b"".join(self._pieces), None
+        self.send(request)
         response: BoundedResponse = http.client.HTTPConnection.getresponse(self)  # type: ignore[assignment]
         return response
+
+    def send(self, data: Any) -> None:
+        if self._pieces is None:
+            super().send(data)
+        else:
+            self._pieces.append(data)
 
     @property
     def is_quiet(self) -> bool:

@@ -27,7 +27,7 @@ from ontraport_connect.protocol import Route, Transport, close_connections, clos
 from ontraport_connect.protocol import connections as module
 from ontraport_connect.protocol.connections import KEEP_FOR, REUSE_WITHIN, Connections, shared_connections
 from ontraport_connect.protocol.tls import tls_context
-from tests.support.hostile_server import HostileServer, KeepAlive, answer, certificate, hostile_server, reset
+from tests.support.hostile_server import HostileServer, KeepAlive, answer, certificate, hostile_server, raw, reset
 from tests.support.servers import HOST, PROJECT
 
 TIMEOUT = (2, 2)
@@ -196,7 +196,7 @@ def test_a_connection_that_the_server_has_closed_is_replaced_before_anything_is_
     plain: HostileServer, kept: Connections
 ) -> None:
     transport = Transport(timeout=TIMEOUT, connections=kept)
-    plain.behaviour = answer("{}")  # without a word of it, the server hangs up afterwards
+    plain.behaviour = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")  # and hangs up without a word of it
     for expected in range(1, 4):
         transport.send("POST", plain.url)
         ((connection,),) = kept._idle.values()
@@ -240,7 +240,7 @@ def test_what_a_server_sends_beyond_its_answer_is_not_taken_for_the_next_one(
 @pytest.mark.parametrize(
     "behaviour",
     [
-        answer("{}", headers="Connection: close\r\n"),
+        answer("{}"),
         KeepAlive(answer(b" " * 50_000)),
         KeepAlive(answer("{", headers="Content-Encoding: br\r\n")),
         KeepAlive(lambda server, line: line.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n")),

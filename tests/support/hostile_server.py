@@ -26,11 +26,13 @@ Behaviour = Callable[["HostileServer", socket.socket], None]
 
 
 def answer(body: bytes | str, *, status: str = "200 OK", headers: str = "") -> Behaviour:
-    """Return a behaviour that answers as a well-behaved server does."""
+    """Return a behaviour that answers as a well-behaved server does: where it hangs up, it says so (RFC 9112, 9.6)."""
     content = body.encode(errors="surrogatepass") if isinstance(body, str) else body
 
     def behave(server: "HostileServer", connection: socket.socket) -> None:
-        connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: {len(content)}\r\n{headers}\r\n".encode() + content)
+        end = "" if isinstance(server.behaviour, KeepAlive) else "Connection: close\r\n"
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(content)}\r\n{end}{headers}\r\n"
+        connection.sendall(head.encode() + content)
 
     return behave
 
