@@ -20,7 +20,7 @@ import django
 
 django.setup()
 
-from tests.benchmarks import beat, kills, network, page_tests, pages, sustained, throughput  # noqa: E402
+from tests.benchmarks import beat, kills, mcp, network, page_tests, pages, sustained, throughput  # noqa: E402
 from tests.benchmarks.site import Site, open_site, table  # noqa: E402
 
 
@@ -28,6 +28,7 @@ def parts(site: Site, quick: bool) -> dict[str, tuple[str, Callable[[], list[dic
     return {
         "throughput": (throughput.__doc__ or "", lambda: throughput.measure(site, 200 if quick else 2_000)),
         "calls": (network.__doc__ or "", lambda: network.measure(site, 60 if quick else 400)),
+        "mcp": (mcp.__doc__ or "", lambda: mcp.measure(site, 20 if quick else 100)),
         "refreshing": (
             network.measure_refreshing.__doc__ or "",
             lambda: network.measure_refreshing(site, 320 if quick else 1_920),
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument(
         "parts",
         nargs="*",
-        help="throughput, calls, refreshing, beat, pages, page tests, sustained, kills, window; all without a name",
+        help="throughput, calls, mcp, refreshing, beat, pages, page tests, sustained, kills, window; all without a name",
     )
     parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="where the figures are written")
     parser.add_argument("--quick", action="store_true")

@@ -1,17 +1,12 @@
 """Calls of an MCP tool over https, side by side: a held session of the official SDK, a session of it a call, and `account.mcp`.
 
-    python -m tests.benchmarks.mcp [--calls N] [--rounds N] [--json FILE]
-
 The server is one of the SDK, in a process of its own with a certificate of this run. The ways take turns, and of each the best turn counts.
 `account.mcp` also reads who owns the link, and counts each call in Redis: the SDK does neither. Requests a call are those of the last turn.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
-import os
 import ssl
 import tempfile
 import time
@@ -20,27 +15,21 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TEST_DATABASE", "postgresql")
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+import httpx2
+import mcp
+from asgiref.sync import async_to_sync, sync_to_async
+from django.test import override_settings
+from mcp.client.streamable_http import streamable_http_client
 
-import django
-
-django.setup()
-
-import httpx2  # noqa: E402
-import mcp  # noqa: E402
-from asgiref.sync import async_to_sync, sync_to_async  # noqa: E402
-from django.test import override_settings  # noqa: E402
-from mcp.client.streamable_http import streamable_http_client  # noqa: E402
-
-from ontraport_connect.models import OntraportAccount  # noqa: E402
-from ontraport_connect.using import mcp_requests  # noqa: E402
-from tests.benchmarks.site import open_site, table  # noqa: E402
-from tests.support.linked import key_account, person  # noqa: E402
-from tests.support.sdk_server import SdkServer, sdk_server  # noqa: E402
+from ontraport_connect.models import OntraportAccount
+from ontraport_connect.using import mcp_requests
+from tests.benchmarks.site import Site
+from tests.support.linked import key_account, person
+from tests.support.sdk_server import SdkServer, sdk_server
 
 TOOL, ARGUMENTS = "count", {"objectID": "123"}
 AT_ONCE = 10
+ROUNDS = 5
 
 Turn = Callable[[int], Awaitable[None]]
 
@@ -90,7 +79,7 @@ def ways(
     }
 
 
-async def measure(server: SdkServer, account: OntraportAccount, calls: int, rounds: int) -> list[dict[str, Any]]:
+async def in_turns(server: SdkServer, account: OntraportAccount, calls: int, rounds: int) -> list[dict[str, Any]]:
     context = ssl.create_default_context(cafile=server.bundle)
     best: dict[str, float] = {}
     sent: dict[str, float] = {}
@@ -119,15 +108,10 @@ async def measure(server: SdkServer, account: OntraportAccount, calls: int, roun
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.mcp", description=__doc__)
-    parser.add_argument("--calls", type=int, default=100, help="calls of one turn")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="where the figures are written")
-    arguments = parser.parse_args()
+def measure(site: Site, calls: int, rounds: int = ROUNDS) -> list[dict[str, Any]]:
+    """``calls`` are those of one turn."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        open_site() as site,
         sdk_server(Path(folder), "--tls", folder) as server,
         override_settings(
             ONTRAPORT_MCP_URL=server.url,
@@ -136,12 +120,6 @@ def main() -> None:
             CELERY_BROKER_URL=site.valkey.url,
         ),
     ):
-        rows = async_to_sync(measure)(server, key_account(person("maya")), arguments.calls, arguments.rounds)
+        rows = async_to_sync(in_turns)(server, key_account(person("maya")), calls, rounds)
         mcp_requests.end_all()
-    print(table(__doc__ or "", rows))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    return rows
