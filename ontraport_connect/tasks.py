@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from celery import shared_task
+from celery.signals import worker_process_shutdown
 
-from . import linking, refreshing, staff
+from . import linking, refreshing, staff, using
 from .conf import conf
 from .schedule import INTERVAL
 
@@ -99,3 +100,9 @@ def send_notices() -> int:
     told = staff.send_due_notices() + staff.send_change_notices(CHANGE_NOTICES)
     refreshing.record_worker()
     return told
+
+
+@worker_process_shutdown.connect(dispatch_uid="ontraport_connect.end_sessions")
+def end_sessions(**event: object) -> None:
+    """End the MCP sessions of a worker's process that is about to be replaced: it calls none of what is registered with ``atexit``."""
+    using.end_sessions()

@@ -8,6 +8,7 @@ from typing import Any
 
 from .credentials import KEY_REFUSED, prepare
 from .mcp_calls import acall_tool, alist_tools, call_tool, list_tools
+from .mcp_requests import end_all as end_sessions
 from .rate_limiter import throttle
 from .rate_store import DatabaseStore, counted_in_memory, delete_idle_budgets
 from .requests_auth import AccountAuth
@@ -27,6 +28,7 @@ __all__ = [
     "call_tool",
     "counted_in_memory",
     "delete_idle_budgets",
+    "end_sessions",
     "in_request",
     "list_tools",
     "patience",

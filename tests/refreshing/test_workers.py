@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
 from django.utils import timezone
 
 from ontraport_connect.models import OntraportAccount
@@ -21,29 +20,13 @@ from ontraport_connect.refreshing import heartbeat
 from tests.support.accounts import linked, read, token_of, user_named
 from tests.support.servers import Process, Valkey, wait_until
 from tests.support.strict_server import StrictServer
+from tests.support.workers import send, worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Environ = Callable[..., dict[str, str]]
 ONCE = pytest.mark.postgresql
 """How a pool handles signals and greenlets does not depend on the database, so one of them is enough."""
-QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO")
-
-
-@contextmanager
-def worker(environ: dict[str, str], log: Path, *options: str) -> Iterator[Process]:
-    if "gevent" in options:  # coverage follows threads and would mix up greenlets
-        environ = {name: value for name, value in environ.items() if not name.startswith("COVERAGE_")}
-    process = Process(
-        *(sys.executable, "-m", "celery", "-A", "tests.support.celery_app", "worker", *QUIET, *options),
-        log=log,
-        environ=environ,
-    )
-    try:
-        process.wait_for_line(r" ready\.")
-        yield process
-    finally:
-        process.stop()
 
 
 @pytest.fixture
@@ -54,12 +37,6 @@ def environ(strict: StrictServer, valkey: Valkey, child_environ: Environ) -> dic
         CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP=True,
         CELERY_WORKER_ENABLE_REMOTE_CONTROL=False,
     )
-
-
-def send(valkey: Valkey, task: str, *args: Any) -> None:
-    """Send what beat sends, or what the broker delivers again."""
-    with Celery(broker=valkey.url, set_as_current=False) as app:
-        app.send_task(f"ontraport_connect.tasks.{task}", args)
 
 
 def refreshed(times: int) -> Callable[[], bool]:

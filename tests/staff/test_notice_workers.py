@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.refreshing.test_workers import send, worker
 from tests.support.accounts import linked, read, token_of
 from tests.support.mail_server import mailer
 from tests.support.notices import REDIRECT_URI, broken_account, people
 from tests.support.servers import Valkey, wait_until
 from tests.support.strict_server import StrictServer
+from tests.support.workers import send, worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
 

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from celery import Celery
 from django.db import connection
 from django.test import override_settings
 
@@ -22,7 +24,8 @@ from ontraport_connect.protocol import close_connections
 from ontraport_connect.using import mcp_requests, steps
 from tests.support.linked import key_account, person
 from tests.support.mcp_server import McpServer, text
-from tests.support.servers import wait_until
+from tests.support.servers import Valkey, wait_until
+from tests.support.workers import worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -212,6 +215,22 @@ def test_a_surplus_session_is_left_to_its_server_where_the_limit_has_no_room(
         monkeypatch.setattr(mcp_requests.sessions, "_keep_for", -1)
         account.mcp("echo")
     assert (server.requests, server.ended, len(mcp_requests.sessions)) == (3, [], 0)
+
+
+def test_the_processes_of_a_worker_end_their_sessions_when_they_are_replaced(
+    server: McpServer, account: OntraportAccount, child_environ: Any, valkey: Valkey, tmp_path: Path
+) -> None:
+    environ = child_environ(
+        ONTRAPORT_MCP_URL=server.url, CELERY_BROKER_URL=valkey.url, CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP=True
+    )
+    options = ("--pool", "prefork", "--concurrency", "1", "--max-tasks-per-child", "1")
+    with worker(environ, tmp_path / "log", *options, "--include", "tests.support.calling_tasks"):
+        with Celery(broker=valkey.url, set_as_current=False) as app:
+            for _ in range(3):
+                app.send_task("tests.support.calling_tasks.call_a_tool", [account.pk])
+        wait_until(lambda: len(server.ended) == 3, "three processes to end", timeout=60)
+    assert (len(server.called), server.open) == (3, {})
+    wait_until(lambda: not server.connections, "all connections to be closed")
 
 
 @override_settings(ONTRAPORT_RATE_LIMIT=(1000, 0.01))
