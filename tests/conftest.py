@@ -17,6 +17,7 @@ from ontraport_connect.refreshing import spent_tokens
 from ontraport_connect.using import mcp_requests
 from tests.support.databases import SERVERS, WANTED, test_database
 from tests.support.mariadb import MariaDB
+from tests.support.pgbouncer import PgBouncer
 from tests.support.servers import PostgreSQL, Sandbox, Unavailable, Valkey
 from tests.support.strict_server import StrictServer
 
@@ -123,6 +124,17 @@ def valkey(valkey_process: Valkey) -> Valkey:
         valkey_process.start()
     valkey_process.flush()
     return valkey_process
+
+
+@pytest.fixture
+def pgbouncer(transactional_db: None) -> Iterator[PgBouncer]:
+    """A pooler in front of the test database. For tests marked ``postgresql``."""
+    try:
+        server = PgBouncer({name: value for name, value in connection.settings_dict.items() if name != "TEST"})
+    except Unavailable as error:
+        unavailable(error)
+    with server:
+        yield server
 
 
 @pytest.fixture

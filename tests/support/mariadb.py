@@ -27,7 +27,10 @@ class MariaDB(Server):
 
     def __init__(self) -> None:
         use_driver()
-        self.server, self.installer = program("mariadbd"), program("mariadb-install-db")
+        self.server, self.installer = (
+            program("mariadbd", "mariadb-server"),
+            program("mariadb-install-db", "mariadb-server"),
+        )
         super().__init__()
         self.password = secrets.token_urlsafe(16)
         self.system_user = "nobody" if os.geteuid() == 0 else None
@@ -106,8 +109,8 @@ def use_driver() -> None:
     import_module("pymysql").install_as_MySQLdb()
 
 
-def program(name: str) -> Path:
+def program(name: str, package: str) -> Path:
     path = shutil.which(name) or shutil.which(name, path=ADMIN_FOLDERS)
     if path is None:
-        raise Unavailable(f"{name} is not installed (on Debian: apt-get install mariadb-server)")
+        raise Unavailable(f"{name} is not installed (on Debian: apt-get install {package})")
     return Path(path)
