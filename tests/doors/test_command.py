@@ -251,7 +251,7 @@ def test_round_that_fails_gives_no_sign_of_life(account: OntraportAccount) -> No
     make_due(account)
     with override_settings(ONTRAPORT_REFRESH_RATE="many"), pytest.raises(TypeError):
         Run("refresh", "--all")
-    assert not any(pulse.is_alive for pulse in heartbeat.pulses().values())
+    assert not heartbeat.signs().command.is_alive
 
 
 def test_refresh_of_one_account_spends_its_token(account: OntraportAccount, sandbox: Sandbox) -> None:
@@ -303,7 +303,8 @@ def test_refresh_all_does_a_round_of_beat_and_workers(account: OntraportAccount,
     assert run.output == "1 account due: 1 refreshed.\n1 grant revoked at Ontraport.\n"
     assert run.progress == "1 account: 1 refreshed …\n"
     assert not OntraportRevocation.objects.exists()
-    assert all(pulse.is_alive for pulse in heartbeat.pulses().values())
+    signs = heartbeat.signs()
+    assert (signs.command.is_alive, signs.beat.is_alive, signs.worker.is_alive) == (True, False, False)
     assert Run("refresh", "--all", "--json").data == {"due": 0, "outcomes": {}, "keys": {}, "revoked": 0, "told": 0}
 
 
