@@ -10,7 +10,7 @@ from .database_check import require_database
 from .diagnosis import NEED_TABLES, SUBJECTS, check_endpoints, check_standing
 from .event_history import EventHistory, may_see_events
 from .findings import Finding, Level, title_of
-from .keeping_up import Thresholds, check_needs_reconnect, check_overdue, numbers
+from .keeping_up import Thresholds, check_needs_reconnect, check_overdue, count_due, numbers
 from .key_rotation import Summary, count_stored_rows, rotate_keys
 from .monitoring_views import health, metrics
 from .notices import send_due_notices
@@ -41,6 +41,7 @@ __all__ = [
     "check_routers",
     "check_standing",
     "consequences",
+    "count_due",
     "count_refreshes",
     "count_stored_rows",
     "delete_old_rows",

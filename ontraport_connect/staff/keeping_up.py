@@ -43,6 +43,11 @@ def due_accounts() -> Any:
     return OntraportAccount.objects.using(alias()).due().usable()
 
 
+def count_due() -> int:
+    count: int = due_accounts().count()
+    return count
+
+
 def oldest_due() -> timedelta:
     """Return for how long the oldest account is due, by the clock of the database. One row of an index is read."""
     oldest: Any = due_accounts().annotate(now=Now()).order_by("refresh_at").values("refresh_at", "now").first()

@@ -16,7 +16,7 @@ from ontraport_connect.monitoring import Gauge
 
 from .background_jobs import silent
 from .findings import Level
-from .keeping_up import DEFAULTS, due_accounts, oldest_due, rounded
+from .keeping_up import DEFAULTS, count_due, oldest_due, rounded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +90,7 @@ def gauges() -> Iterator[Gauge]:
     latest = [latest for method, _, _, _, latest in rows if method == Method.OAUTH and latest is not None]
     age = (timezone.now() - max(latest)).total_seconds() if latest else float("inf")
     yield _single("last_refresh_age_seconds", "Time since a token was refreshed; +Inf: never.", max(0.0, age))
-    yield _single("due", "Accounts that should have been refreshed by now.", due_accounts().count())
+    yield _single("due", "Accounts that should have been refreshed by now.", count_due())
     yield _single("oldest_due_seconds", "For how long the oldest of them is due.", oldest_due().total_seconds())
     yield _single("site_refused", "1: refreshing is paused until the operator acts.", is_refused)
     yield _single("rate_limited", "1: refreshing is paused, as Ontraport has asked.", code == refreshing.RATE_LIMITED)
