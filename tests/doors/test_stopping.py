@@ -30,6 +30,16 @@ Environ = Callable[..., dict[str, str]]
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 
 
+@pytest.fixture(autouse=True)
+def nothing_outlives_its_test() -> Iterator[None]:
+    """What a failed test has left is killed, with what that has started."""
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    yield
+    for child in psutil.Process().children(recursive=True):
+        if child.pid not in before:
+            child.kill()
+
+
 def start(environ: Mapping[str, str], *arguments: str, stderr: Any = subprocess.PIPE) -> subprocess.Popen[str]:
     """Start the command as a terminal does, with Ctrl-C not ignored, whatever started these tests."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

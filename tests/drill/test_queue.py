@@ -13,11 +13,11 @@ import pytest
 from celery import Celery
 from django.utils import timezone
 
+from ontraport_connect.management.asking_workers import ask_workers
 from ontraport_connect.models import OntraportService
 from ontraport_connect.refreshing import heartbeat
 from ontraport_connect.schedule import BEAT_SCHEDULE
 from ontraport_connect.tasks import DUE_AT, refresh_accounts, refresh_expiring_tokens
-from ontraport_connect.workers import ask_workers
 from tests.support.accounts import linked
 from tests.support.command import Run
 from tests.support.servers import Process, Valkey, free_port, wait_until

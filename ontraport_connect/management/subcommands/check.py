@@ -13,9 +13,9 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ontraport_connect import staff
+from ontraport_connect.management.asking_workers import ask_workers
 from ontraport_connect.management.reports import Line, Progress, Report, counted, wrapped
 from ontraport_connect.staff import Finding, Level, QueueState
-from ontraport_connect.workers import ask_workers
 
 HELP = "Check the settings, the endpoints, every stored secret, and whether refreshing keeps up."
 
