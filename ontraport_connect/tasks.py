@@ -32,15 +32,20 @@ DUE_AT = "ontraport_due_at"
 """The header with the time at which a task is due, in seconds since the epoch. A worker of another version may not know it."""
 
 
+def due(at: float) -> dict[str, Any]:
+    """Return the headers of a task that is due ``at`` a time by the clock of the database, in seconds since the epoch."""
+    return {DUE_AT: at}
+
+
 @shared_task(name="ontraport_connect.tasks.refresh_expiring_tokens", ignore_result=True)
 def refresh_expiring_tokens() -> int:
     """Find the tokens that are due and enqueue them, oldest first, spread over the interval. Returns how many."""
     linking.forget_old_attempts()
     now = refreshing.database_time()
-    deliver_revocations.apply_async(headers={DUE_AT: now})
-    check_keys.apply_async(headers={DUE_AT: now})
+    deliver_revocations.apply_async(headers=due(now))
+    check_keys.apply_async(headers=due(now))
     if conf.ONTRAPORT_NOTIFY or conf.ONTRAPORT_NOTIFY_CHANGES:
-        send_notices.apply_async(headers={DUE_AT: now})
+        send_notices.apply_async(headers=due(now))
     found = _enqueue_due(now) if refreshing.may_refresh() else 0
     refreshing.record_beat(_due_at(refresh_expiring_tokens))
     staff.delete_old_rows()  # last: whatever becomes of it, the tokens that are due have been enqueued
@@ -52,9 +57,8 @@ def _enqueue_due(now: float) -> int:
     size = max(1, min(refreshing.BATCH_SIZE, int(rate)))
     found = 0
     for pks in refreshing.due_batches(max(1, int(rate * INTERVAL)), size):
-        signature = refresh_accounts.s(pks)
         wait = found / rate
-        signature.apply_async(headers={DUE_AT: now + wait}, **({"countdown": wait} if found else {}))
+        refresh_accounts.s(pks).apply_async(countdown=wait or None, headers=due(now + wait))
         found += len(pks)
     return found
 

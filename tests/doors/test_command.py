@@ -226,10 +226,9 @@ def test_check_takes_missing_beat_and_workers_for_an_error_once_there_is_a_token
     make_account(maya)
     heartbeat.record_worker()
     OntraportService.objects.update(beat_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
-    assert findings(Run("check", "--offline", "--json"), "heartbeat") == [
-        ("error", "beat: last seen 2026-01-02 03:04 UTC"),
-        ("ok", "worker: seen 0 s ago"),
-    ]
+    beat, (level, text) = findings(Run("check", "--offline", "--json"), "heartbeat")
+    assert beat == ("error", "beat: last seen 2026-01-02 03:04 UTC")
+    assert (level, re.sub(r"\d+", "0", text)) == ("ok", "worker: seen 0 s ago")
 
 
 def test_check_counts_the_accounts_that_are_overdue(maya: Any) -> None:

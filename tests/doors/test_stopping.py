@@ -45,7 +45,7 @@ def start(environ: Mapping[str, str], *arguments: str, stderr: Any = subprocess.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return subprocess.Popen(
-            [sys.executable, "manage.py", "ontraport", *arguments],
+            [sys.executable, "-m", "django", "ontraport", *arguments],
             cwd=PROJECT,
             env=dict(environ),
             stdin=subprocess.PIPE,
@@ -227,7 +227,7 @@ def test_a_job_in_the_background_goes_on_ignoring_ctrl_c(strict: StrictServer, c
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process = subprocess.Popen(
-            [sys.executable, "manage.py", "ontraport", "refresh", "--all"],
+            [sys.executable, "-m", "django", "ontraport", "refresh", "--all"],
             cwd=PROJECT,
             env=child_environ(**strict.settings),
             stdout=subprocess.PIPE,

@@ -17,7 +17,7 @@ from ontraport_connect.management.asking_workers import ask_workers
 from ontraport_connect.models import OntraportService
 from ontraport_connect.refreshing import heartbeat
 from ontraport_connect.schedule import BEAT_SCHEDULE
-from ontraport_connect.tasks import DUE_AT, refresh_accounts, refresh_expiring_tokens
+from ontraport_connect.tasks import due, refresh_accounts, refresh_expiring_tokens
 from tests.support.accounts import linked
 from tests.support.command import Run
 from tests.support.servers import Process, Valkey, free_port, wait_until
@@ -135,7 +135,7 @@ def test_workers_of_somebody_else_are_not_taken_for_ours(
 def test_workers_that_are_behind_say_by_how_much(
     app: Celery, valkey: Valkey, child_environ: Environ, tmp_path: Path
 ) -> None:
-    refresh_accounts.apply_async(([],), headers={DUE_AT: heartbeat.database_time() - 60 * MINUTES - 5})
+    refresh_accounts.apply_async(([],), headers=due(heartbeat.database_time() - 60 * MINUTES - 5))
     with worker(valkey, child_environ, tmp_path / "log"):
         wait_until(lambda: heartbeat.signs().worker.is_alive, "the task to be run")
         beat_sends(app, 1)
