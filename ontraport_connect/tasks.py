@@ -57,8 +57,9 @@ def _enqueue_due(now: float) -> int:
     size = max(1, min(refreshing.BATCH_SIZE, int(rate)))
     found = 0
     for pks in refreshing.due_batches(max(1, int(rate * INTERVAL)), size):
-        wait = found / rate
-        refresh_accounts.s(pks).apply_async(countdown=wait or None, headers=due(now + wait))
+        signature, wait = refresh_accounts.s(pks), found / rate
+        headers = due(now + wait)
+        signature.apply_async(countdown=wait, headers=headers) if found else signature.apply_async(headers=headers)
         found += len(pks)
     return found
 
