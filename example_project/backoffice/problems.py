@@ -24,7 +24,7 @@ AWAY = Problem(
 OURS = Problem(
     status=500,
     heading="This site cannot talk to Ontraport",
-    explanation="It's a problem on our side, and we're fixing it. Your account stays connected. Please come back later.",
+    explanation="It's a problem on our side. Your account stays connected. Please come back later, and tell us if it lasts.",
 )
 REFUSED = Problem(
     status=502,

@@ -97,7 +97,9 @@ def _failure_of_call(error: OntraportError) -> LinkingFailed:
     if isinstance(error, OntraportMisconfigured):
         logger.critical("Nobody can link an API key: %s", error)
         return LinkingFailed(
-            _("Ontraport isn't set up correctly on this site. We've been notified and are fixing it."),
+            _(
+                "Ontraport isn't set up correctly on this site. Please try again later. If it keeps happening, let us know."
+            ),
             code="misconfigured",
         )
     return LinkingFailed(

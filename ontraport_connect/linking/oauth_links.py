@@ -154,7 +154,9 @@ def _exchange_failed(error: OntraportError) -> LinkingFailed:
     if isinstance(error, OntraportMisconfigured):
         _log_without_request(logger.critical, "Linking failed for a reason that only the operator can fix: %s", error)
         return LinkingFailed(
-            _("Ontraport isn't set up correctly on this site. We've been notified and are fixing it."),
+            _(
+                "Ontraport isn't set up correctly on this site. Please try again later. If it keeps happening, let us know."
+            ),
             code="misconfigured",
         )
     logger.warning("Linking failed: %s (%s)", error, error.code)

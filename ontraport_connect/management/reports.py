@@ -143,12 +143,17 @@ def encodable(text: str, stream: Any) -> str:
 
 
 class ProgressLine:
-    """Writes progress: it overwrites one line on a terminal, and writes a line each time elsewhere."""
+    """Writes progress: it overwrites one line on a terminal, and writes a line each time elsewhere. ``last`` is what it said last."""
 
-    def __init__(self, stream: OutputWrapper) -> None:
+    def __init__(self, stream: OutputWrapper, *, is_silent: bool = False) -> None:
         self.stream = stream
+        self.is_silent = is_silent
+        self.last = ""
 
     def __call__(self, text: str) -> None:
+        self.last = text
+        if self.is_silent:
+            return
         text = encodable(text, self.stream)
         if self.stream.isatty():
             width = shutil.get_terminal_size((WIDTH, 24)).columns - 1
@@ -159,7 +164,7 @@ class ProgressLine:
 
     def clear(self) -> None:
         """Leave nothing behind on a terminal."""
-        if self.stream.isatty():
+        if self.stream.isatty() and not self.is_silent:
             self._write("\r\x1b[K", ending="")
             self.stream.flush()
 

@@ -30,7 +30,7 @@ LEAVES_NO_TRACE = frozenset({"unknown", "other_owner", "switched_tenant"})
 LONGEST_NEXT = 200
 """Characters. A longer ``next`` is dropped: the session may be a cookie."""
 
-YOURS, THEIRS, OURS = _("Action needed"), _("Problem at Ontraport"), _("We're on it")
+YOURS, THEIRS, OURS = _("Action needed"), _("Problem at Ontraport"), _("Problem on our side")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,7 +126,7 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     ),
     "misconfigured": Explanation(
         title=_("We can't connect to Ontraport right now"),
-        text=_("We've been notified and are fixing it. Please try again later."),
+        text=_("Please try again later. If it keeps happening, let us know."),
         turn=OURS,
         way_on="accounts",
     ),

@@ -8,7 +8,16 @@ from .circuit_breaker import MANY_ENDED, is_site_refused, may_refresh, site_stan
 from .client_settings import endpoints, issuer, new_transport, oauth_client, route
 from .deletions import queue_on_delete
 from .grants import from_now, grant_columns
-from .heartbeat import Pulse, pulses, record_beat, record_worker
+from .heartbeat import (
+    Pulse,
+    Signs,
+    database_time,
+    record_beat,
+    record_command,
+    record_worker,
+    signs,
+    standing_and_signs,
+)
 from .installation import COPIED, Adopted, adopt_database, is_own_database, marks_of, require_own_database, stored_mark
 from .link_states import LinkState, SitePause, link_conditions, link_state, site_pause
 from .new_grants import wait_for_revocations
@@ -35,9 +44,11 @@ __all__ = [
     "Adopted",
     "LinkState",
     "Pulse",
+    "Signs",
     "SitePause",
     "adopt_database",
     "can_revoke",
+    "database_time",
     "deliver_every_revocation",
     "deliver_revocation",
     "deliver_revocations",
@@ -60,11 +71,11 @@ __all__ = [
     "new_transport",
     "oauth_client",
     "owner_key",
-    "pulses",
     "queue_on_delete",
     "queue_revocation",
     "reconsider",
     "record_beat",
+    "record_command",
     "record_worker",
     "recover_all",
     "recover_left",
@@ -74,8 +85,10 @@ __all__ = [
     "require_own_database",
     "revoke_grant",
     "route",
+    "signs",
     "site_pause",
     "site_standing",
+    "standing_and_signs",
     "stored_mark",
     "wait_for_revocations",
 ]

@@ -2,6 +2,7 @@
 
 from .admin_actions import AccountActions, acting_in_admin, consequences
 from .admin_filters import StateFilter, TenantFilter, people_matching, search_fields
+from .background_jobs import TASK, QueueState, check_heartbeat, has_beat_entry, nobody_to_ask
 from .bulk_operations import disconnect_accounts
 from .change_notices import send_change_notices
 from .dashboard import Chart, recent_failures, refresh_chart, site_health, tiles
@@ -9,7 +10,7 @@ from .database_check import require_database
 from .diagnosis import NEED_TABLES, SUBJECTS, check_endpoints, check_standing
 from .event_history import EventHistory, may_see_events
 from .findings import Finding, Level, title_of
-from .keeping_up import Thresholds, check_needs_reconnect, check_overdue, has_beat_entry, numbers
+from .keeping_up import Thresholds, check_needs_reconnect, check_overdue, count_due, numbers
 from .key_rotation import Summary, count_stored_rows, rotate_keys
 from .monitoring_views import health, metrics
 from .notices import send_due_notices
@@ -21,22 +22,26 @@ from .tallies import count_refreshes
 __all__ = [
     "NEED_TABLES",
     "SUBJECTS",
+    "TASK",
     "AccountActions",
     "Chart",
     "EventHistory",
     "Finding",
     "Level",
+    "QueueState",
     "StateFilter",
     "Summary",
     "TenantFilter",
     "Thresholds",
     "acting_in_admin",
     "check_endpoints",
+    "check_heartbeat",
     "check_needs_reconnect",
     "check_overdue",
     "check_routers",
     "check_standing",
     "consequences",
+    "count_due",
     "count_refreshes",
     "count_stored_rows",
     "delete_old_rows",
@@ -46,6 +51,7 @@ __all__ = [
     "health",
     "may_see_events",
     "metrics",
+    "nobody_to_ask",
     "numbers",
     "people_matching",
     "recent_failures",

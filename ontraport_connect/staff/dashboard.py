@@ -18,7 +18,7 @@ from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportRevocation, with_users
 from ontraport_connect.protocol import OPERATOR_ERRORS
-from ontraport_connect.refreshing import Pulse
+from ontraport_connect.refreshing import Pulse, Signs
 
 from . import notices, tallies
 from .admin_filters import STATE, account_conditions, state_titles
@@ -131,12 +131,21 @@ def recent_failures() -> Sequence[OntraportEvent]:
 class Health:
     """The state of the background jobs. ``since`` is when the oldest pending revocation was queued."""
 
-    pulses: Mapping[str, Pulse]
+    signs: Signs
     hold_code: str
     held_until: datetime | None
     revocations: int
     since: datetime | None
     is_storm: bool
+
+    @property
+    def pulses(self) -> Mapping[str, Pulse]:
+        return {"beat": self.signs.beat, "worker": self.signs.worker}
+
+    @property
+    def minutes_late(self) -> int:
+        """By how many minutes the workers run their tasks late; 0 where that is not worth a word."""
+        return int(self.signs.task_delay // 60) if self.signs.is_late and self.signs.task_delay else 0
 
     @property
     def is_rejected(self) -> bool:
@@ -152,7 +161,7 @@ def site_health() -> Health:
     hold_code = row.hold_code if held else ""
     waiting = OntraportRevocation.objects.using(alias()).aggregate(count=Count("pk"), since=Min("created_at"))
     return Health(
-        pulses=refreshing.pulses(),
+        signs=refreshing.signs(),
         hold_code=hold_code if refreshing.is_own_database() else refreshing.COPIED,
         held_until=row.held_until if held else None,
         revocations=waiting["count"],

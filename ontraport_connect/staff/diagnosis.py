@@ -18,10 +18,11 @@ from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured
 from ontraport_connect.protocol import OPERATOR_ERRORS, Answer, Endpoints, Transport
 
 from . import key_rotation
+from .background_jobs import check_heartbeat, check_schedule
 from .database_check import check_database
 from .findings import Finding, Level
 from .findings import finding as _finding
-from .keeping_up import check_heartbeat, check_needs_reconnect, check_overdue, check_schedule
+from .keeping_up import check_needs_reconnect, check_overdue
 from .state_check import check_states
 from .unseen_links import check_owners
 

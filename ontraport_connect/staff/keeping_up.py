@@ -1,4 +1,4 @@
-"""Whether refreshing keeps up: heartbeat, beat entry, overdue accounts, and links that have ended"""
+"""Whether refreshing keeps up: overdue accounts, and links that have ended"""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Value
 
 from ontraport_connect import refreshing
 from ontraport_connect.database import alias
-from ontraport_connect.models import Method, Now, OntraportAccount, Status
+from ontraport_connect.models import Now, OntraportAccount, Status
 
 from .findings import Finding, Level, finding
-
-TASK = "ontraport_connect.tasks.refresh_expiring_tokens"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +43,11 @@ def due_accounts() -> Any:
     return OntraportAccount.objects.using(alias()).due().usable()
 
 
+def count_due() -> int:
+    count: int = due_accounts().count()
+    return count
+
+
 def oldest_due() -> timedelta:
     """Return for how long the oldest account is due, by the clock of the database. One row of an index is read."""
     oldest: Any = due_accounts().annotate(now=Now()).order_by("refresh_at").values("refresh_at", "now").first()
@@ -62,66 +64,24 @@ def count_needs_reconnect() -> int:
     return count
 
 
-def has_tokens() -> bool:
-    """Tell whether there is any token to refresh."""
-    return bool(OntraportAccount.objects.using(alias()).filter(method=Method.OAUTH).exists())
-
-
-def numbers(thresholds: Thresholds) -> Mapping[str, float]:
-    """Return what the findings below tell, as numbers for machines."""
-    behind = backlog(thresholds.overdue)
+def numbers(thresholds: Thresholds) -> Mapping[str, float | None]:
+    """Return what the findings tell, as numbers for machines. Seconds are ``None`` for what was never seen."""
+    behind, signs = backlog(thresholds.overdue), refreshing.signs()
     return {
         "overdue": behind.count,
         "overdue_threshold_seconds": thresholds.overdue.total_seconds(),
         "oldest_overdue_seconds": round(behind.oldest.total_seconds(), 1),
         "needs_reconnect": count_needs_reconnect(),
+        "beat_age_seconds": rounded(signs.beat.age),
+        "worker_age_seconds": rounded(signs.worker.age),
+        "command_age_seconds": rounded(signs.command.age),
+        "task_delay_seconds": signs.task_delay,
     }
 
 
-def check_heartbeat() -> Iterator[Finding]:
-    """Report when beat and workers were last seen. Their absence is an error once there is a token to refresh."""
-    needed = has_tokens()
-    for name, pulse in refreshing.pulses().items():
-        if pulse.is_alive:
-            yield finding("heartbeat", Level.OK, f"{name}: seen {pulse.age:.0f} s ago")
-            continue
-        seen = f"last seen {pulse.seen_at:%Y-%m-%d %H:%M} UTC" if pulse.seen_at else "never seen"
-        yield finding(
-            "heartbeat",
-            Level.ERROR if needed else Level.WARNING,
-            f"{name}: {seen}",
-            "Start Celery's beat and worker with ontraport_connect.schedule.BEAT_SCHEDULE, or run"
-            " `manage.py ontraport refresh --all` every minute from cron. If both are silent, check the workers and the broker first.",
-        )
-
-
-def check_schedule() -> Iterator[Finding]:
-    """Report a missing beat entry, unless beat is alive all the same: its schedule may be in a database, or cron does its work."""
-    if has_beat_entry():
-        yield finding("schedule", Level.OK, "the settings have it")
-    elif refreshing.pulses()["beat"].is_alive:
-        yield finding("schedule", Level.OK, "not in the settings, and something does its work")
-    else:
-        yield finding(
-            "schedule",
-            Level.WARNING,
-            f"no setting named ...BEAT_SCHEDULE has an entry for {TASK}",
-            "Add ontraport_connect.schedule.BEAT_SCHEDULE to CELERY_BEAT_SCHEDULE; where the schedule is in a database, or cron runs"
-            " `manage.py ontraport refresh --all`, this goes away with the first run.",
-        )
-
-
-def has_beat_entry() -> bool:
-    """Tell whether a schedule in the settings runs the beat task. Celery's namespace in them may be any.
-
-    A ``BEAT_SCHEDULE`` without one is what was imported from ``ontraport_connect.schedule``: Celery does not read it.
-    """
-    names = [
-        name for name in dir(settings) if name.endswith(("BEAT_SCHEDULE", "beat_schedule")) and name != "BEAT_SCHEDULE"
-    ]
-    schedules = [getattr(settings, name) for name in names]
-    entries = [entry for schedule in schedules if isinstance(schedule, Mapping) for entry in schedule.values()]
-    return any(isinstance(entry, Mapping) and entry.get("task") == TASK for entry in entries)
+def rounded(seconds: float) -> float | None:
+    """Return seconds as JSON has them, which knows no infinity."""
+    return None if seconds == float("inf") else round(seconds, 1)
 
 
 def check_overdue(thresholds: Thresholds = DEFAULTS) -> Iterator[Finding]:

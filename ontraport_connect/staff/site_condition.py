@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from django.db import DatabaseError, InterfaceError
 from django.db.models import Count, Max, Q
@@ -12,11 +11,12 @@ from django.utils import timezone
 
 from ontraport_connect import refreshing
 from ontraport_connect.database import alias
-from ontraport_connect.models import Method, Now, OntraportAccount, OntraportRevocation, OntraportService, Status
+from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, Status
 from ontraport_connect.monitoring import Gauge
-from ontraport_connect.refreshing import Pulse
 
-from .keeping_up import DEFAULTS, due_accounts, has_tokens, oldest_due
+from .background_jobs import silent
+from .findings import Level
+from .keeping_up import DEFAULTS, count_due, oldest_due, rounded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +41,7 @@ def condition() -> Condition:
 
 
 def _condition() -> Condition:
-    row, pulses = _standing()
+    row, signs = refreshing.standing_and_signs()
     problems, warnings = [], []
     if not refreshing.is_own_database():
         problems.append("copied_database")
@@ -49,39 +49,31 @@ def _condition() -> Condition:
         warnings.append("rate_limited")
     elif row is not None and row.hold_code:
         problems.append("site_refused")
-    silent = [f"{name}_silent" for name, pulse in pulses.items() if not pulse.is_alive]
-    (problems if has_tokens() else warnings).extend(silent)
+    for name, level in silent(signs).items():
+        {Level.ERROR: problems, Level.WARNING: warnings}.get(level, []).append(f"{name}_silent")
+    if signs.is_late:
+        warnings.append("tasks_late")
     oldest = oldest_due()
     if oldest > DEFAULTS.long_overdue:
         problems.append("overdue")
     elif oldest > DEFAULTS.overdue:
         warnings.append("overdue")
-    numbers = {f"{name}_age": _finite(pulse.age) for name, pulse in pulses.items()}
     return Condition(
         problems=tuple(problems),
         warnings=tuple(warnings),
-        numbers={**numbers, "oldest_overdue": round(oldest.total_seconds(), 1)},
+        numbers={
+            "beat_age": rounded(signs.beat.age),
+            "worker_age": rounded(signs.worker.age),
+            "command_age": rounded(signs.command.age),
+            "task_delay": signs.task_delay,
+            "oldest_overdue": round(oldest.total_seconds(), 1),
+        },
     )
-
-
-def _standing() -> tuple[Any, Mapping[str, Pulse]]:
-    """Return the site's row, if there is one yet, and the pulses in it. Unlike ``refreshing.pulses`` it writes nothing."""
-    row = OntraportService.objects.using(alias()).annotate(now=Now()).filter(pk=1).first()
-    seen: dict[str, Any] = {"beat": getattr(row, "beat_at", None), "worker": getattr(row, "worker_at", None)}
-    now = getattr(row, "now", None)
-    return row, {
-        name: Pulse(seen_at=at, age=float("inf") if at is None or now is None else (now - at).total_seconds())
-        for name, at in seen.items()
-    }
-
-
-def _finite(seconds: float) -> float | None:
-    return None if seconds == float("inf") else round(seconds, 1)
 
 
 def gauges() -> Iterator[Gauge]:
     """Yield what the database knows, as metrics: five queries, of which one groups all accounts and one counts those that are due."""
-    row, pulses = _standing()
+    row, signs = refreshing.standing_and_signs()
     code = "" if row is None else row.hold_code
     is_refused = bool(code) and code != refreshing.RATE_LIMITED
     kinds = OntraportAccount.objects.using(alias()).order_by().values_list("method", "status")
@@ -98,7 +90,7 @@ def gauges() -> Iterator[Gauge]:
     latest = [latest for method, _, _, _, latest in rows if method == Method.OAUTH and latest is not None]
     age = (timezone.now() - max(latest)).total_seconds() if latest else float("inf")
     yield _single("last_refresh_age_seconds", "Time since a token was refreshed; +Inf: never.", max(0.0, age))
-    yield _single("due", "Accounts that should have been refreshed by now.", due_accounts().count())
+    yield _single("due", "Accounts that should have been refreshed by now.", count_due())
     yield _single("oldest_due_seconds", "For how long the oldest of them is due.", oldest_due().total_seconds())
     yield _single("site_refused", "1: refreshing is paused until the operator acts.", is_refused)
     yield _single("rate_limited", "1: refreshing is paused, as Ontraport has asked.", code == refreshing.RATE_LIMITED)
@@ -109,9 +101,14 @@ def gauges() -> Iterator[Gauge]:
     )
     yield Gauge(
         name="ontraport_connect_heartbeat_age_seconds",
-        help="Time since beat and a worker were last seen; +Inf: never.",
+        help="Time since beat, a worker and refresh --all (command) were last seen; +Inf: never.",
         labels=("process",),
-        samples={(name,): pulse.age for name, pulse in pulses.items()},
+        samples={("beat",): signs.beat.age, ("worker",): signs.worker.age, ("command",): signs.command.age},
+    )
+    yield Gauge(
+        name="ontraport_connect_task_delay_seconds",
+        help="By how much the workers ran a task late in the last minutes; absent: they ran none.",
+        samples={} if signs.task_delay is None else {(): signs.task_delay},
     )
 
 

@@ -144,7 +144,7 @@ def test_a_site_that_is_not_set_up_is_a_503_that_the_operator_hears_of(
 ) -> None:
     response = client.get("/not-set-up/")
     assert response.status_code == 503
-    assert "fixing it" in response.content.decode()
+    assert "let us know" in response.content.decode()
     response = client.get("/not-set-up/", headers={"Accept": "application/json"})
     assert (response.status_code, response.json()) == (503, {"error": "misconfigured"})
     assert "A page answers 503: wrong secret (invalid_client)" in caplog.messages

@@ -15,7 +15,7 @@ from django.utils import timezone
 from ontraport_connect import tasks
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.models import OntraportRevocation
-from ontraport_connect.refreshing import RATE_LIMITED, circuit_breaker, heartbeat
+from ontraport_connect.refreshing import RATE_LIMITED, Signs, circuit_breaker, heartbeat
 from ontraport_connect.schedule import BEAT_SCHEDULE
 from tests.refreshing.test_batches import many
 from tests.refreshing.test_circuit_breaker import let_time_pass
@@ -149,15 +149,16 @@ def test_task_gives_a_sign_of_life_only_after_its_work(
         pytest.raises(OperationalError),
     ):
         task()
-    assert not any(pulse.is_alive for pulse in heartbeat.pulses().values())
+    assert heartbeat.signs() == Signs()
     task()
-    assert [pulse.is_alive for pulse in heartbeat.pulses().values()].count(True) == 1
+    signs = heartbeat.signs()
+    assert [signs.beat.is_alive, signs.worker.is_alive].count(True) == 1
 
 
 def test_beat_that_may_not_refresh_is_alive(strict: StrictServer, app: Celery) -> None:
     circuit_breaker.hold(OntraportUnavailable("slow down", code=RATE_LIMITED, retry_after=60.0))
     tasks.refresh_expiring_tokens()
-    assert heartbeat.pulses()["beat"].is_alive
+    assert heartbeat.signs().beat.is_alive
 
 
 def test_the_ready_schedule_names_the_beat_task() -> None:

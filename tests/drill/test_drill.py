@@ -45,7 +45,12 @@ def stop_beat(site: DrilledSite) -> None:
 
 
 def fill_queue(site: DrilledSite) -> None:
-    site.foreign = 10_000
+    site.behind = 10_000
+
+
+def lengthen_queue(site: DrilledSite) -> None:
+    """Other people's tasks take the workers twelve minutes."""
+    site.behind = 720
 
 
 def wrong_secret(site: DrilledSite) -> None:
@@ -75,6 +80,7 @@ DRILLS: list[tuple[str, Callable[[DrilledSite], None], int, dict[str, int]]] = [
     ("stopped worker", stop_worker, 1200, {"health 503 worker_silent": 330, "alert OntraportRefreshingStopped": 630}),
     ("stopped beat", stop_beat, 1200, {"health 503 beat_silent": 360, "alert OntraportRefreshingStopped": 660}),
     ("full queue", fill_queue, 1200, {"health 503 worker_silent": 330, "alert OntraportRefreshingStopped": 630}),
+    ("long queue", lengthen_queue, 1800, {"health warns tasks_late": 810, "alert OntraportRefreshingStopped": 630}),
     ("provider away", provider_away, 1200, {"event refresh_failing": 120, "alert OntraportRefreshingStopped": 900}),
     ("database away", database_away, 600, {"health 503 database": STEP, "alert OntraportRefreshingStopped": 330}),
 ]

@@ -79,7 +79,7 @@ def test_where_it_fails_nothing_is_done_and_the_log_says_why(
             client.get(callback.partition("8000")[2], headers=NORTH),
         ):
             assert response["Location"] == "/ontraport/problem/misconfigured/"
-        assert "We&#x27;ve been notified and are fixing it" in text(client.get("/ontraport/problem/misconfigured/"))
+        assert "If it keeps happening, let us know." in text(client.get("/ontraport/problem/misconfigured/"))
         page = client.get("/shown/", headers=NORTH)
         assert (page.status_code, "<form" in text(page)) == (200, False)
         assert client.post(f"{ADMIN}{account.pk}/refresh/", headers=NORTH).status_code == 403

@@ -21,7 +21,7 @@ def test_every_problem_is_explained_with_one_way_on(client: Client, maya: Any, c
     page = text(client.get(f"/ontraport/problem/{code}/"))
     assert page.count("ontraport-primary") == 1
     assert re.search(
-        r'class="ontraport-badge[^>]*>(Action needed|Problem at Ontraport|We&#x27;re on it|Not connected)<', page
+        r'class="ontraport-badge[^>]*>(Action needed|Problem at Ontraport|Problem on our side|Not connected)<', page
     )
     assert page.count(">Back to testserver</a>") == 1
 

@@ -5,7 +5,7 @@ from .bug import Bug
 BUGS = [
     Bug(
         "a schedule that was imported counts as Celery's",
-        "staff/keeping_up",
+        "staff/background_jobs",
         ' and name != "BEAT_SCHEDULE"',
         "",
         "doors/test_check_thresholds.py::test_a_schedule_without_our_entry_is_a_system_check",
@@ -16,5 +16,54 @@ BUGS = [
         " or not refreshing.is_own_database()",
         "",
         "journeys/test_copied_site.py::test_nobody_is_written_to",
+    ),
+    Bug(
+        "one run by hand counts as beat",
+        "management/subcommands/refresh",
+        "refreshing.record_command()",
+        "refreshing.record_beat()",
+        "staff/test_background_jobs.py::test_after_one_run_by_hand_nobody_claims_that_beat_or_a_worker_ran",
+    ),
+    Bug(
+        "a run by hand hides that the workers have stopped",
+        "staff/background_jobs",
+        "Level.WARNING if pulse.age < LATELY else Level.OK",
+        "Level.OK",
+        "staff/test_background_jobs.py::test_a_run_by_hand_does_not_hide_that_the_workers_have_stopped",
+    ),
+    Bug(
+        "a message that comes again makes the workers late",
+        "tasks",
+        " and not is_repeated",
+        "",
+        "refreshing/test_heartbeat.py::test_a_message_that_comes_again_makes_nothing_late",
+    ),
+    Bug(
+        "an empty queue hides a long one",
+        "refreshing/heartbeat",
+        'now - before["at"] > WORST_OF',
+        "True",
+        "refreshing/test_heartbeat.py::test_the_latest_task_of_a_minute_stands_for_all",
+    ),
+    Bug(
+        "a few tasks of others pass for a full queue",
+        "staff/background_jobs",
+        "max(1, 0 if worker.seen_at is None else worker.age // 60)",
+        "1",
+        "staff/test_background_jobs.py::test_what_workers_and_queue_say_is_explained",
+    ),
+    Bug(
+        "workers of another project pass for ours",
+        "management/asking_workers",
+        " if TASK in names",
+        "",
+        "drill/test_queue.py::test_workers_of_somebody_else_are_not_taken_for_ours",
+    ),
+    Bug(
+        "Ctrl-C ends a command with a traceback",
+        "management/commands/ontraport",
+        "signal.signal(number, stop)",
+        "pass",
+        "doors/test_stopping.py::test_the_stand_in_ends_without_a_word",
     ),
 ]

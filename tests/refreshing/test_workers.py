@@ -63,7 +63,10 @@ def test_a_broker_that_forgets_repeats_or_dies_costs_no_link(
             send(valkey, "refresh_expiring_tokens")
         wait_until(refreshed(2), "two beats at once")
         assert strict.requests == 60
-        assert all(pulse.is_alive for pulse in heartbeat.pulses().values())
+        signs = heartbeat.signs()
+        assert signs.beat.is_alive
+        assert signs.worker.is_alive
+        assert signs.task_delay is not None
 
         make_due()
         strict.behave(hold="after")

@@ -31,7 +31,7 @@ from ontraport_connect.models import (
     Status,
 )
 from ontraport_connect.refreshing import RATE_LIMITED, circuit_breaker, heartbeat
-from ontraport_connect.refreshing.heartbeat import Pulse
+from ontraport_connect.refreshing.heartbeat import Pulse, Signs
 from ontraport_connect.staff import dashboard, notices, tallies
 from ontraport_connect.using import DatabaseStore
 
@@ -142,9 +142,24 @@ def test_beat_and_workers_are_alive_silent_or_never_seen(support: Client) -> Non
     assert re.search(r"Workers : running, seen (1 second|(?!1 )\d+ seconds) ago", text)
 
 
+def test_the_command_line_stands_in_for_beat_and_workers(support: Client) -> None:
+    heartbeat.record_command()
+    text = text_of(support)
+    assert re.search(
+        r"Scheduler : never seen. Refreshed from the command line, \d+ seconds? ago. Workers : never", text
+    )
+    assert "Start Celery beat" not in text
+
+
+def test_workers_that_are_behind_say_by_how_much(support: Client) -> None:
+    heartbeat.record_worker(heartbeat.database_time() - 725)
+    assert re.search(r"Workers : running, seen \d+ seconds? ago, but 12 minutes behind Revocations", text_of(support))
+
+
 def test_age_of_a_heartbeat_is_pluralised() -> None:
     for age, words in ((1.4, "vor 1 Sekunde gesehen"), (7.9, "vor 7 Sekunden gesehen")):
-        health = replace(dashboard.site_health(), pulses={"beat": Pulse(seen_at=timezone.now(), age=age)})
+        signs = Signs(beat=Pulse(seen_at=timezone.now(), age=age))
+        health = replace(dashboard.site_health(), signs=signs)
         with override("de"):
             page = render_to_string(
                 f"{TEMPLATES}/glance.html",

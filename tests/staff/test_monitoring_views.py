@@ -84,7 +84,8 @@ def test_a_healthy_site_says_so(get: Get) -> None:
 def test_a_new_site_without_accounts_is_not_ill(get: Get) -> None:
     response = get("health")
     assert (response.status_code, response.json()["warnings"]) == (200, ["beat_silent", "worker_silent"])
-    assert response.json()["seconds"] == {"beat_age": None, "worker_age": None, "oldest_overdue": 0}
+    never = dict.fromkeys(("beat_age", "worker_age", "command_age", "task_delay"))
+    assert response.json()["seconds"] == {**never, "oldest_overdue": 0}
     assert not OntraportService.objects.filter(beat_at__isnull=False).exists()
 
 

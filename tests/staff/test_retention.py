@@ -155,7 +155,7 @@ def test_deleting_that_fails_holds_up_no_refresh(strict: StrictServer, queue: Ce
     pks = many(3)
     with connection.execute_wrapper(broken), pytest.raises(OperationalError):
         tasks.refresh_expiring_tokens()
-    assert heartbeat.pulses()["beat"].is_alive
+    assert heartbeat.signs().beat.is_alive
     with queue.connection_for_read() as broker, broker.SimpleQueue("celery") as messages:
         sent = [messages.get_nowait().payload[0] for _ in range(len(messages))]
     assert [pks] in sent

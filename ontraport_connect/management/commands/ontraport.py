@@ -1,6 +1,7 @@
 """``manage.py ontraport``: the operator's command line.
 
-Exit status: 0 success; 1 a problem, named in the last line; 2 wrong usage; 75 a temporary failure (sysexits.h), try again later.
+Exit status: 0 success; 1 a problem, named in the last line; 2 wrong usage; 75 a temporary failure (sysexits.h), try again later; 130
+and 143 stopped by Ctrl-C (SIGINT) and SIGTERM.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -45,9 +47,34 @@ SUBCOMMANDS = {
 }
 
 
-def exit_on_signal(number: int, frame: object) -> NoReturn:
-    signal.signal(number, signal.SIG_IGN)
-    raise SystemExit(128 + number)
+AFTER_A_STOP: Mapping[str, Callable[[Mapping[str, Any], str], str]] = {
+    "refresh": refresh.after_a_stop,
+    "rotate-keys": rotate_keys.after_a_stop,
+    "disconnect": disconnect.after_a_stop,
+    "register": register.after_a_stop,
+    "sandbox": sandbox.after_a_stop,
+}
+"""What to say when a subcommand was stopped: what was done, and what was not. It is given the options and the last progress."""
+
+READ_ONLY = frozenset({"check", "accounts", "export"})
+
+
+class Stopped(SystemExit):
+    """A signal asked the command to end."""
+
+
+def stop(number: int, frame: object) -> NoReturn:
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    raise Stopped(128 + number)
+
+
+def words_after_a_stop(options: Mapping[str, Any], last: str) -> str:
+    """Return one line, which is empty where nothing is to be said. A database that is away has nothing to tell."""
+    with suppress(DatabaseError, InterfaceError):
+        if after := AFTER_A_STOP.get(options["subcommand"]):
+            return after(options, last)
+    return "Stopped. Nothing was changed." if options["subcommand"] in READ_ONLY else "Stopped."
 
 
 def add_common_options(subparser: CommandParser) -> None:
@@ -86,23 +113,31 @@ class Command(BaseCommand):
             module.add_arguments(subparser)
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """Treat SIGTERM like Ctrl-C: answers to requests that were sent are awaited and saved before the process exits."""
-        signal.signal(signal.SIGTERM, exit_on_signal)
+        """Treat SIGTERM like Ctrl-C: answers to requests that were sent are awaited and saved before the process exits.
+
+        A job in the background of a shell ignores Ctrl-C, and goes on doing so.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, stop)
         super().run_from_argv(argv)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        line = reports.ProgressLine(self.stderr)
-        progress: reports.Progress = (lambda text: None) if options["json"] else line
+        line = reports.ProgressLine(self.stderr, is_silent=options["json"])
         try:
             with acting(lambda: "manage.py ontraport"):
-                report = run(options, progress)
+                report = run(options, line)
+        except Stopped:
+            line.clear()
+            if words := words_after_a_stop(options, line.last):
+                self.stderr.write(words, style_func=str)
+            raise
         except OntraportError as error:
             if options["json"]:
                 self._write_json({"error": error.code, "message": str(error)})
             raise reports.as_command_error(error) from None
         finally:
-            if not options["json"]:
-                line.clear()
+            line.clear()
         if options["json"]:
             self._write_json(report.data)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from itertools import zip_longest
@@ -12,8 +13,9 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ontraport_connect import staff
+from ontraport_connect.management.asking_workers import ask_workers
 from ontraport_connect.management.reports import Line, Progress, Report, counted, wrapped
-from ontraport_connect.staff import Finding, Level
+from ontraport_connect.staff import Finding, Level, QueueState
 
 HELP = "Check the settings, the endpoints, every stored secret, and whether refreshing keeps up."
 
@@ -24,7 +26,7 @@ LONGEST_NUMBER = 7
 
 
 def add_arguments(parser: CommandParser) -> None:
-    parser.add_argument("--offline", action="store_true", help="call no server")
+    parser.add_argument("--offline", action="store_true", help="call no server, and ask no worker")
     standard = staff.Thresholds()
     parser.add_argument(
         "--overdue",
@@ -60,12 +62,13 @@ def _count(text: str) -> int:
 
 def run(options: Mapping[str, Any], progress: Progress) -> Report:
     findings: list[Finding] = []
+    answers: list[QueueState] = []
     thresholds = staff.Thresholds(
         overdue=options["overdue"],
         long_overdue=options["long_overdue"],
         needs_reconnect=options["needs_reconnect"],
     )
-    for subject, look in _subjects(thresholds).items():
+    for subject, look in _subjects(thresholds, staff.nobody_to_ask if options["offline"] else _asking(answers)).items():
         if subject == "endpoints" and options["offline"]:
             continue
         if subject in staff.NEED_TABLES and _has_no_tables(findings):
@@ -80,15 +83,30 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
             "errors": errors,
             "warnings": warnings,
             "numbers": {} if _has_no_tables(findings) else staff.numbers(thresholds),
+            "queue": asdict(answers[0]) if answers else None,
             "findings": [finding.as_dict() for finding in findings],
         },
         problem=f"{counted(errors, 'problem')} found." if errors else "",
     )
 
 
-def _subjects(thresholds: staff.Thresholds) -> Mapping[str, Callable[[], Iterator[Finding]]]:
+def _asking(answers: list[QueueState]) -> Callable[[], QueueState | None]:
+    """Return a function that asks the workers, and keeps what they say among the ``answers``."""
+
+    def ask() -> QueueState | None:
+        answer = ask_workers()
+        answers.extend([] if answer is None else [answer])
+        return answer
+
+    return ask
+
+
+def _subjects(
+    thresholds: staff.Thresholds, look: Callable[[], QueueState | None]
+) -> Mapping[str, Callable[[], Iterator[Finding]]]:
     return {
         **staff.SUBJECTS,
+        "heartbeat": partial(staff.check_heartbeat, look),
         "overdue": partial(staff.check_overdue, thresholds),
         "reconnect": partial(staff.check_needs_reconnect, thresholds),
     }

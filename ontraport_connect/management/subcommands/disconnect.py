@@ -40,6 +40,18 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
     return _one(options, account_argument.account_of(options["uid"]))
 
 
+def after_a_stop(options: Mapping[str, Any], last: str) -> str:
+    accounts = OntraportAccount.objects.using(alias())
+    if not options["all"]:
+        is_there = accounts.filter(uid=options["uid"]).exists()
+        return f"Stopped. The account is {'still connected' if is_there else 'disconnected'}."
+    queued = OntraportRevocation.objects.using(alias()).count()
+    return (
+        f"Stopped. Still connected: {counted(accounts.count(), 'account')}; not revoked yet: {counted(queued, 'grant')}."
+        " Run this again to go on."
+    )
+
+
 def _one(options: Mapping[str, Any], account: OntraportAccount) -> Report:
     uid, name = account.uid, account_argument.name_of(account)
     ask(options, f"Disconnect {name}? Only the owner can reconnect it.")

@@ -56,6 +56,14 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
     return _all(progress) if options["all"] else _one(account_argument.account_of(options["uid"]))
 
 
+def after_a_stop(options: Mapping[str, Any], last: str) -> str:
+    """Whatever stopped the command, the answers to what it had sent were waited for and saved."""
+    if options["uid"]:
+        return "Stopped. If Ontraport had been asked already, its answer was saved."
+    due = counted(staff.count_due(), "account")
+    return f"Stopped. What was sent has been saved; still due: {due}. The next run goes on."
+
+
 def _one(account: OntraportAccount) -> Report:
     if account.method != Method.OAUTH:
         return _check_key(account)
@@ -108,8 +116,7 @@ def _all(progress: Progress) -> Report:
     staff.count_refreshes(outcomes)
     checked = linking.check_key_pairs(MAX_KEYS)
     revoked = refreshing.deliver_revocations(MAX_REVOCATIONS)
-    refreshing.record_beat()
-    refreshing.record_worker()
+    refreshing.record_command()
     linking.learn_ids(unknown[:MAX_IDS])
     told = _send_notices()
     staff.delete_old_rows()

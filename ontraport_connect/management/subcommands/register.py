@@ -53,6 +53,12 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
     )
 
 
+def after_a_stop(options: Mapping[str, Any], last: str) -> str:
+    return (
+        "Stopped. Ontraport may have registered a client whose secret nobody has seen; run this again for another one."
+    )
+
+
 def client_metadata(redirect_uri: str, name: str, *, is_public: bool) -> dict[str, Any]:
     """Return the client metadata of this site (RFC 7591, 2; ``application_type``: OpenID Connect Dynamic Client Registration 1.0, 2)."""
     parts = urlsplit(redirect_uri)

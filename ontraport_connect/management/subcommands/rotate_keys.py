@@ -42,6 +42,10 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
     )
 
 
+def after_a_stop(options: Mapping[str, Any], last: str) -> str:
+    return f"Stopped after {last or 'no row'}. Run this again to go on, and keep all keys until then."
+
+
 def _problem(summary: staff.Summary) -> str:
     if summary.unreadable:
         return "Some secrets cannot be decrypted. Put their key back into the settings and run this again; keep all keys until then."

@@ -44,9 +44,17 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
             status = process.wait()
         except BaseException:  # Ctrl-C and SIGTERM: the stand-in ends with us
             process.terminate()
-            process.wait(GRACE)
+            try:
+                process.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                process.kill()
             raise
     return Report(lines=[], data={"status": status}, problem="The stand-in has ended." if status else "", status=FAILED)
+
+
+def after_a_stop(options: Mapping[str, Any], last: str) -> str:
+    """Say nothing: it runs until it is stopped."""
+    return ""
 
 
 def _arguments(options: Mapping[str, Any]) -> list[str]:

@@ -92,6 +92,11 @@ class Stopped(BaseException):
 
 
 def stop(signum: int, frame: FrameType | None) -> NoReturn:
+    for each in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # Ctrl-C reaches this process and the command that started it, which asks once more
+        signal.signal(each, signal.SIG_IGN)
     raise Stopped
 
 

@@ -1,0 +1,12 @@
+"""A worker of somebody else's slow tasks, which also knows this app's: ``celery -A tests.drill.slow_worker worker``."""
+
+from __future__ import annotations
+
+import time
+
+from tests.support.celery_app import app
+
+
+@app.task(name="shop.slow")
+def slow(seconds: float) -> None:
+    time.sleep(seconds)
