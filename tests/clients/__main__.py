@@ -16,12 +16,14 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.clients import mcp_checks, oauth_checks
+from tests.clients import mcp_checks, oauth_checks, rest_checks
 from tests.clients.installed import CLIENTS, installed
 from tests.clients.judging import REFUSED, RIGHT, WRONG, Ledger, Row
 from tests.clients.running import Site, running, standing_in
 
-CHECKS = {"mcp": mcp_checks.check, "oauth": oauth_checks.check}
+CHECKS = {"mcp": mcp_checks.check, "oauth": oauth_checks.check, "rest": rest_checks.check}
+OVER_HTTPS = {"mcp": "as it starts", "oauth": "whole_way", "rest": "exchanges"}
+"""What is done once more over https, with a private CA."""
 
 
 def run(site: Site, secure: Site, only: str, wanted: str) -> list[Ledger]:
@@ -34,8 +36,8 @@ def run(site: Site, secure: Site, only: str, wanted: str) -> list[Ledger]:
             CHECKS[client.kind](client, ledger, program, site, wanted)
         over_https = Ledger(client=ledger.client)
         with running(client, secure) as program:
-            first = "as it starts" if client.kind == "mcp" else "whole_way"
-            CHECKS[client.kind](client, over_https, program, secure, f"^{first}$" if wanted in ("", "https") else "^$")
+            first = OVER_HTTPS[client.kind] if wanted in {"", "https"} else ""
+            CHECKS[client.kind](client, over_https, program, secure, f"^{first}$")
         ledger.rows += [Row(**{**asdict(row), "setting": f"{row.setting}, https"}) for row in over_https.rows]
         ledgers.append(ledger)
         print(f"{ledger.client}: {len(ledger.rows)} requests", file=sys.stderr)
@@ -66,7 +68,9 @@ def by_client(ledgers: Iterable[Ledger]) -> str:
 
 def on_the_wire(wire: Counter[tuple[str, str, int]]) -> str:
     lines = ["| on the wire | status | times |", "|---|---|---|"]
-    lines += [f"| {method} {path} | {status or 'none'} | {times} |" for (method, path, status), times in sorted(wire.items())]
+    lines += [
+        f"| {method} {path} | {status or 'none'} | {times} |" for (method, path, status), times in sorted(wire.items())
+    ]
     return "\n".join(lines)
 
 
@@ -89,7 +93,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     wrong = [row for row in rows if row.verdict == WRONG]
     for row in rows if options.all else wrong:
         print(f"{row.verdict}: {row.client}, {row.setting}: {row.request} -> {row.answer[:300]}")
-    made = {"made": f"{datetime.now(UTC):%Y-%m-%d}", "python": platform.python_version(), "rows": [asdict(r) for r in rows]}
+    made = {
+        "made": f"{datetime.now(UTC):%Y-%m-%d}",
+        "python": platform.python_version(),
+        "rows": [asdict(r) for r in rows],
+    }
     options.json.write_text(json.dumps(made, ensure_ascii=False, indent=1) + "\n")
     print(f"{len(rows)} requests of {len(ledgers)} clients: {len(wrong)} answered wrongly.")
     return 1 if wrong or not rows else 0

@@ -18,7 +18,7 @@ NODE_CLIENTS = Path(os.environ.get("NODE_CLIENTS", "node_clients"))
 
 @dataclass(frozen=True, kw_only=True)
 class Client:
-    """``kind`` is ``mcp`` or ``oauth``. ``can`` is what the client does beyond what all of its kind do."""
+    """``kind`` is ``mcp``, ``oauth`` or ``rest``. ``can`` is what the client does beyond what all of its kind do."""
 
     name: str
     program: str
@@ -53,15 +53,12 @@ CLIENTS = (
     Client(name="@ai-sdk/mcp", program="ai_sdk.mjs", kind="mcp"),
     Client(name="mcp", program="mcp_sdk", kind="mcp", can=frozenset({"oauth", "issuer"})),
     Client(name="fastmcp", program="fastmcp_client", kind="mcp", can=frozenset({"oauth", "issuer"})),
+    Client(name="dlt", program="dlt_client", kind="rest"),
     Client(name="oauth4webapi", program="oauth4webapi.mjs", kind="oauth", can=EVERYTHING),
     Client(name="openid-client", program="openid_client.mjs", kind="oauth", can=EVERYTHING),
     Client(name="simple-oauth2", program="simple_oauth2.mjs", kind="oauth", can=frozenset({"revoke"})),
-    Client(
-        name="Authlib", program="authlib_client", kind="oauth", can=frozenset({"revoke", "resource"})
-    ),
-    Client(
-        name="requests-oauthlib", program="requests_oauthlib_client", kind="oauth", can=frozenset({"resource"})
-    ),
+    Client(name="Authlib", program="authlib_client", kind="oauth", can=frozenset({"revoke", "resource"})),
+    Client(name="requests-oauthlib", program="requests_oauthlib_client", kind="oauth", can=frozenset({"resource"})),
 )
 
 

@@ -102,6 +102,14 @@ CALLS = (
         Expected(refusal="Invalid Contact ID"),
     ),
     Call("a condition without sense", "get_objects", {"condition": ["XOR"]}, Expected(refusal="Invalid condition")),
+    Call("more than a page", "get_objects", {"range": 60}, Expected(refusal="range is more than 50")),
+    Call("a number for a text", "get_objects", {"search": 5}, Expected(refusal="search is no string")),
+    Call(
+        "a tag that nobody has made",
+        "manage_tags",
+        {"ids": ["2"], "remove": ["Unheard of"]},
+        Expected(answer={"records": 1, "added": 0, "removed": 0}),
+    ),
     Call(
         "an argument that is not here",
         "get_objects",

@@ -1,4 +1,4 @@
-"""Every OAuth client through the whole way: consent, code with PKCE, refresh, reuse, revocation; and under each switch that concerns them."""
+"""Every OAuth client: consent, code with PKCE, refresh, reuse, revocation, and each switch that concerns them."""
 
 from __future__ import annotations
 

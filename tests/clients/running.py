@@ -8,7 +8,7 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
@@ -21,6 +21,8 @@ from tests.support.servers import PROJECT
 
 PATIENCE = 60
 """Seconds after which a program that does not answer is killed."""
+
+ENDED = {"error": "The program of the client has ended."}
 
 
 @dataclass
@@ -106,11 +108,14 @@ class Program:
     def __init__(self, client: Client, site: Site) -> None:
         self.client = client
         self.person = Person(site)
-        environ = {**os.environ, **site.environ, "NODE_CLIENTS": str(NODE_CLIENTS.resolve())}
-        self._process = subprocess.Popen(
-            client.command,
+        self._environ = {**os.environ, **site.environ, "NODE_CLIENTS": str(NODE_CLIENTS.resolve())}
+        self._process = self._started()
+
+    def _started(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.client.command,
             cwd=PROJECT,
-            env=environ,
+            env=self._environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -125,9 +130,14 @@ class Program:
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        return dict(json.loads(line)) if line else {"error": "The program of the client has ended."}
+        if not line:
+            self.stop()
+        return dict(json.loads(line)) if line else ENDED
 
     def do(self, order: str, **arguments: Any) -> Outcome:
+        """Carry out an order. A program that has ended, as some do when a connection breaks, is started again for the next one."""
+        if self._process.poll() is not None:
+            self._process = self._started()
         timer = threading.Timer(PATIENCE, self._process.kill)
         timer.start()
         try:
@@ -137,14 +147,19 @@ class Program:
                 self._write({"callback": self.person.browse(answer["browse"])})
                 answer = self._read()
         except BrokenPipeError:
-            answer = {"error": "The program of the client has ended."}
+            self.stop()
+            answer = ENDED
         finally:
             timer.cancel()
         return Outcome(value=answer.get("ok"), error=answer.get("error", ""))
 
     def stop(self) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(OSError):  # what could not be written any more
+                pipe.close()
 
 
 @contextmanager

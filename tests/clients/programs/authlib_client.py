@@ -8,7 +8,7 @@ from typing import Any
 from authlib.common.security import generate_token
 from authlib.integrations.requests_client import OAuth2Session
 
-from tests.clients.programs.lines import browse, obey
+from tests.clients.programs.lines import Order, browse, obey
 
 
 class Authlib:
@@ -51,5 +51,10 @@ class Authlib:
 
 if __name__ == "__main__":
     program = Authlib()
-    orders = {"link": program.link, "refresh": program.refresh, "resource": program.resource, "revoke": program.revoke}
+    orders: dict[str, Order] = {
+        "link": program.link,
+        "refresh": program.refresh,
+        "resource": program.resource,
+        "revoke": program.revoke,
+    }
     asyncio.run(obey(orders))

@@ -12,10 +12,10 @@ from fastmcp.client.auth import OAuth
 from fastmcp.client.transports import StreamableHttpTransport
 from mcp.client.auth import AuthorizationCodeResult
 
-from tests.clients.programs.lines import browse, obey
+from tests.clients.programs.lines import Order, browse, obey
 
 
-class PersonalOAuth(OAuth):
+class PersonalOAuth(OAuth):  # type: ignore[misc,no-any-unimported,unused-ignore]
     """FastMCP opens a browser and waits for the callback on a port. Here a person is asked for instead."""
 
     callback = ""
@@ -31,7 +31,7 @@ class PersonalOAuth(OAuth):
 class FastMcp:
     def __init__(self) -> None:
         self.stack = AsyncExitStack()
-        self.client: Client[Any]
+        self.client: Any = None
 
     async def connect(self, url: str, headers: dict[str, str], redirect_uri: str = "") -> Any:
         auth = PersonalOAuth(url, scopes="mcp:tools") if redirect_uri else None
@@ -54,5 +54,10 @@ class FastMcp:
 
 if __name__ == "__main__":
     program = FastMcp()
-    orders = {"connect": program.connect, "list": program.list, "call": program.call, "close": program.close}
+    orders: dict[str, Order] = {
+        "connect": program.connect,
+        "list": program.list,
+        "call": program.call,
+        "close": program.close,
+    }
     asyncio.run(obey(orders))

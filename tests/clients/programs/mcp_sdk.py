@@ -14,7 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 from pydantic import AnyUrl
 
-from tests.clients.programs.lines import browse, obey
+from tests.clients.programs.lines import Order, browse, obey
 
 
 class Storage:
@@ -84,5 +84,10 @@ class McpSdk:
 
 if __name__ == "__main__":
     program = McpSdk()
-    orders = {"connect": program.connect, "list": program.list, "call": program.call, "close": program.close}
+    orders: dict[str, Order] = {
+        "connect": program.connect,
+        "list": program.list,
+        "call": program.call,
+        "close": program.close,
+    }
     asyncio.run(obey(orders))

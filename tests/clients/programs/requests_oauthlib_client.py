@@ -8,7 +8,7 @@ from typing import Any
 
 from requests_oauthlib import OAuth2Session
 
-from tests.clients.programs.lines import browse, obey
+from tests.clients.programs.lines import Order, browse, obey
 
 
 def as_sent(token: dict[str, Any]) -> dict[str, Any]:
@@ -52,5 +52,5 @@ if __name__ == "__main__":
     # The callback of a site on a laptop is http, also where the stand-in serves https.
     os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"
     program = RequestsOauthlib()
-    orders = {"link": program.link, "refresh": program.refresh, "resource": program.resource}
+    orders: dict[str, Order] = {"link": program.link, "refresh": program.refresh, "resource": program.resource}
     asyncio.run(obey(orders))
