@@ -11,13 +11,13 @@ import platform
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.clients import mcp_checks, oauth_checks, rest_checks
-from tests.clients.installed import CLIENTS, installed
+from tests.clients.installed import CLIENTS, Client, installed
 from tests.clients.judging import REFUSED, RIGHT, WRONG, Ledger, Row
 from tests.clients.running import Site, running, standing_in
 
@@ -26,11 +26,10 @@ OVER_HTTPS = {"mcp": "as it starts", "oauth": "whole_way", "rest": "exchanges"}
 """What is done once more over https, with a private CA."""
 
 
-def run(site: Site, secure: Site, only: str, wanted: str) -> list[Ledger]:
+def run(clients: Mapping[Client, str], site: Site, secure: Site, wanted: str) -> list[Ledger]:
+    """Run clients, which are given with their versions, with the checks that ``wanted`` matches."""
     ledgers = []
-    for client, there in installed():
-        if not re.search(only, client.name, re.IGNORECASE):
-            continue
+    for client, there in clients.items():
         ledger = Ledger(client=f"{client.name} {there}")
         with running(client, site) as program:
             CHECKS[client.kind](client, ledger, program, site, wanted)
@@ -81,11 +80,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--all", action="store_true", help="print each row")
     parser.add_argument("--json", type=Path, default=Path("clients.json"), help="where each row is written")
     options = parser.parse_args(argv)
-    there = {client.name for client, _ in installed()}
-    for missing in (client.name for client in CLIENTS if client.name not in there):
+    wanted = [client for client in CLIENTS if re.search(options.client, client.name, re.IGNORECASE)]
+    there = {client: version for client, version in installed() if client in wanted}
+    for missing in (client.name for client in wanted if client not in there):
         print(f"Not installed, and left out: {missing}", file=sys.stderr)
+    if not there:
+        print("No client to run.")
+        return 1
     with standing_in() as site, standing_in("--https") as secure:
-        ledgers = run(site, secure, options.client, options.check)
+        ledgers = run(there, site, secure, options.check)
     rows = [row for ledger in ledgers for row in ledger.rows]
     wire = site.wire + secure.wire
     for part in (table(rows), by_client(ledgers), on_the_wire(wire)):
