@@ -26,6 +26,8 @@ MOVES: Mapping[str, tuple[frozenset[str], str]] = {
 }
 """What each move needs an invoice to be, and what the invoice is then (empty: as before)."""
 
+STATUSES = frozenset({"draft"} | {then for _, then in MOVES.values() if then})
+
 
 class Line(NamedTuple):
     """One product of an invoice. ``terms`` are empty where it is paid for once."""

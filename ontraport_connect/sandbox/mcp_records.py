@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from . import queries, rest_objects, tagging
-from .messages import Refused
+from .messages import Refused, not_here
 from .object_types import CONTACT, OF_COMMERCE, TYPES
 from .records import Records
-from .tool import LIST, NUMBER, OBJECT, TEXT, WHOLE, Arguments, Tool
+from .tool import LIST, NUMBER, OBJECT, PAGE, TEXT, Arguments, Tool
 
 OBJECT_TYPE = {**NUMBER, "description": 'The object type; contacts are "0".', "default": "0"}
 CRITERIA = {
@@ -22,8 +22,7 @@ CRITERIA = {
     "search": {**TEXT, "description": "Text to look for in every field."},
 }
 PAGING = {
-    "start": {**WHOLE, "default": 0, "description": "How many to leave out."},
-    "range": {**WHOLE, "maximum": 50, "default": 50, "description": "How many to return."},
+    **PAGE,
     "sort": {**TEXT, "description": "The field to sort by."},
     "sortDir": {"type": "string", "enum": ["asc", "desc"]},
     "listFields": {**LIST, "description": "The fields to return."},
@@ -69,8 +68,8 @@ def _written(arguments: Arguments) -> dict[str, Any]:
     kind, fields = queries.kind_of(asked), asked.get("fields", {})
     if kind.object_id in OF_COMMERCE:
         raise Refused(403, f"{kind.names[1]} are written by the commerce tools only.")
-    if not isinstance(fields, dict):
-        raise Refused(400, "fields is an object: the fields to set, by their names.")
+    if not {"id", "objectID"}.isdisjoint(fields):
+        raise not_here("id or objectID inside fields: they are arguments beside it")
     return {**fields, **{name: asked[name] for name in ("objectID", "id") if name in asked}}
 
 
@@ -111,8 +110,9 @@ def manage_tags(records: Records, arguments: Arguments) -> dict[str, Any]:
     contacts = [records.get(kind, number) for number in queries.members(asked["ids"], "ids")]
     added = _tags(records, add, make=True)
     tagging.put_on(records, contacts, added)
-    tagging.take_off(records, contacts, _tags(records, remove, make=False))
-    return {"records": len(contacts), "added": len(added), "removed": len(remove)}
+    removed = _tags(records, remove, make=False)
+    tagging.take_off(records, contacts, removed)
+    return {"records": len(contacts), "added": len(added), "removed": len(removed)}
 
 
 def _tags(records: Records, given: list[str], *, make: bool) -> list[str]:

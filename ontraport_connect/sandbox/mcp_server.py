@@ -9,7 +9,7 @@ from typing import Any
 from . import mcp_commerce, mcp_records, mcp_tasks
 from .accounts import Account
 from .mcp_sessions import Sessions
-from .messages import Refused, Reply, Request, json_reply, not_here
+from .messages import Refused, Reply, Request, from_json, json_reply, not_here
 from .records import Records
 from .switches import Switches
 from .tool import Tool
@@ -71,10 +71,10 @@ class McpServer:
 
     def _post(self, records: Records, request: Request) -> Reply:
         try:
-            message = json.loads(request.body)
-        except (ValueError, RecursionError):
+            message = from_json(request.body)
+        except ValueError:
             return rpc_error(None, PARSE_ERROR, "Parse error", 400)
-        if not isinstance(message, dict) or not isinstance(message.get("method"), str):
+        if not _is_message(message):
             return rpc_error(None, INVALID_REQUEST, "Invalid request", 400)
         if message["method"] == "initialize":
             return self._initialize(records.account, message)
@@ -113,6 +113,8 @@ class McpServer:
             case "ping":
                 return {}
             case "tools/list":
+                if "cursor" in params:
+                    raise RpcError(INVALID_PARAMS, "Invalid cursor: all tools are on one page")
                 self._have_listed.add(records.account.account_id)
                 return {"tools": [tool.described() for tool in TOOLS.values()]}
             case "tools/call":
@@ -120,10 +122,12 @@ class McpServer:
         raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")
 
     def _call(self, records: Records, params: dict[str, Any]) -> dict[str, Any]:
-        name, arguments = str(params.get("name")), params.get("arguments") or {}
+        name, arguments = str(params.get("name")), params.get("arguments", {})
         must_list = self._switches.settings.mcp_list_first and records.account.account_id not in self._have_listed
-        if must_list or (name not in TOOLS and name not in mcp_commerce.NOT_HERE) or not isinstance(arguments, dict):
+        if must_list or (name not in TOOLS and name not in mcp_commerce.NOT_HERE):
             raise RpcError(INVALID_PARAMS, f"Unknown tool: {name[:60]}")
+        if not isinstance(arguments, dict):
+            raise RpcError(INVALID_PARAMS, "arguments is an object")
         try:
             if name not in TOOLS:
                 raise not_here(f"tool {name}")
@@ -142,6 +146,15 @@ class McpServer:
         if self._switches.settings.mcp_errors_in_results:
             text = json.dumps({"code": refused.status, "message": refused.text})
         return {"content": [{"type": "text", "text": text}], "isError": True}
+
+
+def _is_message(message: Any) -> bool:
+    """Tell whether this is a request or a notification, as MCP has them: an id is a text or a whole number."""
+    if not isinstance(message, dict) or not isinstance(message.get("method"), str):
+        return False
+    message_id = message.get("id")
+    is_named = isinstance(message_id, (str, int)) and not isinstance(message_id, bool)
+    return is_named or ("id" not in message and message["method"] != "initialize")
 
 
 def _params(message: Mapping[str, Any]) -> dict[str, Any]:

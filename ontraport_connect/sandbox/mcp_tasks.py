@@ -8,10 +8,9 @@ from . import queries
 from .messages import Refused
 from .object_types import CONTACT, NOTE, TASK
 from .records import Records
-from .tool import NUMBER, TEXT, WHOLE, Arguments, Tool
+from .tool import NUMBER, PAGE, TEXT, WHOLE, Arguments, Tool
 
 STATUS = {"type": "string", "enum": ["open", "completed", "cancelled"]}
-PAGE = {"start": WHOLE, "range": WHOLE}
 
 
 def get_recent_notes(records: Records, arguments: Arguments) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import conditions
-from .messages import Refused
+from .messages import Refused, not_here
 from .object_types import ObjectType, type_of
 from .records import Record, Records
 
@@ -55,10 +55,10 @@ def members(value: Any, name: str) -> list[str]:
 
 def numbers_in(parameters: Parameters) -> list[str] | None:
     """Return the numbers of the records that are asked for, or ``None``. Raises ``Refused``."""
-    for name in ("ids", "id"):
-        if parameters.get(name) not in (None, "", []):
-            return members(parameters[name], name)
-    return None
+    given = [name for name in ("id", "ids") if parameters.get(name) not in (None, "", [])]
+    if len(given) > 1:
+        raise not_here("id together with ids")
+    return members(parameters[given[0]], given[0]) if given else None
 
 
 def select(records: Records, kind: ObjectType, parameters: Parameters) -> list[Record]:
@@ -70,6 +70,8 @@ def select(records: Records, kind: ObjectType, parameters: Parameters) -> list[R
         condition = conditions.parsed(parameters["condition"])
         found = [record for record in found if conditions.matches(kind, record, condition)]
     if parameters.get("search"):
+        if isinstance(parameters["search"], (dict, list)):
+            raise Refused(400, "search is a text.")
         wanted = str(parameters["search"]).casefold()
         found = [record for record in found if any(wanted in value.casefold() for value in record.values())]
     return found

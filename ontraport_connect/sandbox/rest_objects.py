@@ -128,9 +128,11 @@ def save_or_update(records: Records, parameters: Parameters) -> Members:
     number = str(values.pop("id", "") or "")
     same = with_email(records, str(values.get("email") or "")) if kind is CONTACT else []
     number = number or (same[0]["id"] if same else "")
-    if number and records.find(kind, number) is not None:
-        return {"data": {"attrs": records.update(kind, number, values)}}
-    return {"data": dict(records.create(kind, values))}
+    if not number:
+        return {"data": dict(records.create(kind, values))}
+    if records.find(kind, number) is None:
+        raise not_here(f"record {number[:20]} to save: make one without a number")
+    return {"data": {"attrs": records.update(kind, number, values)}}
 
 
 def delete_one(records: Records, parameters: Parameters) -> Members:

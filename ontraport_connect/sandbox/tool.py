@@ -17,6 +17,11 @@ NUMBER = {"type": ["string", "integer"]}
 WHOLE = {"type": "integer", "minimum": 0}
 LIST = {"type": "array", "items": {}}
 OBJECT = {"type": "object"}
+PAGE = {
+    "start": {**WHOLE, "default": 0, "description": "How many to leave out."},
+    "range": {**WHOLE, "maximum": 50, "default": 50, "description": "How many to return."},
+}
+PYTHON_TYPES: Mapping[str, type] = {"string": str, "integer": int, "array": list, "object": dict}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,12 +49,27 @@ class Tool:
         }
 
     def run(self, records: Records, arguments: Arguments) -> dict[str, Any]:
-        """Raises ``Refused`` for arguments that are missing, or that would be ignored."""
+        """Raises ``Refused`` for arguments that are missing, that would be ignored, or that their schema does not allow."""
         missing = [name for name in self.required if arguments.get(name) in (None, "", [])]
         if missing:
             raise Refused(422, f"Missing required argument: {missing[0]}")
         unknown = sorted(set(arguments) - set(self.arguments))
         if unknown:
             raise not_here(f"argument {unknown[0][:40]} of {self.name}")
+        for name, value in arguments.items():
+            if wrong := _problem(value, self.arguments[name]):
+                raise Refused(400, f"{name} is {wrong}.")
         with records.lock:
             return self.call(records, arguments)
+
+
+def _problem(value: Any, schema: Mapping[str, Any]) -> str:
+    """Return what a value is that its schema does not allow, or nothing."""
+    types = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+    if isinstance(value, bool) or not isinstance(value, tuple(PYTHON_TYPES[name] for name in types)):
+        return f"no {' or '.join(types)}"
+    if value not in schema.get("enum", [value]):
+        return f"one of: {', '.join(schema['enum'])}"
+    if "minimum" in schema and value < schema["minimum"]:
+        return f"less than {schema['minimum']}"
+    return f"more than {schema['maximum']}" if "maximum" in schema and value > schema["maximum"] else ""

@@ -160,6 +160,17 @@ def test_a_developer_sees_the_last_requests(url: str) -> None:
     assert not [secret for secret in secrets if secret in page.partition("People and keys")[0]]
 
 
+def test_a_developer_sees_streams_and_ended_sessions_too(url: str) -> None:
+    control(url, "settings", mcp_sessions="required")
+    session = {"Mcp-Session-Id": call(url, KEY_PAIR, "initialize").headers["Mcp-Session-Id"], **KEY_PAIR}
+    requests.get(url, headers={"Accept": "text/event-stream", **session}, timeout=10)
+    requests.delete(url, headers=session, timeout=10)
+    requests.get(url, headers={"Accept": "text/html"}, timeout=10)
+    seen = [(entry["method"], entry["status"], entry["credentials"]) for entry in state(url)["requests"]]
+    kind = "Api-Appid, Api-Key"
+    assert seen == [("DELETE", 200, kind), ("GET", 405, kind), ("POST", 200, kind)]
+
+
 def test_an_unknown_setting_is_an_error(url: str) -> None:
     response = requests.post(f"{url}/control/settings", json={"lifetime": 3}, timeout=10)
     assert (response.status_code, response.json()) == (400, {"errors": {"lifetime": ["There is no such setting."]}})

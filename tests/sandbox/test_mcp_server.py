@@ -152,6 +152,12 @@ def test_key_forms(stand_in: StandIn, forms: str, headers: dict[str, str], statu
         ({"id": 1, "method": "nonsense", "params": []}, 200, -32601),
         ({"id": 1, "method": "tools/call", "params": {"name": "nonsense"}}, 200, -32602),
         ({"id": 1, "method": "tools/call", "params": {"name": "get_objects", "arguments": [1]}}, 200, -32602),
+        ({"id": 1, "method": "tools/call", "params": {"name": "get_objects", "arguments": []}}, 200, -32602),
+        ({"id": 1, "method": "tools/list", "params": {"cursor": "of nobody"}}, 200, -32602),
+        ({"method": "initialize"}, 400, -32600),
+        ({"id": None, "method": "ping"}, 400, -32600),
+        ({"id": True, "method": "ping"}, 400, -32600),
+        ({"id": {"a": 1}, "method": "ping"}, 400, -32600),
     ],
 )
 def test_what_is_no_call_is_refused(caller: Caller, message: Any, status: int, code: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ontraport_connect.pages import tool_descriptions
-from ontraport_connect.sandbox import mcp_commerce
+from ontraport_connect.sandbox import commerce, mcp_commerce
 from ontraport_connect.sandbox.mcp_server import TOOLS
 from tests.support.stand_in import Caller
 
@@ -130,20 +130,68 @@ def test_every_published_tool_is_there_or_refused_in_words(caller: Caller) -> No
     ("tool", "arguments", "text"),
     [
         ("create_object", {}, "Missing required argument: fields"),
-        ("create_object", {"fields": "x"}, "fields is an object"),
+        ("create_object", {"fields": "x"}, "fields is no object."),
         ("create_object", {"objectID": 46, "fields": {"total": 1}}, "written by the commerce tools only"),
         ("get_objects", {"group": 1}, "no argument group of get_objects"),
-        ("update_invoice", {"id": 1, "status": "paid"}, "from draft to open only"),
-        ("create_invoice", {"contact_id": 1, "products": MUG, "status": "paid"}, "status is draft or open."),
-        ("convert_transaction", {"id": 1, "to": "gold"}, "to is collections or decline."),
+        ("update_invoice", {"id": 1, "status": "paid"}, "status is one of: open."),
+        ("create_invoice", {"contact_id": 1, "products": MUG, "status": "paid"}, "status is one of: draft, open."),
+        ("convert_transaction", {"id": 1, "to": "gold"}, "to is one of: collections, decline."),
         ("assign_task", {"contact_id": 99, "subject": "x"}, "Invalid Contact ID"),
         ("cancel_subscription", {"id": 1}, "Object not found"),
         ("create_object", {"objectID": 44, "fields": {"name": "x"}}, "written by the commerce tools only"),
         ("process_transaction", {"contact_id": 1, "products": [{"id": 1, "price": []}]}, "Quantities and prices are"),
         ("process_transaction", {"contact_id": 1, "products": [{"id": 1, "price": [{"tax": 1}]}]}, "no term tax of a"),
         ("manage_subscriptions", {"id": 1}, "no tool manage_subscriptions"),
-        ("manage_tags", {"ids": [1], "add": {"a": 1}}, "add must be a list."),
+        ("manage_tags", {"ids": [1], "add": [{"a": 1}]}, "add must be a list."),
+        ("get_objects", {"id": 1, "ids": [2]}, "no id together with ids"),
+        ("update_object", {"id": 2, "fields": {"id": 3}}, "no id or objectID inside fields"),
+        ("create_object", {"fields": {"objectID": 14, "tag_name": "x"}}, "no id or objectID inside fields"),
+        ("saveorupdate_object", {"id": 99, "fields": {"city": "Oban"}}, "no record 99"),
     ],
 )
 def test_a_tool_says_what_is_wrong(caller: Caller, tool: str, arguments: dict[str, Any], text: str) -> None:
     assert text in caller.failure(tool, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "text"),
+    [
+        ("get_objects", {"id": [1]}, "id is no string or integer."),
+        ("get_objects", {"id": True}, "id is no string or integer."),
+        ("get_objects", {"id": 1.5}, "id is no string or integer."),
+        ("get_objects", {"ids": "1,2"}, "ids is no array."),
+        ("get_objects", {"condition": None}, "condition is no array."),
+        ("get_objects", {"search": 5}, "search is no string."),
+        ("get_objects", {"start": -1}, "start is less than 0."),
+        ("get_objects", {"start": "1"}, "start is no integer."),
+        ("get_objects", {"range": 51}, "range is more than 50."),
+        ("get_objects", {"sortDir": "up"}, "sortDir is one of: asc, desc."),
+        ("get_invoices", {"status": "lost"}, "status is one of: "),
+        ("get_invoices", {"range": 500}, "range is more than 50."),
+        ("get_recent_tasks", {"range": 500}, "range is more than 50."),
+        ("create_object", {"fields": [1]}, "fields is no object."),
+    ],
+)
+def test_arguments_are_as_the_tool_describes_them(
+    caller: Caller, tool: str, arguments: dict[str, Any], text: str
+) -> None:
+    """A number in place of a text once found other records, and a page of 500 was taken for one of 50."""
+    assert text in caller.failure(tool, **arguments)
+
+
+@pytest.mark.parametrize("number", [2, 2.0, "2"])
+def test_a_whole_number_is_one_also_with_a_point(caller: Caller, number: object) -> None:
+    assert caller.tool("get_objects", id=number, listFields=["id"])["data"] == [{"id": "2"}]
+    assert caller.tool("get_objects", ids=[number], listFields=["id"])["data"] == [{"id": "2"}]
+
+
+def test_every_status_of_an_invoice_can_be_asked_for(caller: Caller) -> None:
+    [described] = [tool for tool in caller.rpc("tools/list")["result"]["tools"] if tool["name"] == "get_invoices"]
+    statuses = described["inputSchema"]["properties"]["status"]["enum"]
+    assert {then for _, then in commerce.MOVES.values() if then} | {"draft"} == {*statuses}
+    assert [caller.tool("get_invoices", status=status)["count"] for status in statuses] == [0] * len(statuses)
+
+
+def test_a_tag_that_there_is_not_is_not_removed(caller: Caller) -> None:
+    done = caller.tool("manage_tags", ids=[2], remove=["Unknown", "Wholesale"])
+    assert done == {"records": 1, "added": 0, "removed": 1}

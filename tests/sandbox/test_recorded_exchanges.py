@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.stand_in import Caller
+from tests.support.stand_in import Caller, holds
 
 
 class Exchange(NamedTuple):
@@ -55,7 +55,12 @@ EXCHANGES = [
         {"data": {"attrs": {"id": "2", "company": "Sol"}}},
     ),
     Exchange(
-        "isomx", "GET", f"objects?objectID=0&condition={json.dumps([LIST_OF])}", None, 200, {"data": [{"id": "2"}]}
+        "isomx",
+        "GET",
+        f"objects?objectID=0&condition={json.dumps([LIST_OF])}",
+        None,
+        200,
+        {"data": [{"id": "2"}, {"id": "4"}]},
     ),
     Exchange("OntraportJS", "GET", "Contacts?listFields=email&range=1", None, 200, {"data": [{"id": "1"}]}),
     Exchange("OntraportJS", "GET", "Contacts?ids=2&group_ids=7", None, 501, "no parameter group_ids"),
@@ -92,15 +97,6 @@ EXCHANGES = [
         {"data": {"result_code": 1, "invoice_id": 1}},
     ),
 ]
-
-
-def holds(given: Any, expected: Any) -> bool:
-    """Tell whether a JSON value has all that is expected of it: members of objects, and the first members of lists."""
-    if isinstance(expected, dict):
-        return isinstance(given, dict) and all(holds(given.get(name), value) for name, value in expected.items())
-    if isinstance(expected, list) and expected:
-        return isinstance(given, list) and all(map(holds, given, expected))
-    return bool(given == expected)
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda each: f"{each.client} {each.method} {each.path[:40]}")

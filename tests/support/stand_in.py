@@ -76,3 +76,12 @@ class Caller:
         result = self.rpc("tools/call", name=tool, arguments=arguments)["result"]
         assert result["isError"], result
         return str(result["content"][0]["text"])
+
+
+def holds(given: Any, expected: Any) -> bool:
+    """Tell whether a JSON value has all that is expected of it: the members of objects that are named, and all members of lists."""
+    if isinstance(expected, dict):
+        return isinstance(given, dict) and all(holds(given.get(name), value) for name, value in expected.items())
+    if isinstance(expected, list):
+        return isinstance(given, list) and len(given) == len(expected) and all(map(holds, given, expected))
+    return bool(given == expected)

@@ -55,11 +55,20 @@ def counted_as(endpoint: str, request: HttpRequest) -> str:
     return f"token:{grant_type}" if grant_type in {"authorization_code", "refresh_token"} else "token:other"
 
 
+def opens_stream_or_ends_session(request: HttpRequest) -> bool:
+    """Tell what MCP clients send beside their messages from a person who opens the control page."""
+    is_stream = request.method == "GET" and "text/event-stream" in request.headers.get("Accept", "")
+    return request.path == "/" and (is_stream or request.method == "DELETE")
+
+
 def observe(get_response: GetResponse) -> GetResponse:
     def middleware(request: HttpRequest) -> HttpResponseBase:
         endpoint = endpoint_of(str(request.method), request.path)
         if endpoint is None:
-            return get_response(request)
+            answer = get_response(request)
+            if opens_stream_or_ends_session(request):
+                stand_in.log.add(message(request), reply_of(answer), at=time.time())
+            return answer
         stand_in.switches.count(counted_as(endpoint, request))
         fault = stand_in.switches.take_fault(endpoint) if endpoint in FAULT_TARGETS else None
         asked, ours = message(request), []
