@@ -37,7 +37,7 @@ def test_other_apps_read_copy_and_schedule_what_is_ours(sandbox: Sandbox, tmp_pa
         "ROOT_URLCONF": "tests.support.neighbours",
         "DATABASES": {"default": sqlite(tmp_path / "site.sqlite3")},
     }
-    environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "TEST_SETTINGS": json.dumps(changes)}
+    environ = {**os.environ, "TEST_SETTINGS": json.dumps(changes)}
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.neighbours", sandbox.url],
         check=False,

@@ -28,7 +28,7 @@ def test_a_link_lives_with_the_least_of_a_user_model(sandbox: Sandbox, tmp_path:
         "ONTRAPORT_NOTIFY": True,
         "EMAIL_BACKEND": "django.core.mail.backends.locmem.EmailBackend",
     }
-    environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "TEST_SETTINGS": json.dumps(changes)}
+    environ = {**os.environ, "TEST_SETTINGS": json.dumps(changes)}
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.bare_users.journey", sandbox.url],
         check=False,

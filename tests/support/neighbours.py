@@ -20,6 +20,7 @@ django.setup()
 from auditlog.models import LogEntry  # noqa: E402
 from auditlog.registry import auditlog  # noqa: E402
 from django.apps import apps  # noqa: E402
+from django.conf import settings  # noqa: E402
 from django.contrib.auth import get_user_model  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
@@ -51,6 +52,8 @@ class Journey:
         register(OntraportAccount)
         auditlog.register(OntraportAccount)
         call_command("migrate", verbosity=0)
+        if "Manifest" in settings.STORAGES["staticfiles"]["BACKEND"]:
+            call_command("collectstatic", interactive=False, verbosity=0)
         with connection.schema_editor() as editor:
             editor.create_model(history_of_accounts())
         users: Any = get_user_model().objects
