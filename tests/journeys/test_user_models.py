@@ -15,7 +15,7 @@ from tests.support.databases import sqlite
 from tests.support.servers import PROJECT, Sandbox
 
 
-@pytest.mark.parametrize("model", ["bare_users.Member", "bare_users.Clerk"])
+@pytest.mark.parametrize("model", ["bare_users.Member", "bare_users.Clerk", "bare_users.Guest"])
 def test_a_link_lives_with_the_least_of_a_user_model(sandbox: Sandbox, tmp_path: Path, model: str) -> None:
     """Django asks for no ``is_active`` column; without one everybody is active."""
     changes = {
