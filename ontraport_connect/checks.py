@@ -17,7 +17,7 @@ from django.urls import NoReverseMatch, reverse
 from . import pages, protocol, setting_checks, staff
 from .conf import OntraportSettings, conf
 
-MIDDLEWARE = "ontraport_connect.middleware.OntraportMiddleware"
+MIDDLEWARE = pages.MIDDLEWARE
 AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
 
