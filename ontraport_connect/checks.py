@@ -17,7 +17,7 @@ from django.urls import NoReverseMatch, reverse
 from . import pages, protocol, setting_checks, staff
 from .conf import OntraportSettings, conf
 
-MIDDLEWARE = "ontraport_connect.middleware.OntraportMiddleware"
+MIDDLEWARE = pages.MIDDLEWARE
 AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
 
@@ -57,6 +57,19 @@ def _sandbox() -> Iterator[CheckMessage]:
             'ONTRAPORT_ENDPOINTS is "sandbox", which is for laptops, and DEBUG is off: nothing is sent, and nobody can connect.',
             hint="Leave ONTRAPORT_ENDPOINTS out, and set ONTRAPORT_CLIENT_ID and ONTRAPORT_CLIENT_SECRET.",
             id="ontraport_connect.E030",
+        )
+
+
+def _tenant_schemas() -> Iterator[CheckMessage]:
+    """Look at the settings of django-tenants."""
+    types: dict[str, Any] = getattr(settings, "TENANT_TYPES", {})
+    lists = [getattr(settings, "TENANT_APPS", ()), *(types[name].get("APPS", ()) for name in types if name != "public")]
+    if any(name.partition(".")[0] == "ontraport_connect" for apps in lists for name in apps):
+        yield Error(
+            "ontraport_connect is in a schema for each tenant, and beat and workers look for due tokens in one schema: no link is kept"
+            " alive.",
+            hint="Move it from TENANT_APPS to SHARED_APPS, and set ONTRAPORT_TENANT to a function that returns connection.schema_name.",
+            id="ontraport_connect.E034",
         )
 
 
@@ -137,6 +150,7 @@ CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     pages.check_form_action,
     staff.check_routers,
     _sandbox,
+    _tenant_schemas,
     _middleware,
     _urls,
     _extras,

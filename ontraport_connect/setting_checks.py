@@ -53,8 +53,9 @@ def _url(name: str, value: object) -> Iterator[CheckMessage]:
         require_secure(value if isinstance(value, str) else "")
     except (OntraportMisconfigured, ValueError):
         yield Error(
-            f"{name} is not an https URL.",
-            hint="Use https; plain http is accepted for loopback hosts such as 127.0.0.1 and localhost only.",
+            f"{name} is not the https URL of one host.",
+            hint="Use https; plain http is accepted for loopback hosts such as 127.0.0.1 and localhost only. Write the host out, without *"
+            " and in ASCII (xn--…).",
             id="ontraport_connect.E002",
         )
 

@@ -158,7 +158,7 @@ def child_environ(transactional_db: None) -> Callable[..., dict[str, str]]:
     def environ(**settings: Any) -> dict[str, str]:
         entry = {name: value for name, value in connection.settings_dict.items() if name != "TEST"}
         handed_over = {"DATABASES": {"default": entry}, **settings}
-        return {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "TEST_SETTINGS": json.dumps(handed_over)}
+        return {**os.environ, "TEST_SETTINGS": json.dumps(handed_over)}
 
     return environ
 

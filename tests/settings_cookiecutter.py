@@ -50,8 +50,10 @@ MIDDLEWARE.insert(
     MIDDLEWARE.index("django.middleware.common.CommonMiddleware"), "django.middleware.locale.LocaleMiddleware"
 )
 
-if "TEST_SETTINGS" not in os.environ:
-    globals()["DATABASES"]["default"].update(ATOMIC_REQUESTS=True, CONN_MAX_AGE=60)
+for entry in globals()["DATABASES"].values():
+    entry.setdefault("ATOMIC_REQUESTS", True)
+    if "TEST_SETTINGS" not in os.environ:
+        entry["CONN_MAX_AGE"] = 60
 
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
@@ -70,8 +72,11 @@ SECURE_HSTS_PRELOAD = True
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
 
-STATIC_ROOT = tempfile.mkdtemp(prefix="static-")
-atexit.register(shutil.rmtree, STATIC_ROOT, ignore_errors=True)
+# A child process names static files by what the tests have collected.
+if "COLLECTED_FILES" not in os.environ:
+    os.environ["COLLECTED_FILES"] = tempfile.mkdtemp(prefix="static-")
+    atexit.register(shutil.rmtree, os.environ["COLLECTED_FILES"], ignore_errors=True)
+STATIC_ROOT = os.environ["COLLECTED_FILES"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
@@ -10,6 +11,8 @@ from django.http import Http404, HttpRequest
 
 from ontraport_connect.conf import may_function
 from ontraport_connect.exceptions import OntraportMisconfigured
+
+logger = logging.getLogger("ontraport_connect")
 
 PERMISSIONS = {
     "link": "ontraport_connect.link_ontraportaccount",
@@ -55,4 +58,20 @@ def _has_permission(request: HttpRequest, tenant: str | None, action: str) -> bo
     if tenant is None or permission is None:
         return True
     has_perm: Any = getattr(request.user, "has_perm", None)  # a user model need not have permissions
-    return has_perm is not None and bool(has_perm(permission) or has_perm(permission, tenant))
+    return has_perm is not None and (bool(has_perm(permission)) or _has_permission_for(tenant, permission, has_perm))
+
+
+def _has_permission_for(tenant: str, permission: str, has_perm: Any) -> bool:
+    """Ask with the tenant. A backend may know nothing but rows of a model of its own, and fail: then nothing is permitted."""
+    try:
+        return bool(has_perm(permission, tenant))
+    except (DatabaseFailure, SynchronousOnlyOperation):  # not the backend's fault
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever a site's backend raises
+        logger.warning(
+            "Nobody has %s for one tenant only: a backend of AUTHENTICATION_BACKENDS raised %s when it was asked with a tenant, which is a"
+            " text. Let it return False for that, or set ONTRAPORT_MAY.",
+            permission,
+            type(error).__name__,
+        )
+        return False

@@ -2,7 +2,7 @@
 
 from . import json_api, oauth_views, views
 from .addresses import uuid_or_none
-from .buttons import button
+from .buttons import MIDDLEWARE, button
 from .json_views import negotiated
 from .languages import Language, spoken
 from .moments import ago, as_element, exactly
@@ -23,6 +23,7 @@ reconnect = negotiated(oauth_views.reconnect, json_api.reconnect)
 rename = negotiated(views.rename, json_api.rename)
 
 __all__ = [
+    "MIDDLEWARE",
     "Language",
     "Site",
     "State",

@@ -67,13 +67,14 @@ def other_start(request: HttpRequest) -> str:
     """Return the connect page's URL on the callback's host, or "" if linking can start on this host.
 
     It cannot if the session cookie would not be sent to the callback: the person would be signed out there, after giving consent.
-    Only hosts of the same domain count, so that a forged ``Host`` header changes nothing.
+    Only hosts of the same domain count, so that a forged ``Host`` header changes nothing. Raises ``OntraportMisconfigured`` where the
+    callback's address is one that nobody could come back to.
     """
     callback = conf.ONTRAPORT_REDIRECT_URI
     here, there = _host_in_browser(request), _hostname(callback or "")
     if not callback or here == there or _share_cookies(here, there) or not _are_related(here, there):
         return ""
-    return beside(callback, "connect")
+    return beside(sound_redirect_uri(request), "connect")
 
 
 def origin_to_return_to(request: HttpRequest) -> str:

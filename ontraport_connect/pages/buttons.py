@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from django.conf import settings
 from django.db import Error as DatabaseFailure
 from django.http import HttpRequest
 from django.template import TemplateSyntaxError
@@ -19,6 +20,7 @@ from .state_texts import state_of
 
 logger = logging.getLogger("ontraport_connect")
 
+MIDDLEWARE = "ontraport_connect.middleware.OntraportMiddleware"
 SIZES = ("small", "medium", "large")
 THEMES = ("auto", "light", "dark")
 
@@ -30,7 +32,7 @@ def button(
     middleware.
 
     ``connect_url`` stands in for the form where no form can work: without a request, when the database fails (both are usual on error
-    pages), and on a host whose URLconf does not include this app.
+    pages), on a page of a middleware that answers before ours, and on a host whose URLconf does not include this app.
     """
     if size not in SIZES or theme not in THEMES:
         raise TemplateSyntaxError(
@@ -41,10 +43,11 @@ def button(
     if request is None or not is_here:
         return {**look, "connect_url": connect_url}
     accounts = getattr(request, "ontraport", None)
+    if accounts is None and MIDDLEWARE in settings.MIDDLEWARE:
+        return {**look, "connect_url": connect_url}
     if accounts is None:
         raise TemplateSyntaxError(
-            "connect_ontraport needs ontraport_connect.middleware.OntraportMiddleware in MIDDLEWARE, after"
-            " AuthenticationMiddleware."
+            f"connect_ontraport needs {MIDDLEWARE} in MIDDLEWARE, after AuthenticationMiddleware."
         )
     try:
         account, others = accounts.account, len(accounts.accounts) - 1

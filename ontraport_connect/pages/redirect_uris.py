@@ -21,7 +21,10 @@ def require_sound(uri: str, *, has_own_urlconf: bool) -> None:
 
     Where a request has a URLconf of its own (``has_own_urlconf``), nobody knows which pages the callback's host has.
     """
-    require_secure(uri)
+    try:
+        require_secure(uri)
+    except OntraportMisconfigured as error:
+        raise OntraportMisconfigured(f"ONTRAPORT_REDIRECT_URI cannot be used: {error}", code=error.code) from None
     flaw = flaw_of(uri)
     if flaw:
         raise OntraportMisconfigured(f"ONTRAPORT_REDIRECT_URI has {flaw}.", code="redirect_uri")

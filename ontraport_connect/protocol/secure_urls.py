@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 from ontraport_connect.exceptions import OntraportMisconfigured
+
+HOST_NAME = re.compile(r"[a-z0-9._-]+")
 
 
 def is_loopback(host: str | None) -> bool:
@@ -19,8 +22,8 @@ def is_loopback(host: str | None) -> bool:
 
 
 def require_secure(url: str) -> None:
-    """Raise ``OntraportMisconfigured`` unless ``url`` is https, or http on a loopback host, and its host name is in ASCII: two versions of
-    IDNA turn others into different names, which may be of different owners.
+    """Raise ``OntraportMisconfigured`` unless ``url`` is https, or http on a loopback host, with the name of one host.
+    It has to be in ASCII: two versions of IDNA turn others into different names, which may be of different owners.
     """
     try:
         parts = urlsplit(url)
@@ -31,6 +34,11 @@ def require_secure(url: str) -> None:
         raise OntraportMisconfigured(
             f"The host name {host} has letters that programs turn into different names. Write it as browsers show it when they send it:"
             " xn--…",
+            code="insecure_url",
+        )
+    if host and ":" not in host and not HOST_NAME.fullmatch(host):
+        raise OntraportMisconfigured(
+            f"{host} is not the name of a host: an address is written out, without * or blanks.",
             code="insecure_url",
         )
     if host and (scheme == "https" or (scheme == "http" and is_loopback(host))):

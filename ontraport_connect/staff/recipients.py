@@ -23,15 +23,17 @@ def address_of(user: Any) -> str:
 
 
 def may_reconnect(account: OntraportAccount, redirect_uri: str) -> bool:
-    """Tell whether the person who made the link may link for its owner now: who has left a tenant may not.
+    """Tell whether the person who made the link is active, and may link for its owner now: who has left a tenant may not.
 
     ``ONTRAPORT_MAY`` is asked with a request that nobody made. It is a GET of "/" on the host of ``redirect_uri``, with the
     person as ``user`` and an empty session. If it cannot be asked, nobody is told.
     """
+    if not is_active(account.user):
+        return False
     if not account.tenant:
         return True
     try:
-        return is_active(account.user) and linking.may(_request_of(account.user, redirect_uri), account.tenant, "link")
+        return linking.may(_request_of(account.user, redirect_uri), account.tenant, "link")
     except OntraportMisconfigured as error:
         logger.critical("People are not told that links of tenants need them: %s", error)
         return False

@@ -65,7 +65,7 @@ def find_redis() -> RedisServer | None:
             return _normalised(named) if named.options else _of_address(named.setting, named.url)
         except UnusableRedis as error:
             unusable = unusable or error
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             unusable = unusable or UnusableRedis(f"{named.setting}: {type(error).__name__}")
     if unusable is not None:
         raise unusable

@@ -99,6 +99,7 @@ def test_a_size_or_theme_that_there_is_not_is_said_to_the_developer(
         button(request_of_maya, arguments)
 
 
+@override_settings(MIDDLEWARE=[])
 def test_what_is_missing_in_the_settings_is_said_to_the_developer(rf: RequestFactory) -> None:
     with pytest.raises(TemplateSyntaxError, match="OntraportMiddleware in MIDDLEWARE"):
         button(rf.get("/"))

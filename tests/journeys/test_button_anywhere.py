@@ -145,6 +145,24 @@ def test_a_page_whose_transaction_is_broken_has_a_link(client: Client, maya: Any
     assert plain_link(text(client.get("/broken-transaction/"))) == CONNECT
 
 
+class Maintenance:
+    """A middleware that answers before all others, with the site's usual header: django-maintenance-mode's, a lockout, a refused host."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = shown(request)
+        response.status_code = 503
+        return response
+
+
+def test_a_page_of_a_middleware_that_answers_before_ours_has_a_link(client: Client, maya: Any) -> None:
+    with override_settings(MIDDLEWARE=[f"{__name__}.Maintenance", *site_settings.MIDDLEWARE]):
+        response = client.get("/anything/")
+    assert (response.status_code, plain_link(text(response))) == (503, CONNECT)
+
+
 @pytest.fixture
 def hosts() -> Iterator[None]:
     with override_settings(MIDDLEWARE=[f"{__name__}.ByHost", *site_settings.MIDDLEWARE]):

@@ -50,7 +50,7 @@ def seen_in(site: str, sandbox: Sandbox, databases: Mapping[str, Any]) -> Any:
         [sys.executable, "-m", module, sandbox.url],
         check=False,
         cwd=PROJECT,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "TEST_SETTINGS": settings},
+        env={**os.environ, "TEST_SETTINGS": settings},
         capture_output=True,
         text=True,
     )

@@ -19,11 +19,14 @@ from django.test import Client, override_settings
 from django.urls import include, path
 from django.utils import timezone
 from jinja2 import Environment
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import SandboxedEnvironment
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
+from rest_framework.serializers import ModelSerializer
 from rest_framework.views import APIView
 
 from ontraport_connect.decorators import OntraportRequiredMixin
@@ -210,3 +213,31 @@ def test_the_button_in_a_template_of_jinja_without_a_request(client: Client, jin
 def test_a_wrong_argument_is_said_to_the_developer_in_jinja_too() -> None:
     with pytest.raises(TemplateSyntaxError, match="small, medium, large"):
         connect_ontraport(None, size="huge")
+
+
+def test_templates_of_jinja_show_no_secret_unless_they_call_for_it_outside_of_the_sandbox() -> None:
+    account = key_account(person("maya"))
+    shown = Environment(autoescape=True).from_string("{{ account.access_token }} {{ account }}").render(account=account)
+    assert shown == "[secret] Ontraport 187157"
+    template = SandboxedEnvironment(autoescape=True).from_string("{{ account.access_token.reveal() }}")
+    with pytest.raises(SecurityError):
+        template.render(account=account)
+
+
+class Everything(ModelSerializer):  # type: ignore[misc]  # the framework has no types
+    class Meta:
+        model = OntraportAccount
+        fields = "__all__"
+
+
+def test_a_serializer_of_all_fields_shows_no_secret_and_writes_none() -> None:
+    """https://github.com/ansible/awx/issues/1416"""
+    account = key_account(person("maya"))
+    shown = Everything(account).data
+    assert "sandbox-key-owner" not in repr(shown)
+    assert {shown[name] for name in ("access_token", "app_id")} == {"[secret]"}
+    written = Everything(account, data={**shown, "label": "Shop", "access_token": "another"})
+    assert written.is_valid(), written.errors
+    written.save()
+    stored = OntraportAccount.objects.get()
+    assert (stored.label, stored.access_token.reveal()) == ("Shop", "sandbox-key-owner")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 from django.core import mail
 from django.http import HttpRequest, HttpResponse
 from django.template import engines
@@ -180,3 +181,31 @@ def test_where_it_fails_no_tenants_mail_is_sent_and_people_get_theirs(
     maya.groups.create(name="acme")
     let_pauses_pass()
     assert notices.send_due_notices() == 1
+
+
+class ProjectsBackend:
+    """Knows permissions on objects of its own, as many sites have one: Django's documentation asks for no more than that."""
+
+    def authenticate(self, request: HttpRequest | None, **credentials: Any) -> None:
+        return None
+
+    def has_perm(self, user: Any, permission: str, obj: Any = None) -> bool:
+        return obj is not None and obj.members.filter(pk=user.pk).exists()
+
+
+def test_a_backend_that_knows_other_objects_than_tenants_permits_nothing_of_theirs(
+    client: Client, sandbox: Sandbox, broken: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    maya = person("maya")
+    client.force_login(maya)
+    account = linked(maya, tenant="north")
+    backends = [f"{__name__}.ProjectsBackend", "django.contrib.auth.backends.ModelBackend"]
+    with override_settings(AUTHENTICATION_BACKENDS=backends):
+        assert client.get("/shown/", headers=NORTH).status_code == 200
+        assert client.get(ACCOUNTS, headers=NORTH).status_code == 200
+        for name in (CONNECT, url("disconnect", account)):
+            assert client.post(name, headers=NORTH).status_code == 403
+        assert "a backend of AUTHENTICATION_BACKENDS raised AttributeError" in caplog.text
+        maya.user_permissions.add(Permission.objects.get(codename="link_ontraportaccount"))
+        assert "/oauth/authorize" in client.post(CONNECT, headers=NORTH)["Location"]
+    assert OntraportAccount.objects.count() == 1

@@ -1,23 +1,33 @@
-"""Settings that other sites have: numbers with separators, CSRF tokens in sessions, templates that show what is missing, no messages."""
+"""Settings that other sites have: numbers with separators, CSRF tokens in sessions, static files by their content, a proxy, no messages."""
 
 from __future__ import annotations
 
 import copy
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings as site_settings
 from django.contrib.auth import get_user_model
+from django.contrib.staticfiles.storage import staticfiles_storage
+from django.core.management import call_command
 from django.test import Client, override_settings
 from django.urls import include, path, reverse
+from django.utils import timezone
 
-from ontraport_connect.models import OntraportAccount
+from ontraport_connect import refreshing
+from ontraport_connect.exceptions import OntraportUnavailable
+from ontraport_connect.models import OntraportAccount, Status
 from tests.support import ontraport
-from tests.support.linked import person
+from tests.support.connect_proxy import connect_proxy
+from tests.support.hostile_server import answer, certificate, hostile_server
+from tests.support.linked import key_account, person
 from tests.support.pages import ACCOUNTS, CONNECT, text, url
-from tests.support.servers import Sandbox
+from tests.support.servers import HOST, Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -57,12 +67,12 @@ SITES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.plain_http  # Django looks at more than the token there
 @pytest.mark.parametrize("site", SITES)
 def test_a_link_is_made_shown_and_ended(site: str, sandbox: Sandbox) -> None:
     maya = person("maya")
     with override_settings(**SITES[site]):
-        browser = Client(enforce_csrf_checks=True)
+        scheme = "https" if site_settings.SECURE_SSL_REDIRECT else "http"
+        browser = Client(enforce_csrf_checks=True, headers={"host": "testserver", "origin": f"{scheme}://testserver"})
         browser.force_login(maya)
         page = text(browser.get(CONNECT))
         started = browser.post(CONNECT, ontraport.hidden_fields(page))
@@ -103,3 +113,55 @@ def test_keys_have_no_separators(language: str) -> None:
         assert ontraport.hidden_fields(text(pages[-1]))["_selected_action"] == "7654321"
         browser.post(listed, ontraport.hidden_fields(text(pages[-1])))
     assert not OntraportAccount.objects.exists()
+
+
+def test_pages_name_static_files_that_were_collected(tmp_path: Path) -> None:
+    """https://github.com/boxine/django-huey-monitor/issues/55: a page that names a file which is in no manifest is a server error."""
+    maya = get_user_model().objects.create_superuser("maya")
+    account = OntraportAccount.objects.create(user=maya, refresh_token="r", status=Status.NEEDS_RECONNECT)
+    storage = {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"}
+    browser = Client()
+    browser.force_login(maya)
+    views = ("changelist", "glance")
+    with override_settings(STATIC_ROOT=str(tmp_path), STORAGES={**site_settings.STORAGES, "staticfiles": storage}):
+        call_command("collectstatic", interactive=False, verbosity=0)
+        pages = [ACCOUNTS, CONNECT, f"{CONNECT}key/", f"{ACCOUNTS}problem/denied/"]
+        pages += [reverse(f"admin:ontraport_connect_ontraportaccount_{view}") for view in views]
+        pages += [reverse("admin:ontraport_connect_ontraportaccount_change", args=[account.pk])]
+        named = [re.findall(r'"/static/(ontraport_connect/[^"]+)"', text(browser.get(page))) for page in pages]
+        assert all(named)
+        for name in {name for each in named for name in each}:
+            assert re.search(r"\.[0-9a-f]{12}\.", name)
+            assert staticfiles_storage.exists(name)
+
+
+def test_every_call_leaves_through_the_proxy_of_the_settings(sandbox: Sandbox, tmp_path: Path) -> None:
+    """https://github.com/mozilla/mozilla-django-oidc/pull/344: a site that may go out in no other way."""
+    maya, later = person("maya"), timezone.now() + timedelta(hours=1)
+    account = OntraportAccount.objects.create(user=maya, access_token="a", refresh_token="r", expires_at=later)
+    keys = key_account(maya)
+    context = certificate(tmp_path)
+    with ExitStack() as stack:
+        proxy = stack.enter_context(connect_proxy())
+        token, rest, mcp = (
+            stack.enter_context(hostile_server(answer("{}", headers="Connection: close\r\n"), context=context))
+            for _ in range(3)
+        )
+        settings = {
+            "ONTRAPORT_ENDPOINTS": {**sandbox.endpoints, "token_endpoint": f"{token.url}/token"},
+            "ONTRAPORT_REST_URL": f"{rest.url}/1/",
+            "ONTRAPORT_MCP_URL": mcp.url,
+            "ONTRAPORT_CA_BUNDLE": str(tmp_path / f"{HOST}.pem"),
+            "ONTRAPORT_PROXY": proxy.url,
+        }
+        stack.enter_context(override_settings(**settings))
+        for call in (
+            lambda: keys.rest("GET", "objects", params={"objectID": 0}),
+            lambda: account.mcp("count_objects", objectID="0"),
+            lambda: refreshing.refresh(account),
+        ):
+            with pytest.raises(OntraportUnavailable):
+                call()
+        asked = [head.split()[1] for head in proxy.asked]
+        assert asked == [f"{HOST}:{server.port}" for server in (rest, mcp, token)]
+        assert [len(server.requests) for server in (token, rest, mcp)] == [1, 1, 1]

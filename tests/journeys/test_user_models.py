@@ -15,7 +15,7 @@ from tests.support.databases import sqlite
 from tests.support.servers import PROJECT, Sandbox
 
 
-@pytest.mark.parametrize("model", ["bare_users.Member", "bare_users.Clerk"])
+@pytest.mark.parametrize("model", ["bare_users.Member", "bare_users.Clerk", "bare_users.Guest"])
 def test_a_link_lives_with_the_least_of_a_user_model(sandbox: Sandbox, tmp_path: Path, model: str) -> None:
     """Django asks for no ``is_active`` column; without one everybody is active."""
     changes = {
@@ -28,7 +28,7 @@ def test_a_link_lives_with_the_least_of_a_user_model(sandbox: Sandbox, tmp_path:
         "ONTRAPORT_NOTIFY": True,
         "EMAIL_BACKEND": "django.core.mail.backends.locmem.EmailBackend",
     }
-    environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "TEST_SETTINGS": json.dumps(changes)}
+    environ = {**os.environ, "TEST_SETTINGS": json.dumps(changes)}
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.bare_users.journey", sandbox.url],
         check=False,

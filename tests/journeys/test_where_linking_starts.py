@@ -91,6 +91,7 @@ def test_nobody_is_sent_off_with_an_insecure_address(
         " https://shop.example/ontraport/callback/ ",
         "http://shop.example/ontraport/callback/",
         "https://shop.example/ontraport/",
+        "https://*.shop.example/ontraport/callback/",
     ],
 )
 def test_nobody_is_sent_off_when_nobody_could_come_back(
@@ -98,9 +99,9 @@ def test_nobody_is_sent_off_when_nobody_could_come_back(
 ) -> None:
     """https://github.com/KRoperUK/sungrow-hass/pull/342: the first customer found the typo, after the consent."""
     with override_settings(ONTRAPORT_REDIRECT_URI=uri):
-        response = client.post(CONNECT, headers={"host": "shop.example"})
-    assert response["Location"] == "/ontraport/problem/misconfigured/"
-    assert "redirect" in caplog.text.lower() or "https" in caplog.text
+        responses = [client.post(CONNECT, headers={"host": host}) for host in ("shop.example", "www.shop.example")]
+    assert [response["Location"] for response in responses] == ["/ontraport/problem/misconfigured/"] * 2
+    assert "ONTRAPORT_REDIRECT_URI" in caplog.text
     assert "canary" not in caplog.text
 
 

@@ -87,6 +87,30 @@ def test_without_it_permissions_are_asked_in_general_and_for_the_tenant() -> Non
     assert all(linking.may(requested(Person()), None, action) for action in linking.PERMISSIONS)
 
 
+class Failing:
+    """A user whose backend fails when it is asked with a tenant."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def has_perm(self, permission: str, obj: str | None = None) -> bool:
+        if obj is None:
+            return False
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [OperationalError(), SynchronousOnlyOperation()], ids=type)
+def test_errors_that_are_not_the_backends_fault_stay_what_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        linking.may(requested(Failing(error)), "acme", "link")
+
+
+def test_a_backend_that_knows_no_tenants_permits_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    assert not linking.may(requested(Failing(AttributeError("canary"))), "acme", "link")
+    assert "AttributeError" in caplog.text
+    assert "canary" not in caplog.text
+
+
 def test_a_user_without_permissions_may_nothing_for_a_tenant() -> None:
     person = requested(SimpleNamespace())
     assert not linking.may(person, "acme", "link")

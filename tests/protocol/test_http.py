@@ -353,6 +353,8 @@ def test_json_that_is_well_formed_is_read() -> None:
         "https:///path",
         "https://[::1",
         "https://app.ontraport.com:99999999/",
+        "https://*.ontraport.com/",
+        "https://app ontraport.com/",
         "file:///etc/passwd",
         "",
     ],

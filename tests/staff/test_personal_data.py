@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import reverse
 
 from ontraport_connect import linking, staff
-from ontraport_connect.models import EventKind, OntraportEvent, acting
+from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportRevocation, acting
 from tests.support.accounts import linked, user_named
 from tests.support.command import Run
 from tests.support.strict_server import StrictServer
@@ -79,3 +83,22 @@ def test_a_long_name_is_known_as_the_history_keeps_it(strict: StrictServer) -> N
     with acting(user.get_username):
         OntraportEvent.record(account, EventKind.LINKED)
     assert staff.export_person(user)["events"][0]["actor"] == "m" * 200
+
+
+@pytest.mark.parametrize("is_superuser", [True, False])
+def test_support_deletes_a_person_in_the_admin(strict: StrictServer, is_superuser: bool) -> None:
+    """https://github.com/pennersr/django-allauth/issues/1975: it asked for permissions that nobody has, or failed."""
+    maya = user_named("maya")
+    linked("own")
+    linked("shared", tenant="acme")
+    support = get_user_model().objects.create_user("support", is_staff=True, is_superuser=is_superuser)
+    support.user_permissions.set(Permission.objects.filter(codename__in=("delete_user", "delete_ontraportaccount")))
+    browser = Client()
+    browser.force_login(support)
+    page = reverse("admin:auth_user_delete", args=[maya.pk])
+    assert 'name="post"' in browser.get(page).content.decode()
+    assert browser.post(page, {"post": "yes"}).status_code == 302
+    assert not get_user_model().objects.filter(pk=maya.pk).exists()
+    (left,) = OntraportAccount.objects.all()
+    assert (left.tenant, left.user) == ("acme", None)
+    assert OntraportRevocation.objects.exists() or strict.dead == ["own"]

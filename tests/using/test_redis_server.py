@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -108,6 +109,10 @@ UNUSABLE: list[tuple[dict[str, Any], str]] = [
     (cache("redis://mymaster/0", CLIENT_CLASS="django_redis.client.SentinelClient"), "CACHES: Redis Sentinel"),
     (cache("redis://mymaster/0", SENTINELS=[("a", 26379)]), "CACHES: Redis Sentinel"),
     ({"ONTRAPORT_REDIS_URL": "http://a/0"}, "ONTRAPORT_REDIS_URL: not the address"),
+    (
+        {"ONTRAPORT_REDIS_URL": urlsplit("redis://:secret@a/0")},
+        "ONTRAPORT_REDIS_URL: AttributeError",
+    ),  # django-environ's
     ({"ONTRAPORT_REDIS_URL": "redis://a:port/0"}, "ONTRAPORT_REDIS_URL: ValueError"),
     ({"ONTRAPORT_REDIS_URL": "redis://[a/0"}, "ONTRAPORT_REDIS_URL: ValueError"),
     ({"ONTRAPORT_REDIS_URL": "redis://:secret@a/0?db=first"}, "ONTRAPORT_REDIS_URL: ValueError"),

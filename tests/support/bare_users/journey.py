@@ -31,6 +31,8 @@ from tests.support import ontraport  # noqa: E402
 from tests.support.servers import Sandbox  # noqa: E402
 
 ADMIN = "admin:ontraport_connect_ontraportaccount"
+LEFT = {"email": "maya@example.com", "has_left": True}
+"""Somebody with an address, who has left the site."""
 
 
 def refresh_all() -> None:
@@ -69,6 +71,7 @@ def journey(sandbox: Any) -> dict[str, Any]:
     OntraportAccount.objects.update(status=Status.NEEDS_RECONNECT, linked_at=timezone.now() - timedelta(days=1))
     OntraportEvent.record(account, EventKind.NEEDS_RECONNECT)
     OntraportEvent.objects.filter(kind=EventKind.NEEDS_RECONNECT).update(at=timezone.now() - timedelta(minutes=10))
+    people.update(**{name: value for name, value in LEFT.items() if hasattr(maya, name)})
     seen["notices"] = [tasks.send_notices(), len(mail.outbox)]
     seen["checks"] = [message.id for message in checks.run_checks() if "ontraport" in str(message.id)]
     maya.delete()

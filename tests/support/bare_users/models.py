@@ -1,4 +1,4 @@
-"""User models that have no more than Django asks for: no ``is_active`` column, no e-mail address, no numbers for keys."""
+"""User models that have little more than Django asks for: no ``is_active`` column, no e-mail address, no numbers for keys."""
 
 from __future__ import annotations
 
@@ -34,6 +34,20 @@ class Member(BareUser):
 
     class Meta:
         app_label = "bare_users"
+
+
+class Guest(BareUser):
+    """Whoever has left is not active."""
+
+    email = models.EmailField(blank=True)
+    has_left = models.BooleanField(default=False)
+
+    class Meta:
+        app_label = "bare_users"
+
+    @property
+    def is_active(self) -> bool:  # type: ignore[override]  # Django's is a class attribute
+        return not self.has_left
 
 
 class Clerk(BareUser):
