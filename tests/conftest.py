@@ -9,12 +9,14 @@ from typing import Any, NoReturn
 import pytest
 from django.conf import settings
 from django.core.management import call_command
+from django.core.management.commands import flush
 from django.db import connection
 from django.test import override_settings
 
 from ontraport_connect.protocol import close_connections
 from ontraport_connect.refreshing import spent_tokens
 from ontraport_connect.using import mcp_requests
+from tests.support import quick_flush
 from tests.support.databases import SERVERS, WANTED, test_database
 from tests.support.mariadb import MariaDB
 from tests.support.pgbouncer import PgBouncer
@@ -29,6 +31,7 @@ IN_CI = bool(os.environ.get("CI"))
 def pytest_configure() -> None:
     """Stop the servers when the run is ended with SIGTERM, as after Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    flush.Command.handle = quick_flush.handle  # type: ignore[method-assign, assignment]
 
 
 def pytest_report_header() -> str:
