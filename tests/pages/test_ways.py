@@ -188,4 +188,4 @@ def test_what_the_default_is_for_is_said_where_there_are_several(client: Client,
     linked(maya)
     assert "this site uses the default" not in text(client.get(ACCOUNTS))
     linked(maya)
-    assert "Where you don't choose an account, this site uses the default." in text(client.get(ACCOUNTS))
+    assert "If you don't choose an account, this site uses your default account." in text(client.get(ACCOUNTS))
