@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from ontraport_connect.encryption import Secret
 from ontraport_connect.models import validate_label
 
 
-def _header(value: str, complaint: Promise) -> str:
+def _header(value: str, complaint: str) -> str:
     """Return ``value`` if it can be sent as a header. Raises ``ValidationError`` with ``complaint``."""
     if not value.isascii() or not value.isprintable() or " " in value:
         raise forms.ValidationError(complaint, code="header")
@@ -49,12 +48,14 @@ class KeyForm(forms.Form):
 
     def clean_app_id(self) -> str:
         return _header(
-            self.cleaned_data["app_id"], _("That App ID isn't valid. Copy it again from Ontraport and paste it here.")
+            self.cleaned_data["app_id"],
+            str(_("That App ID isn't valid. Copy it again from Ontraport and paste it here.")),
         )
 
     def clean_api_key(self) -> str:
         return _header(
-            self.cleaned_data["api_key"], _("That key isn't valid. Copy it again from Ontraport and paste it here.")
+            self.cleaned_data["api_key"],
+            str(_("That key isn't valid. Copy it again from Ontraport and paste it here.")),
         )
 
     def explain_empty_key(self) -> None:
