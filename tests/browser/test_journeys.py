@@ -56,7 +56,7 @@ def test_back_from_ontraport_is_the_page_with_the_button(open_page: OpenPage, ma
 def test_who_denies_access_reads_so_and_can_start_again_where_they_were(open_page: OpenPage, maya: User) -> None:
     page = open_page(maya)
     page.goto("/used/")
-    expect(page.get_by_text("connect your account first")).to_be_visible()
+    expect(page.get_by_text("Please connect it first.")).to_be_visible()
     expect(page.get_by_role("link", name="Cancel")).to_have_attribute("href", "/")
     page.get_by_role("button", name="Continue to Ontraport").click()
     person.sign_in(page)
