@@ -36,11 +36,11 @@ class OntraportAccountAdmin(AccountActions):
     list_select_related = NO_FURTHER_JOINS
     list_filter = (StateFilter, "method", TenantFilter)
     list_per_page = 50
-    search_help_text = _("Search by user name, email address, label, tenant, Ontraport account number or ID.")
+    search_help_text = _("Search by name, user name, email address, tenant, Ontraport account number or ID.")
     ordering = ("-linked_at",)
     fieldsets = (
         (None, {"fields": ("standing", "label", "timeline")}),
-        (_("Owner"), {"fields": (("user", "tenant"), "is_default", "notified_at")}),
+        (_("Owner"), {"fields": (("user", "tenant"), "default", "notified")}),
         (_("Ontraport account"), {"fields": (("ontraport_id", "method", "scope"), "handle")}),
         (
             _("Timing"),
@@ -51,7 +51,7 @@ class OntraportAccountAdmin(AccountActions):
         ),
     )
     readonly_fields = (
-        "standing", "timeline", "user", "tenant", "is_default", "notified_at", "ontraport_id", "method", "scope", "handle",
+        "standing", "timeline", "user", "tenant", "default", "notified", "ontraport_id", "method", "scope", "handle",
         "linked_at", "refreshed_at", "last_used_at", "expires_at", "refresh_at", "failures",
     )  # fmt: skip
     actions = ("refresh_now", "export", "disconnect")
@@ -142,6 +142,18 @@ class OntraportAccountAdmin(AccountActions):
         events = OntraportEvent._default_manager.filter(account_uid=account.uid)[:MAX_EVENTS]
         return render_to_string(f"{TEMPLATES}/timeline.html", {"events": events})
 
+    @admin.display(description=_("default"))
+    def default(self, account: OntraportAccount) -> str:
+        """In words: the red cross of a boolean looks like a fault."""
+        return str(_("Yes") if account.is_default else _("No"))
+
+    @admin.display(description=_("notified by email"))
+    def notified(self, account: OntraportAccount) -> str:
+        return exactly(account.notified_at) if account.notified_at else str(_("Not yet"))
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        return super().get_form(request, obj, change, labels={"label": _("Name")}, **kwargs)
+
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         kwargs |= {"validators": [validate_label]} if db_field.name == "label" else {}
         return super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -150,16 +162,6 @@ class OntraportAccountAdmin(AccountActions):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
-
-    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
-        where = () if action_location is None else (action_location,)  # since Django 6.1
-        actions = super().get_actions(request, *where)
-        actions.pop("delete_selected", None)
-        return actions
-
-    def delete_model(self, request: HttpRequest, obj: OntraportAccount) -> None:
-        with staff.acting_in_admin(request):
-            staff.disconnect_accounts([obj])
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         context["show_delete"] = False
@@ -172,7 +174,6 @@ class OntraportAccountAdmin(AccountActions):
             request,
             {
                 **context,
-                "title": _("Disconnect Ontraport account"),
                 **staff.consequences([context["object"]]),
                 "media": self.media,
             },
@@ -207,7 +208,7 @@ class OntraportAccountAdmin(AccountActions):
             raise PermissionDenied
         context = {
             **self.admin_site.each_context(request),
-            "title": _("Ontraport links at a glance"),
+            "title": _("Ontraport overview"),
             "opts": self.model._meta,
             "tiles": staff.tiles(),
             "bars": staff.refresh_chart(),

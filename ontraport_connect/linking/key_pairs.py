@@ -48,7 +48,10 @@ def link_key_pair(
     ontraport_id = verify(app_id, api_key)
     if account is not None and account.ontraport_id != ontraport_id:
         raise LinkingFailed(
-            _("This key belongs to Ontraport account %(came)s, but this connection is for account %(expected)s.")
+            _(
+                "This key belongs to Ontraport account %(came)s, but this connection is for account %(expected)s. Sign in to account"
+                " %(expected)s at Ontraport and create a key there."
+            )
             % {"came": ontraport_id, "expected": account.ontraport_id},
             code="different_account",
         )

@@ -11,6 +11,13 @@ from ontraport_connect.encryption import Secret
 from ontraport_connect.models import validate_label
 
 
+def _header(value: str, complaint: str) -> str:
+    """Return ``value`` if it can be sent as a header. Raises ``ValidationError`` with ``complaint``."""
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise forms.ValidationError(complaint, code="header")
+    return value
+
+
 class LabelField(forms.CharField):
     """The label of a link: one plain line that can be seen, or nothing."""
 
@@ -39,17 +46,22 @@ class KeyForm(forms.Form):
     )
     label = LabelField(help_text=_("Optional. A name to help you recognize this account."))
 
-    def _clean_header(self, name: str) -> str:
-        value: str = self.cleaned_data[name]
-        if not value.isascii() or not value.isprintable() or " " in value:
-            raise forms.ValidationError(_("That doesn't look like a valid key. Please copy it again."), code="header")
-        return value
-
     def clean_app_id(self) -> str:
-        return self._clean_header("app_id")
+        return _header(
+            self.cleaned_data["app_id"],
+            str(_("That App ID isn't valid. Copy it again from Ontraport and paste it here.")),
+        )
 
     def clean_api_key(self) -> str:
-        return self._clean_header("api_key")
+        return _header(
+            self.cleaned_data["api_key"],
+            str(_("That key isn't valid. Copy it again from Ontraport and paste it here.")),
+        )
+
+    def explain_empty_key(self) -> None:
+        """Say below the field, where a key was sent, why it is not there any more."""
+        if self.data.get("api_key"):
+            self["api_key"].help_text = _("We cleared this field, because we never show a key again.")
 
     def secrets(self) -> dict[str, Any]:
         """Return the cleaned values, with the credentials as ``Secret``."""

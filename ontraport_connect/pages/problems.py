@@ -91,7 +91,7 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     ),
     "denied": Explanation(
         title=_("You didn't allow access"),
-        text=_("Nothing was connected. You can connect Ontraport whenever you're ready."),
+        text=_("Your account is unchanged. You can connect Ontraport whenever you're ready."),
         turn=_("Not connected"),
         way_on="back",
     ),
@@ -121,11 +121,11 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     ),
     "unavailable": Explanation(
         title=_("Ontraport isn't responding"),
-        text=_("Nothing changed, and your account is fine. Try again in a few minutes."),
+        text=_("Nothing in your Ontraport account was changed or lost. Please try again in a few minutes."),
         turn=THEIRS,
     ),
     "misconfigured": Explanation(
-        title=_("We can't connect to Ontraport right now"),
+        title=_("Something on our side isn't working"),
         text=_("Please try again later. If it keeps happening, let us know."),
         turn=OURS,
         way_on="accounts",

@@ -32,7 +32,7 @@ WAITING = State(
     name="waiting",
     title=_("Having trouble"),
     text=_(
-        "We couldn't refresh this connection just now. It still works, and we'll keep trying. You don't need to do anything."
+        "We couldn't renew this connection just now. It still works, and we'll keep trying. You don't need to do anything."
     ),
 )
 AWAY_FOR_NOW = State(
@@ -40,7 +40,7 @@ AWAY_FOR_NOW = State(
     name="waiting",
     title=_("Having trouble"),
     text=_(
-        "We can't use this connection right now, because refreshing it keeps failing. We'll keep trying. You don't need to do anything."
+        "We can't use this connection right now, because renewing it keeps failing. We'll keep trying. You don't need to do anything."
     ),
 )
 KEY_WAITING = State(
@@ -54,7 +54,7 @@ PAUSED = State(
     name="waiting",
     title=_("Paused on our side"),
     text=_(
-        "Something on our side is stopping us from using this connection. We need to fix it. You don't need to do anything."
+        "Something on our side isn't working, so we can't use this connection right now. You don't need to do anything."
     ),
 )
 ENDED = State(
@@ -62,7 +62,8 @@ ENDED = State(
     name="ended",
     title=_("Reconnect needed"),
     text=_(
-        "Ontraport has stopped accepting this connection. Access may have been removed there. Reconnect to pick up where you left off."
+        "Ontraport has stopped accepting this connection. Access may have been removed in Ontraport. Reconnect to pick up where you"
+        " left off."
     ),
 )
 KEY_REFUSED = State(
@@ -70,15 +71,15 @@ KEY_REFUSED = State(
     name="ended",
     title=_("New key needed"),
     text=_(
-        "Ontraport has stopped accepting this App ID and API key. The key may have been deleted there. Enter a new one to pick up where"
-        " you left off."
+        "Ontraport has stopped accepting this App ID and API key. The key may have been deleted in Ontraport. Enter a new one to pick up"
+        " where you left off."
     ),
 )
 
 HISTORY: Mapping[str, Promise] = {
     EventKind.LINKED: _("Connected"),
-    EventKind.REFRESH_FAILING: _("Refresh failed, retrying"),
-    EventKind.RECOVERED: _("Refreshed again"),
+    EventKind.REFRESH_FAILING: _("Renewal failed, retrying"),
+    EventKind.RECOVERED: _("Renewed again"),
     EventKind.NEEDS_RECONNECT: _("Access lost"),
     EventKind.RECONNECTED: _("Reconnected"),
     EventKind.DISCONNECTED: _("Disconnected"),
@@ -89,7 +90,7 @@ BROKEN = _("Ontraport had a problem")
 REASONS: Mapping[str, Promise] = {
     "invalid_grant": _("Ontraport no longer accepts our access"),
     "key_refused": _("Ontraport no longer accepts the key"),
-    "no_refresh_token": _("Ontraport gave us no way to refresh the access"),
+    "no_refresh_token": _("Ontraport gave us no way to renew the access"),
     "secret_unreadable": _("we couldn't read the stored credentials"),
     "timeout": AWAY,
     "connection": AWAY,

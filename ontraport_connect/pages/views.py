@@ -63,6 +63,8 @@ def connect_key(request: HttpRequest) -> HttpResponse:
         else:
             _success_message(request, _("%(account)s is connected."), linked)
             return HttpResponseRedirect(back or addresses.after_link_url())
+    if form.errors:
+        form.explain_empty_key()
     made_for, out = tenancy.mark_of(request), way_back.back(request, back)
     context = {"form": form, "account": account, "next": back, "back": out, "made_for": made_for}
     return render(request, "ontraport_connect/connect_key.html", context, status=422 if form.errors else 200)

@@ -1,9 +1,8 @@
 """Tools for support staff and operators: admin actions, the dashboard, diagnosis, e-mail notices, key rotation."""
 
-from .admin_actions import AccountActions, acting_in_admin, consequences
+from .admin_actions import AccountActions, consequences
 from .admin_filters import StateFilter, TenantFilter, people_matching, search_fields
 from .background_jobs import TASK, QueueState, check_heartbeat, has_beat_entry, nobody_to_ask
-from .bulk_operations import disconnect_accounts
 from .change_notices import send_change_notices
 from .dashboard import Chart, recent_failures, refresh_chart, site_health, tiles
 from .database_check import require_database
@@ -33,7 +32,6 @@ __all__ = [
     "Summary",
     "TenantFilter",
     "Thresholds",
-    "acting_in_admin",
     "check_endpoints",
     "check_heartbeat",
     "check_needs_reconnect",
@@ -45,7 +43,6 @@ __all__ = [
     "count_refreshes",
     "count_stored_rows",
     "delete_old_rows",
-    "disconnect_accounts",
     "export_person",
     "has_beat_entry",
     "health",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
@@ -42,6 +42,7 @@ def acting_in_admin(request: HttpRequest) -> AbstractContextManager[None]:
 def consequences(accounts: Sequence[OntraportAccount]) -> dict[str, object]:
     """Return what the page that asks before these accounts are disconnected has to say of them."""
     return {
+        "title": _("Disconnect Ontraport account") if len(accounts) == 1 else _("Disconnect Ontraport accounts"),
         "accounts": accounts,
         "has_keys": any(account.method == Method.API_KEY for account in accounts),
         "has_grants": any(account.method == Method.OAUTH for account in accounts),
@@ -59,6 +60,16 @@ class AccountActions(AccountModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: OntraportAccount | None = None) -> bool:
         return super().has_delete_permission(request, obj) and _may_manage(request, obj)
+
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
+        where = () if action_location is None else (action_location,)  # since Django 6.1
+        actions = super().get_actions(request, *where)
+        actions.pop("delete_selected", None)
+        return actions
+
+    def delete_model(self, request: HttpRequest, obj: OntraportAccount) -> None:
+        with acting_in_admin(request):
+            bulk_operations.disconnect_accounts([obj])
 
     @admin.action(description=_("Refresh now"), permissions=["change"])
     def refresh_now(self, request: HttpRequest, queryset: QuerySet[OntraportAccount]) -> None:
@@ -82,7 +93,7 @@ class AccountActions(AccountModelAdmin):
     def export(self, request: HttpRequest, queryset: QuerySet[OntraportAccount]) -> StreamingHttpResponse:
         return as_csv(queryset)
 
-    @admin.action(description=_("Disconnect …"), permissions=["delete"])
+    @admin.action(description=_("Disconnect…"), permissions=["delete"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[OntraportAccount]) -> HttpResponse | None:
         accounts = list(with_users(queryset)[: MAX_DISCONNECTED + 1])
         if len(accounts) > MAX_DISCONNECTED:
@@ -98,7 +109,6 @@ class AccountActions(AccountModelAdmin):
     def _confirm(self, request: HttpRequest, accounts: list[OntraportAccount]) -> HttpResponse:
         context = {
             **self.admin_site.each_context(request),
-            "title": _("Disconnect Ontraport accounts"),
             "opts": self.model._meta,
             "is_action": True,
             **consequences(accounts),

@@ -1,4 +1,4 @@
-"""The data of the admin's dashboard, "Ontraport links at a glance"."""
+"""The data of the admin's dashboard, "Ontraport overview"."""
 
 from __future__ import annotations
 

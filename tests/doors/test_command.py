@@ -80,7 +80,7 @@ def test_check_of_a_healthy_site_ends_with_status_0(account: OntraportAccount) -
     assert "ok    endpoints: they match what the issuer publishes" in run.output
     assert re.search(r"^ok    background jobs: beat: seen \d+ s ago$", run.output, re.MULTILINE)
     assert run.output.endswith("\nNo problems found, 1 warning.\n")
-    assert "Checking stored secrets …" in run.progress
+    assert "Checking stored secrets…" in run.progress
 
 
 @override_settings(ONTRAPORT_TIMEOUT=(0, 0), DEBUG=True)
@@ -300,7 +300,7 @@ def test_refresh_all_does_a_round_of_beat_and_workers(account: OntraportAccount,
     account.refresh_from_db()
     assert account.access_token.reveal() != before
     assert run.output == "1 account due: 1 refreshed.\n1 grant revoked at Ontraport.\n"
-    assert run.progress == "1 account: 1 refreshed …\n"
+    assert run.progress == "1 account: 1 refreshed…\n"
     assert not OntraportRevocation.objects.exists()
     signs = heartbeat.signs()
     assert (signs.command.is_alive, signs.beat.is_alive, signs.worker.is_alive) == (True, False, False)

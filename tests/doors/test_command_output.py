@@ -249,7 +249,7 @@ def test_outcomes_are_said_in_words(outcomes: dict[str, int], words: str) -> Non
 def test_progress_on_a_terminal_leaves_nothing_behind(account: OntraportAccount) -> None:
     make_due()
     progress = Run("refresh", "--all", stderr=Terminal()).progress
-    assert progress == "\r1 account: 1 refreshed …\x1b[K\r\x1b[K"
+    assert progress == "\r1 account: 1 refreshed…\x1b[K\r\x1b[K"
 
 
 def test_progress_is_cleared_before_an_error_too(account: OntraportAccount) -> None:

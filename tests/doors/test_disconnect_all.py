@@ -53,8 +53,8 @@ def test_every_account_goes_and_every_grant_ends(accounts: list[OntraportAccount
     run = Run("disconnect", "--all", "--yes")
     assert (run.status, run.problem) == (0, "")
     assert run.output == "4 accounts disconnected.\n3 grants revoked at Ontraport, 0 queued, 0 not revocable.\n"
-    assert "4 accounts of 4 disconnected …\n" in run.progress
-    assert "3 grants revoked, 0 queued …\n" in run.progress
+    assert "4 accounts of 4 disconnected…\n" in run.progress
+    assert "3 grants revoked, 0 queued…\n" in run.progress
     assert not OntraportAccount.objects.exists()
     assert not OntraportRevocation.objects.exists()
     assert living_grants(sandbox) == 0

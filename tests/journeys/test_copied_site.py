@@ -133,7 +133,7 @@ def test_nobody_is_written_to(copied: None) -> None:
 def test_customers_and_support_see_that_it_is_our_turn(client: Client, maya: Any, copied: None) -> None:
     account_of(maya)
     client.force_login(maya)
-    assert "your connections are safe" in client.get(reverse("ontraport_connect:accounts")).content.decode()
+    assert "Your connections are safe" in client.get(reverse("ontraport_connect:accounts")).content.decode()
     support = get_user_model().objects.create_superuser("support")
     client.force_login(support)
     page = client.get(reverse("admin:ontraport_connect_ontraportaccount_glance")).content.decode()

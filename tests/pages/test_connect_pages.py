@@ -56,10 +56,10 @@ def test_a_key_pair_is_reconnected_with_the_key_form(client: Client, maya: Any) 
 def test_a_key_is_said_to_be_tried_and_not_to_be_refreshed(client: Client, maya: Any) -> None:
     account = linked(maya, method=Method.API_KEY, refreshed_at=timezone.now())
     page = text(client.get(ACCOUNTS))
-    assert ("Last checked" in page, "Last refreshed" in page) == (True, False)
+    assert ("Last checked" in page, "Last renewed" in page) == (True, False)
     OntraportAccount.objects.filter(pk=account.pk).update(method=Method.OAUTH)
     page = text(client.get(ACCOUNTS))
-    assert ("Last checked" in page, "Last refreshed" in page) == (False, True)
+    assert ("Last checked" in page, "Last renewed" in page) == (False, True)
 
 
 def test_a_link_made_by_signing_in_cannot_be_turned_into_a_key(client: Client, maya: Any) -> None:
@@ -80,7 +80,7 @@ def test_a_site_without_its_settings_says_whose_turn_it_is(
 ) -> None:
     with override_settings(ONTRAPORT_ENDPOINTS="nowhere"):
         page = client.post(CONNECT, follow=True)
-    assert "on it</p>" in text(page)
+    assert "Problem on our side</p>" in text(page)
     assert "See your accounts" in text(page)
     assert "ONTRAPORT_ENDPOINTS" not in text(page)
     assert "ONTRAPORT_ENDPOINTS" in caplog.text
@@ -89,7 +89,7 @@ def test_a_site_without_its_settings_says_whose_turn_it_is(
 def test_a_key_form_with_nonsense_says_what_to_do_and_never_shows_the_key(client: Client, maya: Any) -> None:
     page = client.post(KEY, {"app_id": "2_1_x", "api_key": "schlüssel-geheim", "next": "/used/"})
     assert page.status_code == 422
-    assert "Please copy it again." in text(page)
+    assert "t valid. Copy it again from Ontraport and paste it here." in text(page)
     assert "geheim" not in text(page)
     assert 'value="/used/"' in text(page)
 

@@ -123,10 +123,10 @@ def test_the_accounts_page_says_how_each_link_is_doing_in_words(client: Client, 
         "187157",
         localize(account.linked_at.date()),
         "It still works",
-        "We need to fix it.",
+        "use this connection right now.",
         "Reconnect needed",
         "Enter a new key",
-        "Refresh failed, retrying",
+        "Renewal failed, retrying",
         "Ontraport had a problem",
         "site accepted again",
     ):
@@ -137,11 +137,11 @@ def test_the_accounts_page_says_how_each_link_is_doing_in_words(client: Client, 
 def test_a_site_that_ontraport_refuses_says_that_it_is_its_own_turn(client: Client, maya: Any) -> None:
     linked(maya)
     circuit_breaker.hold(OntraportUnavailable("slow down", code="rate_limited", retry_after=60))
-    assert "a problem on our side" not in text(client.get(ACCOUNTS))
+    assert "Something on our side" not in text(client.get(ACCOUNTS))
     circuit_breaker.hold(OntraportMisconfigured("refused", code="invalid_client"))
-    assert "a problem on our side" in text(client.get(ACCOUNTS))
+    assert "Something on our side" in text(client.get(ACCOUNTS))
     with override_settings(ONTRAPORT_CLIENT_SECRET="another"):
-        assert "a problem on our side" not in text(client.get(ACCOUNTS))
+        assert "Something on our side" not in text(client.get(ACCOUNTS))
 
 
 def test_the_history_ends_somewhere(client: Client, maya: Any) -> None:
@@ -249,8 +249,8 @@ def test_the_page_promises_no_revocation_where_there_is_no_endpoint_for_it(
     linked(maya)
     with override_settings(ONTRAPORT_ENDPOINTS=endpoints):
         page = text(client.get(ACCOUNTS))
-    assert ("We ask Ontraport to revoke the access." in page) == is_promised
-    assert ("We can't revoke the access in Ontraport. Please remove it there as well." in page) != is_promised
+    assert ("We also tell Ontraport to end our access." in page) == is_promised
+    assert ("We can't end our access in Ontraport from here. Please remove it there as well." in page) != is_promised
 
 
 @pytest.mark.parametrize("tenant", ["", "north"])
@@ -296,7 +296,7 @@ def test_in_a_tenant_only_who_may_can_link_rename_and_disconnect(client: Client,
         assert client.post(url("disconnect", account)).status_code == 403
         client.defaults["HTTP_X_TENANT"] = "south"
         assert client.post(url("rename", account)).status_code == 404
-        assert "Bring your Ontraport contacts" in text(client.get(ACCOUNTS))
+        assert "Let this site work with your Ontraport contacts" in text(client.get(ACCOUNTS))
     account.refresh_from_db()
     assert account.label == "North"
 

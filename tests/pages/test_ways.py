@@ -186,6 +186,6 @@ def test_the_id_for_support_is_in_sight_where_something_is_wrong(client: Client,
 
 def test_what_the_default_is_for_is_said_where_there_are_several(client: Client, maya: Any) -> None:
     linked(maya)
-    assert "this site uses the default" not in text(client.get(ACCOUNTS))
+    assert "this site uses your default" not in text(client.get(ACCOUNTS))
     linked(maya)
-    assert "Where you don't choose an account, this site uses the default." in text(client.get(ACCOUNTS))
+    assert "If you don't choose an account, this site uses your default account." in text(client.get(ACCOUNTS))

@@ -298,8 +298,8 @@ def test_disconnect_promises_no_revocation_where_there_is_no_endpoint_for_it(
     with override_settings(ONTRAPORT_ENDPOINTS=endpoints):
         pages = [text_of(act(support, "disconnect", account)), text_of(support.get(f"{LIST}{account.pk}/delete/"))]
     for page in pages:
-        assert ("Ontraport is asked to revoke the access." in page) == is_promised
-        assert ("Ontraport isn't asked" in page) != is_promised
+        assert ("We ask Ontraport to end our access." in page) == is_promised
+        assert ("We can't ask Ontraport" in page) != is_promised
 
 
 def living_grants(sandbox: Sandbox) -> int:
@@ -374,7 +374,7 @@ def test_disconnect_from_the_page_of_an_account(support: Client, linked: Ontrapo
     alive = living_grants(sandbox)
     url = f"{LIST}{linked.pk}/delete/"
     page = support.get(f"{LIST}{linked.pk}/change/").content.decode()
-    assert f'<a href="{url}">Disconnect …</a>' in page
+    assert f'<a href="{url}">Disconnect…</a>' in page
     assert "deletelink" not in page
     assert f"This account will be disconnected: {linked}" in text_of(support.get(url))
     support.post(url, {"post": "yes"})

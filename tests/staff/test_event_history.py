@@ -78,10 +78,13 @@ def test_the_list_of_events_has_reasons_in_words(account: OntraportAccount) -> N
 @pytest.mark.parametrize(
     ("values", "advice"),
     [
-        ({}, "doesn't need to|needs to"),
+        ({}, "doesn't need to|Ask the customer"),
         ({"failures": 2, "last_error": "timeout"}, "We try again automatically"),
-        ({"status": "needs_reconnect"}, "The owner needs to reconnect it"),
-        ({"status": "needs_reconnect", "method": "api_key"}, "The owner needs to enter a new key"),
+        ({"status": "needs_reconnect"}, "open their Ontraport accounts on this site and press “Reconnect Ontraport”"),
+        (
+            {"status": "needs_reconnect", "method": "api_key"},
+            "open their Ontraport accounts on this site and press “Enter a new key”",
+        ),
         ({"last_error": "secret_unreadable"}, "The problem is on this site's side"),
     ],
 )

@@ -94,7 +94,7 @@ def test_text_that_is_no_formula_is_exported_as_it_is(text: str) -> None:
 def test_what_keys_and_grants_mean_is_said_before_they_are_disconnected(support: Client) -> None:
     key, grant = make(), make(method=Method.OAUTH)
     said = {account.method: support.get(f"{LIST}{account.pk}/delete/").content.decode() for account in (key, grant)}
-    assert [("API keys stay valid" in said[name], "is asked to revoke" in said[name]) for name in said] == [
+    assert [("API keys stay valid" in said[name], "ask Ontraport to end" in said[name]) for name in said] == [
         (True, False),
         (False, True),
     ]

@@ -73,7 +73,7 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
             continue
         if subject in staff.NEED_TABLES and _has_no_tables(findings):
             continue
-        progress(f"Checking {staff.title_of(subject)} …")
+        progress(f"Checking {staff.title_of(subject)}…")
         findings += look()
     errors = sum(finding.level == Level.ERROR for finding in findings)
     warnings = sum(finding.level == Level.WARNING for finding in findings)

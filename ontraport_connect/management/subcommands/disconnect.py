@@ -82,7 +82,7 @@ def _all(options: Mapping[str, Any], progress: Progress) -> Report:
     deleted: Counter[bool] = Counter()
     for pk in pks:
         deleted[_delete(pk)] += 1
-        progress(f"{counted(deleted[True], 'account')} of {len(pks)} disconnected …")
+        progress(f"{counted(deleted[True], 'account')} of {len(pks)} disconnected…")
     results = _revoke(progress)
     events = OntraportEvent.objects.using(alias()).filter(kind=EventKind.DISCONNECTED, at__gte=begun)
     lost = results["dropped"] + events.exclude(detail="").count()
@@ -120,7 +120,7 @@ def _revoke(progress: Progress) -> Counter[str]:
     for result in refreshing.deliver_every_revocation():
         results[result] += 1
         failures = failures + 1 if result == "kept" else 0
-        progress(f"{counted(results['revoked'], 'grant')} revoked, {results['kept']} queued …")
+        progress(f"{counted(results['revoked'], 'grant')} revoked, {results['kept']} queued…")
         if failures == PATIENCE:
             break
     return results

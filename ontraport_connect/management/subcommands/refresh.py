@@ -83,7 +83,7 @@ def _reconsider(progress: Progress) -> Report:
     outcomes: Counter[str] = Counter()
     for start in range(0, len(pks), refreshing.BATCH_SIZE):
         outcomes.update(refreshing.refresh_batch(pks[start : start + refreshing.BATCH_SIZE]))
-        progress(f"{counted(outcomes.total(), 'account')}: {summarize(outcomes)} …")
+        progress(f"{counted(outcomes.total(), 'account')}: {summarize(outcomes)}…")
     return Report(
         lines=[
             f"{counted(len(pks), 'account')} reconsidered" + (f": {summarize(outcomes)}." if outcomes else "."),
@@ -112,7 +112,7 @@ def _all(progress: Progress) -> Report:
     for pks in refreshing.due_batches(int(conf.ONTRAPORT_REFRESH_RATE * INTERVAL)):
         outcomes.update(refreshing.refresh_batch(pks))
         unknown += linking.without_id(pks)
-        progress(f"{counted(outcomes.total(), 'account')}: {summarize(outcomes)} …")
+        progress(f"{counted(outcomes.total(), 'account')}: {summarize(outcomes)}…")
     staff.count_refreshes(outcomes)
     checked = linking.check_key_pairs(MAX_KEYS)
     revoked = refreshing.deliver_revocations(MAX_REVOCATIONS)

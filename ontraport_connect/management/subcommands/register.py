@@ -32,7 +32,7 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
             returncode=USAGE,
         )
     metadata = client_metadata(_redirect_uri(options), options["name"] or "", is_public=options["public"])
-    progress("Asking Ontraport …")
+    progress("Asking Ontraport…")
     client = Client(client_id="", client_secret=None, endpoints=refreshing.endpoints(), scopes=(), resource=None)
     with refreshing.new_transport() as transport:
         registration = client.register(transport, metadata)
