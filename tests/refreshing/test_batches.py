@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -227,10 +228,16 @@ def test_a_batch_works_in_a_test_case_of_an_adopter(strict: StrictServer) -> Non
 
 
 def test_a_batch_that_takes_long_leaves_the_rest_due(strict: StrictServer) -> None:
-    strict.behave(delay=1.0)
-    pks = many(6)
-    with override_settings(ONTRAPORT_REFRESH_CONCURRENCY=2):
-        assert batches.refresh_batch(pks, seconds=0.6) == {"refreshed": 2}
+    pks, seconds = many(6), 3.0
+    strict.behave(hold="after")
+    with (
+        override_settings(ONTRAPORT_REFRESH_CONCURRENCY=2),
+        in_thread(lambda: batches.refresh_batch(pks, seconds=seconds)) as batch,
+    ):
+        strict.wait_for_held(2)
+        time.sleep(seconds)
+        strict.release()
+        assert batch.result(20) == {"refreshed": 2}
     assert list(batches.due_batches(10)) == [pks[2:]]
     assert not OntraportAccount.objects.exclude(lease_until=None).exists()
 

@@ -193,7 +193,7 @@ class PostgreSQL(Server):
     name = "postgresql"
     user = "postgres"
     fast_shutdown, crash = signal.SIGINT, signal.SIGQUIT
-    two_restarts = "6"  # seconds, with work in between
+    two_restarts = "10"  # seconds, with work in between
 
     def __init__(self) -> None:
         super().__init__()
