@@ -139,8 +139,8 @@ def _limited_transactions(connection: Any) -> Iterator[None]:
 
     def limited(execute: Callable[..., T], sql: str, params: Any, many: bool, context: Any) -> T:
         with nullcontext() if connection.in_atomic_block else transaction.atomic(using=connection.alias):
-            with connection.wrap_database_errors:
-                context["cursor"].cursor.execute(LIMIT_OF_A_TRANSACTION)
+            with connection.wrap_database_errors, connection.connection.cursor() as plain:  # not one of the server's
+                plain.execute(LIMIT_OF_A_TRANSACTION)
             return execute(sql, params, many, context)
 
     with connection.execute_wrapper(limited):

@@ -8,6 +8,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from ontraport_connect.database import _async_unsafe_allowed, short_lock_waits, to_the_end
+from ontraport_connect.models import OntraportAccount
 from ontraport_connect.refreshing import batches, one_account, outcomes, recovery
 from tests.refreshing.test_crashes import let_the_lease_end
 from tests.refreshing.test_one_account import in_thread, rolled_back
@@ -68,6 +69,16 @@ def test_a_block_within_a_block_keeps_the_limit_of_the_outer_one() -> None:
             assert lock_timeout() == "1s"
         assert lock_timeout() == "1s"
     assert lock_timeout() == "0"
+
+
+@pytest.mark.postgresql
+def test_what_a_receiver_of_a_signal_reads_in_chunks_is_read() -> None:
+    account = linked("one")
+    with short_lock_waits():
+        assert list(OntraportAccount.objects.iterator(chunk_size=1)) == [account]
+        with transaction.atomic():
+            assert list(OntraportAccount.objects.iterator(chunk_size=1)) == [account]
+            assert lock_timeout() == "1s"
 
 
 @pytest.mark.postgresql
