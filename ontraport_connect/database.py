@@ -17,14 +17,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar, copy_context
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connections, router, transaction
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connections, router
 from django.db import Error as DatabaseFailure
 
 from .exceptions import OntraportError, OntraportUnavailable
-from .models import OntraportAccount
+from .models import OntraportAccount, is_pooled, limited_transactions
 
 T = TypeVar("T")
 
@@ -40,13 +40,21 @@ PATIENCE = 120.0
 PATIENCE_ASIDE = 15.0
 """The same for a write outside of the caller's transaction, which is open meanwhile and may be able to save what this write cannot."""
 
-LIMIT_OF_A_TRANSACTION = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'"
-"""On PostgreSQL. A pooler that hands connections on after each transaction (pgbouncer) hands this limit on to nobody."""
-
-ASK_SESSION = "SELECT @@innodb_lock_wait_timeout, @@lock_wait_timeout"
-TELL_SESSION = "SET SESSION innodb_lock_wait_timeout = %s, lock_wait_timeout = %s"
-RESET_SESSION = "SET SESSION innodb_lock_wait_timeout = DEFAULT, lock_wait_timeout = DEFAULT"
-"""On MySQL, where a connection has this limit, and a transaction has none."""
+LOCK_TIMEOUTS: dict[str, tuple[str, str, Sequence[str | int], str]] = {
+    "postgresql": (
+        "SELECT current_setting('lock_timeout')",
+        "SELECT set_config('lock_timeout', %s, false)",
+        (f"{LOCK_TIMEOUT}s",),
+        "RESET lock_timeout",
+    ),
+    "mysql": (
+        "SELECT @@innodb_lock_wait_timeout, @@lock_wait_timeout",
+        "SET SESSION innodb_lock_wait_timeout = %s, lock_wait_timeout = %s",
+        (LOCK_TIMEOUT, LOCK_TIMEOUT),
+        "SET SESSION innodb_lock_wait_timeout = DEFAULT, lock_wait_timeout = DEFAULT",
+    ),
+}
+"""For each vendor: how to ask a connection how long it waits for locks, how to tell it, what it is told, and how it forgets that."""
 
 
 def alias() -> str:
@@ -103,10 +111,9 @@ def on_own_connection(step: Callable[[], T]) -> T:
 
 def _run_and_close(step: Callable[[], T]) -> T:
     connection = connections[alias()]
+    connection.settings_dict = {**connection.settings_dict, "AUTOCOMMIT": True}  # the site may have it off
     try:
         connection.ensure_connection()
-        if not connection.get_autocommit():  # the site has AUTOCOMMIT off
-            connection.set_autocommit(True)
         with short_lock_waits():
             return step()
     finally:
@@ -121,49 +128,34 @@ def short_lock_waits() -> Iterator[None]:
     """Within this block, no statement waits longer than ``LOCK_TIMEOUT`` for a lock: it fails (see ``is_lock_timeout``). Afterwards the
     connection waits as long as before, be it the site's limit or that of a block around this one.
 
-    SQLite has no such limit but that of its connection. A database that is away is left for the block to notice.
+    SQLite has no such limit but that of its connection. A database that is away is left for the block to notice; ``persistently`` limits
+    the connection that it makes in place of a lost one.
     """
     connection = connections[alias()]
-    limits: Any = {"postgresql": _limited_transactions, "mysql": _limited_session}.get(connection.vendor, nullcontext)
+    if connection.vendor not in LOCK_TIMEOUTS:
+        yield
+        return
+    _, tell, _, forget = LOCK_TIMEOUTS[connection.vendor]
+    before = None if is_pooled(connection) else _limit_lock_waits()
     outer = _are_waits_short.set(True)
     try:
-        with limits(connection):
+        with limited_transactions(connection, LOCK_TIMEOUT) if is_pooled(connection) else nullcontext():
             yield
     finally:
         _are_waits_short.reset(outer)
-
-
-@contextmanager
-def _limited_transactions(connection: Any) -> Iterator[None]:
-    """Limit each statement in its transaction. One outside of any gets a transaction of its own."""
-
-    def limited(execute: Callable[..., T], sql: str, params: Any, many: bool, context: Any) -> T:
-        with nullcontext() if connection.in_atomic_block else transaction.atomic(using=connection.alias):
-            with connection.wrap_database_errors, connection.connection.cursor() as plain:  # not one of the server's
-                plain.execute(LIMIT_OF_A_TRANSACTION)
-            return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(limited):
-        yield
-
-
-@contextmanager
-def _limited_session(connection: Any) -> Iterator[None]:
-    before = _limit_session(connection)
-    try:
-        yield
-    finally:
-        if connection.connection is not None:
+        if connection.connection is not None and not is_pooled(connection):
             with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:  # a pool hands it to others
-                cursor.execute(*((RESET_SESSION,) if before is None else (TELL_SESSION, before)))
+                cursor.execute(*((forget,) if before is None else (tell, before)))
 
 
-def _limit_session(connection: Any) -> Sequence[int] | None:
+def _limit_lock_waits() -> Sequence[str | int] | None:
     """Return the limits until now, or ``None`` where the database is away."""
+    connection = connections[alias()]
+    ask, tell, short, _ = LOCK_TIMEOUTS[connection.vendor]
     with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:
-        cursor.execute(ASK_SESSION)
-        before: Sequence[int] = cursor.fetchone()
-        cursor.execute(TELL_SESSION, (LOCK_TIMEOUT, LOCK_TIMEOUT))
+        cursor.execute(ask)
+        before: Sequence[str | int] = cursor.fetchone()
+        cursor.execute(tell, short)
         return before
     return None
 
@@ -198,8 +190,8 @@ def persistently(step: Callable[[], T], *, is_aside: bool = False) -> T:
             if not is_aside:
                 connections[alias()].close()
         time.sleep(random.uniform(0.02, 0.1))  # noqa: S311  # jitter
-        if _are_waits_short.get() and not is_aside and connections[alias()].vendor == "mysql":
-            _limit_session(connections[alias()])
+        if _are_waits_short.get() and not is_aside and not is_pooled(connections[alias()]):
+            _limit_lock_waits()
 
 
 def to_the_end(step: Callable[[], T]) -> T:

@@ -20,6 +20,7 @@ from .exact_texts import ExactCharField, exact_collation
 from .labels import is_visible, one_plain_line, validate_label
 from .people import are_elsewhere, found_by, is_active, is_signed_in, owner_is_active, owner_is_inactive, with_users
 from .person_key import PersonKey, forget_user, keep_without_user
+from .pooled_connections import is_pooled, limited_transactions
 from .revocation import OntraportRevocation
 from .spent_token import OntraportSpentToken
 from .standing import OntraportService
@@ -47,9 +48,11 @@ __all__ = [
     "forget_user",
     "found_by",
     "is_active",
+    "is_pooled",
     "is_signed_in",
     "is_visible",
     "keep_without_user",
+    "limited_transactions",
     "one_plain_line",
     "owner_is_active",
     "owner_is_inactive",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import requests
+from django.contrib.auth import get_user_model
 from django.db import connection, connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
@@ -21,6 +22,7 @@ from ontraport_connect.refreshing import one_account
 from tests.refreshing.test_one_account import Undone
 from tests.support import dialects
 from tests.support.accounts import linked, read, token_of
+from tests.support.linked import person
 from tests.support.servers import wait_until
 from tests.support.strict_server import StrictServer
 
@@ -135,6 +137,25 @@ def test_inside_one_another_connection_writes_and_is_closed() -> None:
         ours, _ = dialects.own_lock_wait()
         assert (theirs != ours, wait) == (True, "1s")
         wait_until(lambda: theirs not in dialects.others(), "the server to notice that the other one has gone")
+
+
+@pytest.mark.postgresql
+def test_a_site_without_autocommit_has_what_was_saved_although_the_connection_was_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tries: list[int] = []
+
+    def save() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            connection.connection.close()
+        person("maya")
+
+    with transaction.atomic():
+        monkeypatch.setitem(connection.settings_dict, "AUTOCOMMIT", False)
+        database.on_own_connection(lambda: database.persistently(save))
+        monkeypatch.undo()
+    assert (len(tries), get_user_model().objects.count()) == (2, 1)
 
 
 @pytest.mark.sqlite
