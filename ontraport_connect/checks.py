@@ -63,7 +63,8 @@ def _sandbox() -> Iterator[CheckMessage]:
 def _tenant_schemas() -> Iterator[CheckMessage]:
     """Look at the settings of django-tenants."""
     types: dict[str, Any] = getattr(settings, "TENANT_TYPES", {})
-    lists = [getattr(settings, "TENANT_APPS", ()), *(types[name].get("APPS", ()) for name in types if name != "public")]
+    public = getattr(settings, "PUBLIC_SCHEMA_NAME", "public")
+    lists = [getattr(settings, "TENANT_APPS", ()), *(types[name].get("APPS", ()) for name in types if name != public)]
     if any(name.partition(".")[0] == "ontraport_connect" for apps in lists for name in apps):
         yield Error(
             "ontraport_connect is in a schema for each tenant, and beat and workers look for due tokens in one schema: no link is kept"

@@ -9,6 +9,7 @@ when it was due: workers that are behind are told from workers that stand still.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -74,7 +75,7 @@ def _due_at(task: Any) -> float | None:
     """Return when the running ``task`` was due. A message that comes again, its worker being lost, says nothing of delay."""
     due_at = (task.request.headers or {}).get(DUE_AT)
     is_repeated = (task.request.delivery_info or {}).get("redelivered", False)
-    return due_at if isinstance(due_at, float) and not is_repeated else None
+    return due_at if isinstance(due_at, float) and math.isfinite(due_at) and not is_repeated else None
 
 
 @shared_task(

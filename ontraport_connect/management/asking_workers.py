@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from celery import current_app
+from kombu.exceptions import OperationalError
 
 from ontraport_connect import tasks
 from ontraport_connect.management.time_limit import time_limit
@@ -47,14 +48,16 @@ def ask_workers() -> QueueState | None:
         with time_limit(LONGEST), connection:
             connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=CONNECT)
             return _ask(app, connection)
-    except Exception:  # noqa: BLE001  # whatever a client raises
+    except (OSError, OperationalError, *connection.connection_errors, *connection.channel_errors):
         return QueueState(is_broker_there=False)
+    except Exception:  # noqa: BLE001  # a router or a schedule of the site, in words of their own
+        return None
 
 
 def _ask(app: Any, connection: Any) -> QueueState:
     inspect = app.control.inspect(timeout=ANSWER, connection=connection)
     known: Mapping[str, Any] = inspect.registered() or {}
-    able = [name for name, names in known.items() if TASK in names]
+    able = [name for name, names in known.items() if any(each.split()[:1] == [TASK] for each in names)]
     fetched: Mapping[str, Any] = (inspect.reserved() or {}) if able else {}
     waiting = sum(len(fetched.get(name, ())) for name in able)
     for name in sorted(set(_queues(app))):

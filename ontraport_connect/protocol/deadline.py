@@ -130,11 +130,10 @@ class BoundedConnection(HTTPConnection):
     ) -> BoundedResponse:
         """Send a request in one piece, and return its response once the headers are there.
 
-        ``timeout`` is in seconds: for the request, and then for the response, to the last byte of its body. This is ``http.client``; what
-        urllib3 wraps around it is not needed here, and takes as long as all the rest.
+        ``timeout`` is in seconds, to the last byte of the response's body. This is ``http.client``; what urllib3 wraps around it is not
+        needed here, and takes as long as all the rest.
         """
-        if self.sock.gettimeout() != timeout:
-            self.sock.settimeout(timeout)
+        self.sock.settimeout(self.timeout)
         self._pieces = []
         self.putrequest(method, target)
         for name, value in headers.items():
@@ -142,6 +141,7 @@ class BoundedConnection(HTTPConnection):
         self.endheaders(body)
         request, self._pieces = b"".join(self._pieces), None
         self.send(request)
+        self.sock.settimeout(timeout)
         response: BoundedResponse = http.client.HTTPConnection.getresponse(self)  # type: ignore[assignment]
         return response
 

@@ -82,7 +82,12 @@ def check_heartbeat(look: Callable[[], QueueState | None] = nobody_to_ask) -> It
             late = (
                 f"{name}: seen {pulse.age:.0f} s ago, but runs this app's tasks {_minutes(signs.task_delay or 0)} late"
             )
-            yield finding("heartbeat", Level.WARNING, late, f"Its queue is long. {LONG_QUEUE}")
+            yield finding(
+                "heartbeat",
+                Level.WARNING,
+                late,
+                f"Its queue is long, or the clock of beat's machine is slow. {LONG_QUEUE}",
+            )
         else:
             yield finding("heartbeat", Level.OK, f"{name}: seen {pulse.age:.0f} s ago")
     if queue:

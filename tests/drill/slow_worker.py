@@ -6,6 +6,8 @@ import time
 
 from tests.support.celery_app import app
 
+app.conf.task_annotations = {"*": {"rate_limit": "100/s"}}  # what is registered reads otherwise then
+
 
 @app.task(name="shop.slow")
 def slow(seconds: float) -> None:

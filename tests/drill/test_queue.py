@@ -191,6 +191,18 @@ def test_what_a_broker_says_that_does_not_answer_is_kept(strict: StrictServer, s
     assert "hunter2" not in run.output + run.progress + run.problem
 
 
+def fails(*args: object, **kwargs: object) -> None:
+    raise RuntimeError("hunter2")
+
+
+def test_a_router_of_the_site_that_fails_is_not_taken_for_the_broker(
+    app: Celery, valkey: Valkey, child_environ: Environ, tmp_path: Path
+) -> None:
+    app.conf.task_routes = (fails,)
+    with worker(valkey, child_environ, tmp_path / "log"):
+        assert ask_workers() is None
+
+
 def test_offline_nobody_is_asked(strict: StrictServer, valkey: Valkey) -> None:
     was_well(MINUTES)
     with current(valkey.url):

@@ -127,7 +127,13 @@ def test_the_message_that_beat_sends_says_when_it_was_due(app: Celery) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "is_known"), [({}, False), ({tasks.DUE_AT: "yesterday"}, False), ({tasks.DUE_AT: 1.0}, True)]
+    ("headers", "is_known"),
+    [
+        ({}, False),
+        ({tasks.DUE_AT: "yesterday"}, False),
+        ({tasks.DUE_AT: float("-inf")}, False),
+        ({tasks.DUE_AT: 1.0}, True),
+    ],
 )
 def test_only_a_time_says_how_late_a_task_is(strict: StrictServer, app: Celery, headers: Any, is_known: bool) -> None:
     tasks.refresh_accounts.apply(([],), headers=headers, throw=True)

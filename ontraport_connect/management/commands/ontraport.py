@@ -31,6 +31,7 @@ from ontraport_connect.management.subcommands import (
     rotate_keys,
     sandbox,
 )
+from ontraport_connect.management.time_limit import time_limit
 from ontraport_connect.models import acting
 
 SUBCOMMANDS = {
@@ -56,6 +57,9 @@ AFTER_A_STOP: Mapping[str, Callable[[Mapping[str, Any], str], str]] = {
 }
 """What to say when a subcommand was stopped: what was done, and what was not. It is given the options and the last progress."""
 
+LONGEST_LOOK = 3.0
+"""Seconds in which that is found out. Signals are ignored meanwhile."""
+
 READ_ONLY = frozenset({"check", "accounts", "export"})
 
 
@@ -70,8 +74,8 @@ def stop(number: int, frame: object) -> NoReturn:
 
 
 def words_after_a_stop(options: Mapping[str, Any], last: str) -> str:
-    """Return one line, which is empty where nothing is to be said. A database that is away has nothing to tell."""
-    with suppress(DatabaseError, InterfaceError):
+    """Return one line, which is empty where nothing is to be said. A database that is away, or locked, has nothing to tell."""
+    with suppress(DatabaseError, InterfaceError, TimeoutError), time_limit(LONGEST_LOOK):
         if after := AFTER_A_STOP.get(options["subcommand"]):
             return after(options, last)
     return "Stopped. Nothing was changed." if options["subcommand"] in READ_ONLY else "Stopped."
