@@ -139,6 +139,10 @@ def test_a_wrong_setting_is_said_once_with_a_hint(check_id: str, changes: dict[s
         {"ONTRAPORT_MAY": "tests.journeys.test_tenant_hosts.may", "ONTRAPORT_TENANT": "tests.doors.test_conf.number"},
         {"ONTRAPORT_MAY": print},
         {"ONTRAPORT_MAY": dict},  # Python knows no signature of it
+        {
+            "PUBLIC_SCHEMA_NAME": "shared",
+            "TENANT_TYPES": {"shared": {"APPS": ["ontraport_connect"]}, "shop": {"APPS": []}},
+        },
         {"ONTRAPORT_KEEP_EVENTS": None},
         {"ONTRAPORT_KEEP_EVENTS": timedelta(days=30)},
         {"ONTRAPORT_IDLE_AFTER": timedelta(days=30)},

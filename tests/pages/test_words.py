@@ -55,6 +55,15 @@ def test_a_problem_of_the_site_is_called_the_same_on_every_page(client: Client, 
     assert f"<h1>{same}</h1>" in seen(client.get("/ontraport/problem/misconfigured/"))
 
 
+def test_who_has_to_do_something_is_not_told_above_it_that_there_is_nothing_to_do(client: Client, maya: Any) -> None:
+    linked(maya)
+    linked(maya, method=Method.API_KEY, ontraport_id="71", status=Status.NEEDS_RECONNECT)
+    circuit_breaker.hold(OntraportMisconfigured("refused", code="invalid_client"))
+    page = seen(client.get(ACCOUNTS))
+    assert "1 of 2 accounts needs your attention." in page
+    assert "Your connections are safe.</p>" in page
+
+
 @pytest.mark.parametrize(
     ("values", "asked"),
     [
