@@ -64,6 +64,6 @@ BUGS = [
         "management/commands/ontraport",
         "signal.signal(number, stop)",
         "pass",
-        "doors/test_stopping.py::test_the_stand_in_ends_without_a_word",
+        "doors/test_stopping.py::test_the_stand_in_ends_without_a_word[the command alone-SIGINT]",
     ),
 ]
