@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import urllib3
 
@@ -39,7 +39,7 @@ KINDS: Sequence[tuple[str, tuple[type[BaseException], ...]]] = (
     ("nonsense", (http.client.HTTPException, zlib.error, ValueError)),
     ("cut", (urllib3.exceptions.HTTPError, OSError)),
 )
-"""The failure codes and the exceptions that they cover, wrapped ones included. The first match counts."""
+"""The failure codes and the exceptions that they cover. The first match counts."""
 
 
 def unavailable(code: str) -> OntraportUnavailable:
@@ -56,13 +56,4 @@ def excerpt(text: str, credentials: Iterable[str] = ()) -> str:
 
 def failure_code(error: BaseException) -> str:
     """Return the code in ``FAILURES`` for whatever the HTTP stack raised; ``nonsense`` for what is unknown."""
-    found = list(_layers(error))
-    return next((code for code, kinds in KINDS if any(isinstance(each, kinds) for each in found)), "nonsense")
-
-
-def _layers(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and the errors inside it: urllib3 wraps what http.client raised."""
-    yield error
-    for inner in (*error.args, getattr(error, "reason", None)):
-        if isinstance(inner, BaseException) and inner is not error:
-            yield from _layers(inner)
+    return next((code for code, kinds in KINDS if isinstance(error, kinds)), "nonsense")
