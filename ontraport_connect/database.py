@@ -135,15 +135,23 @@ def short_lock_waits() -> Iterator[None]:
     if connection.vendor not in LOCK_TIMEOUTS:
         yield
         return
-    _, tell, _, forget = LOCK_TIMEOUTS[connection.vendor]
-    before = None if is_pooled(connection) else _limit_lock_waits()
     outer = _are_waits_short.set(True)
     try:
-        with limited_transactions(connection, LOCK_TIMEOUT) if is_pooled(connection) else nullcontext():
+        with limited_transactions(connection, LOCK_TIMEOUT) if is_pooled(connection) else _limited_session():
             yield
     finally:
         _are_waits_short.reset(outer)
-        if connection.connection is not None and not is_pooled(connection):
+
+
+@contextmanager
+def _limited_session() -> Iterator[None]:
+    connection = connections[alias()]
+    _, tell, _, forget = LOCK_TIMEOUTS[connection.vendor]
+    before = _limit_lock_waits()
+    try:
+        yield
+    finally:
+        if connection.connection is not None:
             with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:  # a pool hands it to others
                 cursor.execute(*((forget,) if before is None else (tell, before)))
 

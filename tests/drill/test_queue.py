@@ -22,10 +22,10 @@ from tests.support.accounts import linked
 from tests.support.command import Run
 from tests.support.servers import Process, Valkey, free_port, wait_until
 from tests.support.strict_server import StrictServer
+from tests.support.workers import QUIET
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO")
 MINUTES = 12
 Environ = Callable[..., dict[str, str]]
 
