@@ -16,6 +16,10 @@ from .exceptions import OntraportMisconfigured
 
 SANDBOX_CLIENT = ("sandbox-client", "sandbox-secret")
 """The client that the stand-in knows, with its secret, which is published."""
+
+UNUSABLE = "settings"
+"""The code of an ``OntraportMisconfigured`` for a setting of a wrong type."""
+
 MayFunction = Callable[[HttpRequest, str | None, str], object]
 
 
@@ -116,33 +120,34 @@ class OntraportSettings:
     @property
     def ONTRAPORT_REFRESH_MARGIN(self) -> float:
         """Seconds."""
-        return cast("float", getattr(settings, "ONTRAPORT_REFRESH_MARGIN", 600))
+        return cast("float", _numbers("ONTRAPORT_REFRESH_MARGIN", 600))
 
     @property
     def ONTRAPORT_IDLE_AFTER(self) -> timedelta | None:
         """How long a link is not used until it is refreshed daily only; ``None``: never. A number is in seconds."""
-        after = cast("float | timedelta | None", getattr(settings, "ONTRAPORT_IDLE_AFTER", None))
-        return timedelta(seconds=after) if isinstance(after, (int, float)) else after
+        after = getattr(settings, "ONTRAPORT_IDLE_AFTER", None)
+        is_number = after is not None and not isinstance(after, timedelta)
+        return timedelta(seconds=_numbers("ONTRAPORT_IDLE_AFTER", 0)) if is_number else after
 
     @property
     def ONTRAPORT_REFRESH_RATE(self) -> float:
         """Refreshes per second that the beat task enqueues at most, over all accounts of the site."""
-        return cast("float", getattr(settings, "ONTRAPORT_REFRESH_RATE", 100))
+        return cast("float", _numbers("ONTRAPORT_REFRESH_RATE", 100))
 
     @property
     def ONTRAPORT_REFRESH_CONCURRENCY(self) -> int:
         """Concurrent calls within one ``refresh_accounts`` task."""
-        return cast("int", getattr(settings, "ONTRAPORT_REFRESH_CONCURRENCY", 32))
+        return int(_numbers("ONTRAPORT_REFRESH_CONCURRENCY", 32))
 
     @property
     def ONTRAPORT_LEEWAY(self) -> float:
         """Seconds."""
-        return cast("float", getattr(settings, "ONTRAPORT_LEEWAY", 60))
+        return cast("float", _numbers("ONTRAPORT_LEEWAY", 60))
 
     @property
     def ONTRAPORT_TIMEOUT(self) -> tuple[float, float]:
         """Seconds to connect, and seconds to the last byte of the answer."""
-        return cast("tuple[float, float]", getattr(settings, "ONTRAPORT_TIMEOUT", (3.05, 10)))
+        return cast("tuple[float, float]", _numbers("ONTRAPORT_TIMEOUT", 3.05, 10))
 
     @property
     def ONTRAPORT_CA_BUNDLE(self) -> str | None:
@@ -158,12 +163,12 @@ class OntraportSettings:
     @property
     def ONTRAPORT_RATE_LIMIT(self) -> tuple[int, float]:
         """``(calls, seconds)``: so many calls to one Ontraport account, REST and MCP together, in so many seconds."""
-        return cast("tuple[int, float]", getattr(settings, "ONTRAPORT_RATE_LIMIT", (180, 60)))
+        return cast("tuple[int, float]", _numbers("ONTRAPORT_RATE_LIMIT", 180, 60))
 
     @property
     def ONTRAPORT_RATE_WAIT(self) -> float:
         """Seconds that a call waits for the rate limiter before it gives up."""
-        return cast("float", getattr(settings, "ONTRAPORT_RATE_WAIT", 90))
+        return cast("float", _numbers("ONTRAPORT_RATE_WAIT", 90))
 
     @property
     def ONTRAPORT_REDIS_URL(self) -> str | None:
@@ -198,11 +203,22 @@ class OntraportSettings:
     @property
     def ONTRAPORT_KEEP_EVENTS(self) -> float | timedelta | None:
         """How long events are kept: a number of days, or a ``timedelta``; ``None``: for ever."""
-        return cast("float | timedelta | None", getattr(settings, "ONTRAPORT_KEEP_EVENTS", 730))
+        keep = getattr(settings, "ONTRAPORT_KEEP_EVENTS", 730)
+        return keep if keep is None or isinstance(keep, timedelta) else _numbers("ONTRAPORT_KEEP_EVENTS", 730)
 
     @property
     def ONTRAPORT_AFTER_LINK_URL(self) -> str | None:
         return cast("str | None", getattr(settings, "ONTRAPORT_AFTER_LINK_URL", None)) or None
+
+
+def _numbers(name: str, *defaults: float) -> Any:
+    """Return a setting that is a number, or a tuple of as many as there are defaults. Raises ``OntraportMisconfigured``."""
+    value = getattr(settings, name, defaults)
+    numbers = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if len(numbers) != len(defaults) or any(type(each) not in {int, float} for each in numbers):
+        kind = "a number" if len(defaults) == 1 else "a pair of numbers"
+        raise OntraportMisconfigured(f"{name} is not {kind}. `manage.py check` says more.", code=UNUSABLE)
+    return numbers if len(defaults) > 1 else numbers[0]
 
 
 conf = OntraportSettings()
@@ -231,18 +247,3 @@ def tenant_of(request: HttpRequest) -> str | None:
             f"ONTRAPORT_TENANT gave a {type(tenant).__name__}; give the tenant's id: a str, an int or a UUID."
         )
     return str(tenant)
-
-
-def may_function() -> MayFunction | None:
-    """Return the function that ``ONTRAPORT_MAY`` names, or ``None`` where Django's permissions count. Raises ``OntraportMisconfigured``."""
-    may: Any = conf.ONTRAPORT_MAY
-    if isinstance(may, str):
-        try:
-            may = import_string(may)
-        except (ImportError, AttributeError, TypeError) as error:
-            raise OntraportMisconfigured(
-                f"ONTRAPORT_MAY does not name anything that can be imported: {error}", code="may"
-            ) from error
-    if may is not None and not callable(may):
-        raise OntraportMisconfigured("ONTRAPORT_MAY is not a function, or the dotted path of one.", code="may")
-    return cast("MayFunction | None", may)

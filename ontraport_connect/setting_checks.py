@@ -13,8 +13,8 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error
 from django.utils.module_loading import import_string
 
-from . import protocol, refreshing
-from .conf import conf, may_function
+from . import linking, protocol, refreshing
+from .conf import conf
 from .encryption import MINIMUM_KEY_LENGTH
 from .exceptions import OntraportMisconfigured
 from .protocol import require_secure
@@ -132,7 +132,7 @@ def _tenant() -> Iterator[CheckMessage]:
 
 def _may() -> Iterator[CheckMessage]:
     try:
-        may = may_function()
+        may = linking.may_function()
         if may is not None:
             signature(may).bind(None, None, "link")
     except (OntraportMisconfigured, TypeError) as error:
@@ -173,7 +173,7 @@ def _numbers() -> Iterator[CheckMessage]:
         "ONTRAPORT_REFRESH_RATE",
         "ONTRAPORT_REFRESH_CONCURRENCY",
     ):
-        if not _is_positive(getattr(conf, name)):
+        if not _is_positive(_raw(name)):
             yield Error(
                 f"{name} is not a positive number.",
                 hint="See docs/settings.md for its unit.",
@@ -209,8 +209,11 @@ def _monitoring_token() -> Iterator[CheckMessage]:
 
 
 def _raw(name: str) -> Any:
-    """Return a setting untyped, since its value has not been checked yet."""
-    return getattr(conf, name)
+    """Return a setting untyped, since its value has not been checked yet; ``None`` for what cannot be used."""
+    try:
+        return getattr(conf, name)
+    except OntraportMisconfigured:
+        return None
 
 
 def _is_pair(value: object) -> bool:
@@ -226,11 +229,7 @@ def _lists() -> Iterator[CheckMessage]:
         value = getattr(conf, name)
         if name == "ONTRAPORT_MCP_TOOLS" and value is None:
             continue
-        if (
-            isinstance(value, str)
-            or not isinstance(value, Sequence)
-            or not all(isinstance(each, str) for each in value)
-        ):
+        if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
             yield Error(f"{name} is not a list of strings.", hint=f'Write {name} = ["…"].', id="ontraport_connect.E007")
 
 

@@ -7,7 +7,7 @@ from .key_checks import check_key_pair, check_key_pairs
 from .key_pairs import link_key_pair
 from .oauth_links import begin, complete
 from .owner import Owner
-from .permissions import MANAGE, PERMISSIONS, may
+from .permissions import MANAGE, PERMISSIONS, may, may_function
 from .site_pages import beside
 from .unlinking import unlink, unlink_tenant
 
@@ -28,6 +28,7 @@ __all__ = [
     "learn_ids",
     "link_key_pair",
     "may",
+    "may_function",
     "unlink",
     "unlink_tenant",
     "without_id",

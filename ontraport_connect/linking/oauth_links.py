@@ -12,7 +12,6 @@ from django.utils.translation import gettext as _
 
 from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
-from ontraport_connect.encryption import current_key_id
 from ontraport_connect.exceptions import (
     LinkingFailed,
     OntraportError,
@@ -105,16 +104,16 @@ def _complete(
         if not attempt.account:
             limits.require_room(owner)  # again: others may have been completed since
         limits.count_exchange(owner, address)
-        return store_grant(owner, attempt, _exchanged(attempt, response), state=response.state), attempt
+        return store_grant(owner, attempt, _exchanged(owner, attempt, response), state=response.state), attempt
     finally:
         with suppress(DatabaseFailure):
             attempts.finish_attempt(response.state)
 
 
-def _exchanged(attempt: Attempt, response: AuthorizationResponse) -> Grant:
+def _exchanged(owner: Owner, attempt: Attempt, response: AuthorizationResponse) -> Grant:
     try:
         refreshing.require_own_database()
-        current_key_id()
+        refreshing.require_storable(owner.new_account(client_id=attempt.client_id, issuer=attempt.issuer))
         refreshing.wait_for_revocations()
         with refreshing.new_transport() as transport:
             client = refreshing.oauth_client(attempt.client_id, attempt.issuer)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
 from django.db import Error as DatabaseFailure
 from django.http import Http404, HttpRequest
+from django.utils.module_loading import import_string
 
-from ontraport_connect.conf import may_function
+from ontraport_connect.conf import MayFunction, conf
 from ontraport_connect.exceptions import OntraportMisconfigured
 
 logger = logging.getLogger("ontraport_connect")
@@ -22,6 +23,21 @@ PERMISSIONS = {
 
 MANAGE = "manage"
 """The action that stands for everything in Django's admin that changes an account. Django's own permissions are needed there as well."""
+
+
+def may_function() -> MayFunction | None:
+    """Return the function that ``ONTRAPORT_MAY`` names, or ``None`` where Django's permissions count. Raises ``OntraportMisconfigured``."""
+    may: Any = conf.ONTRAPORT_MAY
+    if isinstance(may, str):
+        try:
+            may = import_string(may)
+        except (ImportError, AttributeError, TypeError) as error:
+            raise OntraportMisconfigured(
+                f"ONTRAPORT_MAY does not name anything that can be imported: {error}", code="may"
+            ) from error
+    if may is not None and not callable(may):
+        raise OntraportMisconfigured("ONTRAPORT_MAY is not a function, or the dotted path of one.", code="may")
+    return cast("MayFunction | None", may)
 
 
 def may(request: HttpRequest, tenant: str | None, action: str) -> bool:

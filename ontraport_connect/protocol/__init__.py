@@ -18,7 +18,7 @@ from .mcp_results import status_of, tool_value
 from .mcp_sdk import is_mcp_installed, require_mcp
 from .mcp_sessions import Session, Sessions
 from .oauth import PRESETS, Client, Endpoints, challenge_of, new_verifier
-from .oauth_responses import OPERATOR_ERRORS, Grant
+from .oauth_responses import ASSUMED_LIFETIME, OPERATOR_ERRORS, Grant
 from .request import reveal
 from .retry_after import LONGEST_PAUSE, pause_of
 from .route import Proxy, Route
@@ -27,6 +27,7 @@ from .tls import tls_context
 from .wire import Wire, plug_in
 
 __all__ = [
+    "ASSUMED_LIFETIME",
     "FAILURES",
     "LONGEST_LOOKUP",
     "LONGEST_PAUSE",

@@ -6,8 +6,9 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import cached_property
 from queue import SimpleQueue
 from typing import Any
@@ -29,8 +30,8 @@ from .spending import call
 
 logger = logging.getLogger("ontraport_connect")
 
-BATCH_SIZE = 320
-"""Ten rounds of calls at the concurrency that is the default: the last round, which is never full, costs little of the whole."""
+BATCH_SIZE = 640
+"""Twenty rounds of calls at the concurrency that is the default: the last round, which is never full, costs little of the whole."""
 
 LONGEST_BATCH = 20.0
 """Seconds after which a batch takes no more accounts on, so that a worker which is told to stop can do so; the rest stays due."""
@@ -115,6 +116,7 @@ class _Batch:
         self.claimed: deque[Lease] = deque()
         self.started: dict[Future[Outcome | None], Lease] = {}
         self.done: SimpleQueue[Future[Outcome | None]] = SimpleQueue()
+        self.columns: dict[int, Mapping[str, Any]] = {}
         self.counts: Counter[str] = Counter()
 
     def refresh(self) -> dict[str, int]:
@@ -144,12 +146,14 @@ class _Batch:
                     outcomes.let_go(lease)
 
     def next_lease(self) -> Lease | None:
-        """Claim two rounds of calls at once: to claim many costs hardly more, and a lease that is too old by its turn is given back."""
+        """Claim two rounds of calls at once, as soon as less than one is left: to claim many costs hardly more. A lease that is too old by
+        its turn is given back.
+        """
         if self.is_over():
             return None
-        while not self.claimed and self.pks:
+        while len(self.claimed) < self.reserve and self.pks:
             if not self.done.empty():
-                return None  # answers exist nowhere else until they are saved: they come first
+                break  # answers exist nowhere else until they are saved: they come first
             pks = [self.pks.popleft() for _ in range(min(self.lot, len(self.pks)))]
             for lease in leases.claim(_among(self.due, pks), pks, is_probe=self.is_probe):
                 if recover(lease):
@@ -160,7 +164,13 @@ class _Batch:
 
     @property
     def lot(self) -> int:
+        """How many are claimed at once."""
         return 1 if self.room == 1 else 2 * self.concurrency
+
+    @property
+    def reserve(self) -> int:
+        """With how many claimed no more are claimed."""
+        return 1 if self.room == 1 else self.concurrency
 
     @cached_property
     def due(self) -> Any:
@@ -183,6 +193,10 @@ class _Batch:
         if self.is_over():
             return None
         outcome = call(lease, transport)
+        if isinstance(outcome, Grant):
+            # Encrypted here, so that the thread that saves has less to do. What fails is reported when the answer is saved alone.
+            with suppress(BaseException):
+                self.columns[lease.account.pk] = outcomes.columns_for(lease, outcome)
         if isinstance(outcome, OntraportError) and circuit_breaker.is_for_the_site(outcome, lease.account):
             self.is_stopped = True
         return outcome
@@ -193,9 +207,8 @@ class _Batch:
 
     def finish_all(self, futures: Sequence[Future[Outcome | None]]) -> None:
         """Save what came of these calls: grants together where that can be done, the rest one by one."""
-        answered = [
-            (self.started[future], outcome) for future in futures if isinstance(outcome := _result(future), Grant)
-        ]
+        leases = [self.started[future] for future in futures]
+        answered = [(lease, columns) for lease in leases if (columns := self.columns.pop(lease.account.pk, None))]
         try:
             saved = group_saves.save(answered)
         except Exception:
@@ -231,13 +244,6 @@ class _Batch:
         if self.is_probe and isinstance(outcome, ReconnectRequired):
             return circuit_breaker.site_standing().hold_code == circuit_breaker.MANY_ENDED
         return not circuit_breaker.may_refresh()
-
-
-def _result(future: Future[Outcome | None]) -> Outcome | None:
-    try:
-        return future.result()
-    except Exception:  # noqa: BLE001  # reported when this one is finished
-        return None
 
 
 def _may_stop_all(outcome: Outcome) -> bool:

@@ -8,11 +8,13 @@ from datetime import timedelta
 from typing import Any, cast
 
 from django.db.models import F, Value
+from django.utils import timezone
 
-from ontraport_connect.conf import conf
-from ontraport_connect.encryption import EncryptedTextField, Sealed
+from ontraport_connect.conf import UNUSABLE, conf
+from ontraport_connect.encryption import EncryptedTextField, Sealed, current_key_id
+from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured
 from ontraport_connect.models import Now, OntraportAccount, refresh_delay
-from ontraport_connect.protocol import Grant
+from ontraport_connect.protocol import ASSUMED_LIFETIME, Grant
 
 from . import client_settings
 
@@ -59,6 +61,22 @@ def token_columns(
         "failures": 0,
         "last_error": "",
     }
+
+
+def require_storable(account: OntraportAccount) -> None:
+    """Find out whether a grant could be stored for ``account``, before the token or code is sent that it costs. Raises
+    ``OntraportMisconfigured``: a setting, however wrong, ends no link.
+    """
+    current_key_id()
+    try:
+        token_columns(account, {"refresh_token": Sealed()}, ASSUMED_LIFETIME, "", timezone.now())
+    except OntraportError:
+        raise
+    except Exception as error:  # noqa: BLE001  # such as a number that no time can hold
+        raise OntraportMisconfigured(
+            f"A grant could not be stored, so nothing was sent. Is a setting out of range? {type(error).__name__}: {error}",
+            code=UNUSABLE,
+        ) from None
 
 
 def sealed_tokens(account: OntraportAccount, grant: Grant) -> dict[str, Sealed]:

@@ -7,12 +7,11 @@ from typing import Any
 
 from ontraport_connect import monitoring
 from ontraport_connect.database import in_transaction, short_lock_waits
-from ontraport_connect.encryption import current_key_id
 from ontraport_connect.exceptions import OntraportError, OntraportUnavailable, ReconnectRequired
 from ontraport_connect.models import Status
 from ontraport_connect.protocol import Transport
 
-from . import client_settings, outcomes
+from . import client_settings, grants, outcomes
 from .claiming import Seen
 from .leases import SEND_WITHIN, Lease
 from .outcomes import Outcome
@@ -29,7 +28,7 @@ def call(lease: Lease, transport: Transport) -> Outcome:
             "Ontraport gave no refresh token for this link, and its access token ends.", code="no_refresh_token"
         )
     try:
-        current_key_id()
+        grants.require_storable(lease.account)
         refresh_token.reveal()
         client = client_settings.oauth_client(lease.account.client_id, lease.account.issuer)
         if lease.age() > SEND_WITHIN:

@@ -132,8 +132,12 @@ def answering() -> Iterator[Server]:
         with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             plain, secure = process.stdout.readline().split()
-            yield Server(http=f"http://{HOST}:{plain}", https=f"https://{HOST}:{secure}", bundle=f"{folder}/{HOST}.pem")
-            process.terminate()
+            try:
+                yield Server(
+                    http=f"http://{HOST}:{plain}", https=f"https://{HOST}:{secure}", bundle=f"{folder}/{HOST}.pem"
+                )
+            finally:
+                process.terminate()
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from ontraport_connect.encryption import Secret  # noqa: E402
 from ontraport_connect.models import OntraportAccount  # noqa: E402
 from ontraport_connect.protocol import Grant  # noqa: E402
 from ontraport_connect.refreshing import group_saves, leases  # noqa: E402
+from ontraport_connect.refreshing.outcomes import columns_for  # noqa: E402
 from tests.benchmarks.site import due_accounts, table  # noqa: E402
 
 TABLE = OntraportAccount._meta.db_table
@@ -60,19 +61,18 @@ def cycle(pks: list[int], number: int) -> None:
     for at in range(0, len(pks), AT_ONCE):
         group = pks[at : at + AT_ONCE]
         claimed = leases.claim(OntraportAccount.objects.all(), group, is_probe=False)
-        answers = [
-            (
-                lease,
-                Grant(
-                    access_token=Secret(f"a.{lease.account.pk}.{number}"),
-                    refresh_token=Secret(f"r.{lease.account.pk}.{number}"),
-                    lifetime=3600.0,
-                    scope=None,
-                ),
+        grants = [
+            Grant(
+                access_token=Secret(f"a.{lease.account.pk}.{number}"),
+                refresh_token=Secret(f"r.{lease.account.pk}.{number}"),
+                lifetime=3600.0,
+                scope=None,
             )
             for lease in claimed
         ]
-        saved = group_saves.save(answers)
+        saved = group_saves.save(
+            [(lease, columns_for(lease, grant)) for lease, grant in zip(claimed, grants, strict=True)]
+        )
         assert len(saved) == len(group), (len(claimed), len(saved))
 
 

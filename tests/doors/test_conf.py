@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -43,6 +44,18 @@ DEFAULTS: dict[str, Any] = {
     "ONTRAPORT_AFTER_LINK_URL": None,
 }
 
+OTHER_NUMBERS: dict[str, Any] = {
+    "ONTRAPORT_REFRESH_MARGIN": 7.5,
+    "ONTRAPORT_IDLE_AFTER": timedelta(days=7),
+    "ONTRAPORT_REFRESH_RATE": 7,
+    "ONTRAPORT_REFRESH_CONCURRENCY": 7,
+    "ONTRAPORT_LEEWAY": 7,
+    "ONTRAPORT_TIMEOUT": (7, 7.5),
+    "ONTRAPORT_RATE_LIMIT": (7, 7.5),
+    "ONTRAPORT_RATE_WAIT": 7,
+    "ONTRAPORT_KEEP_EVENTS": 7,
+}
+
 
 @pytest.mark.parametrize(("name", "default"), DEFAULTS.items())
 def test_defaults(name: str, default: Any) -> None:
@@ -51,8 +64,17 @@ def test_defaults(name: str, default: Any) -> None:
 
 def test_every_setting_follows_override_settings() -> None:
     for name in (name for name in vars(OntraportSettings) if name.startswith("ONTRAPORT_")):
-        with override_settings(**{name: "something else"}):
-            assert getattr(conf, name) == "something else"
+        other = OTHER_NUMBERS.get(name, "something else")
+        with override_settings(**{name: other}):
+            assert getattr(conf, name) == other
+
+
+@pytest.mark.parametrize("name", OTHER_NUMBERS)
+@pytest.mark.parametrize("value", ["600", True, (1, 2, 3), ("1", "2"), b"5"])
+def test_a_number_that_is_none_is_refused_in_words(name: str, value: Any) -> None:
+    with override_settings(**{name: value}), pytest.raises(OntraportMisconfigured, match=f"{name} is not a") as raised:
+        getattr(conf, name)
+    assert raised.value.code == "settings"
 
 
 def nobody(request: HttpRequest) -> None:

@@ -355,9 +355,14 @@ def test_a_verifier_whose_key_is_gone_is_the_operators_turn(client: Client, maya
         assert problem_of(ontraport.come_back(client, back)) == "misconfigured"
 
 
-def test_an_unfit_key_is_noticed_before_the_code_is_spent(client: Client, maya: Any, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize(
+    "setting", [{"ONTRAPORT_ENCRYPTION_KEYS": ["short"]}, {"ONTRAPORT_REFRESH_MARGIN": "600"}], ids=["key", "number"]
+)
+def test_an_unfit_setting_is_noticed_before_the_code_is_spent(
+    client: Client, maya: Any, sandbox: Sandbox, setting: dict[str, Any]
+) -> None:
     back = ontraport.consent(ontraport.press_connect(client))
-    with override_settings(ONTRAPORT_ENCRYPTION_KEYS=["short"]):
+    with override_settings(**setting):
         assert problem_of(ontraport.come_back(client, back)) == "misconfigured"
     assert sandbox.state()["counts"]["token:authorization_code"] == 0
 

@@ -167,8 +167,15 @@ BUGS = [
     Bug(
         "a copy of the database exchanges codes",
         "linking/oauth_links",
-        "        refreshing.require_own_database()\n        current_key_id",
-        "        current_key_id",
+        "        refreshing.require_own_database()\n        refreshing.require_storable",
+        "        refreshing.require_storable",
         "journeys/test_copied_site.py::test_an_attempt_that_was_under_way_ends_before_its_code_is_sent",
+    ),
+    Bug(
+        "a code is spent although a setting keeps its grant from being stored",
+        "linking/oauth_links",
+        "        refreshing.require_storable(owner.new_account(client_id=attempt.client_id, issuer=attempt.issuer))\n",
+        "",
+        "linking/test_oauth_links.py::test_an_unfit_setting_is_noticed_before_the_code_is_spent",
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -113,3 +114,27 @@ def test_a_server_that_gets_its_issuer_later_is_still_the_same(strict: StrictSer
     named = {**strict.settings["ONTRAPORT_ENDPOINTS"], "issuer": "https://other.example"}
     with override_settings(ONTRAPORT_CLIENT_ID="client", ONTRAPORT_ENDPOINTS=named):
         assert batches.refresh_batch([account.pk]) == {"refreshed": 1}
+
+
+UNFIT: dict[str, dict[str, Any]] = {
+    "a margin from the environment": {"ONTRAPORT_REFRESH_MARGIN": "600"},
+    "a margin that is no number": {"ONTRAPORT_REFRESH_MARGIN": float("nan")},
+    "a text for a time": {"ONTRAPORT_IDLE_AFTER": "a month"},
+    "a time that ends before the calendar begins": {"ONTRAPORT_IDLE_AFTER": timedelta(days=999_999_999)},
+    "a short key": {"ONTRAPORT_ENCRYPTION_KEYS": ["short"]},
+}
+
+
+@pytest.mark.parametrize("setting", UNFIT.values(), ids=UNFIT)
+def test_a_setting_that_would_keep_a_grant_from_being_saved_is_noticed_before_the_token_is_spent(
+    strict: StrictServer, setting: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    accounts = [linked(f"g{number}") for number in range(3)]
+    with override_settings(**setting):
+        batches.refresh_batch([account.pk for account in accounts[1:]])
+        with pytest.raises(OntraportMisconfigured):
+            one_account.refresh(read(accounts[0]))
+    assert (strict.requests, state_of(accounts)) == (0, {(Status.CONNECTED, 0, "", None)})
+    assert "No account was touched" in caplog.text
+    circuit_breaker.release()
+    assert batches.refresh_batch([account.pk for account in accounts]) == {"refreshed": 3}

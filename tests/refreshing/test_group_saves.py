@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -13,19 +14,19 @@ from django.test.utils import CaptureQueriesContext
 from ontraport_connect.encryption import Secret
 from ontraport_connect.models import OntraportAccount
 from ontraport_connect.protocol import Grant
-from ontraport_connect.refreshing import batches, group_saves, leases
+from ontraport_connect.refreshing import batches, group_saves, leases, outcomes
 from ontraport_connect.refreshing.outcomes import Outcome
 from tests.support.accounts import linked, read, token_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def answers(*names: str) -> list[tuple[leases.Lease, Grant]]:
-    """Claim an account for each name, and return their leases with the grants that came for them."""
+def answers(*names: str) -> list[tuple[leases.Lease, Mapping[str, Any]]]:
+    """Claim an account for each name, and return their leases with the columns for the grants that came for them."""
     pks = [linked(name).pk for name in names]
     claimed = leases.claim(OntraportAccount.objects.all(), pks, is_probe=False)
     names_of = dict(zip(pks, names, strict=True))
-    return [(lease, new_grant(names_of[lease.account.pk])) for lease in claimed]
+    return [(lease, outcomes.columns_for(lease, new_grant(names_of[lease.account.pk]))) for lease in claimed]
 
 
 def new_grant(name: str) -> Grant:
@@ -49,21 +50,37 @@ def test_a_row_whose_guard_fails_is_left_alone_and_the_others_of_its_group_are_s
     assert read(relinked).lease_until is not None
 
 
-def test_one_answer_is_no_group() -> None:
-    assert group_saves.save(answers("one")) == set()
+@pytest.mark.postgresql
+def test_a_text_that_is_no_json_and_a_grant_without_a_refresh_token_are_saved_as_they_are() -> None:
+    (lease, columns) = answers("one")[0]
+    kept = {name: value for name, value in columns.items() if name != "refresh_token"}
+    assert group_saves.save([(lease, {**kept, "scope": "a\"b\\c 'd' %s ü"})]) == {lease.account.pk}
+    account = OntraportAccount.objects.get()
+    assert (account.scope, token_of(account), account.refresh_token) == (
+        "a\"b\\c 'd' %s ü",
+        "a.one.1",
+        Secret("r.one.0"),
+    )
+    assert account.expires_at == columns["expires_at"]
+
+
+@pytest.mark.sqlite
+def test_other_databases_save_one_by_one() -> None:
+    assert group_saves.save(answers("one", "two")) == set()
 
 
 @pytest.mark.postgresql
 def test_answers_that_cannot_be_saved_together_are_saved_one_by_one(caplog: pytest.LogCaptureFixture) -> None:
     waiting = answers("one", "two")
     batch = batches._Batch([], is_probe=False, seconds=60)
-    for lease, grant in waiting:
+    for (lease, columns), name in zip(waiting, ["one", "two"], strict=True):
         ended: Future[Outcome | None] = Future()
-        ended.set_result(grant)
+        ended.set_result(new_grant(name))
         batch.started[ended] = lease
+        batch.columns[lease.account.pk] = columns
 
     def fail_together(execute: Any, sql: str, *args: Any) -> Any:
-        if "unnest" in sql:
+        if "json_to_recordset" in sql:
             raise ValueError("a driver's fault")
         return execute(sql, *args)
 

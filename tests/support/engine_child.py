@@ -165,7 +165,9 @@ def window(how: str) -> None:
 
 
 def numbers_in(params: Any) -> set[int]:
-    """Return the integers among the parameters of a statement, those in lists included."""
+    """Return the integers among the parameters of a statement, those in lists and in JSON included."""
+    if isinstance(params, str) and params.startswith("[{"):
+        return numbers_in([list(row.values()) for row in json.loads(params)])
     if isinstance(params, list | tuple):
         return set().union(*map(numbers_in, params))
     return {params} if isinstance(params, int) else set()
