@@ -5,6 +5,7 @@ They are imported by the first call: that takes half a second, which a starting 
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -20,6 +21,8 @@ def is_mcp_installed() -> bool:
 
 def require_mcp() -> None:
     """Import the types of the SDK. Raises ``OntraportMisconfigured`` when it is not installed."""
+    if all(name in sys.modules for name in TYPES):
+        return
     if not is_mcp_installed():
         raise OntraportMisconfigured(
             "Calling Ontraport's MCP server needs the MCP SDK: pip install 'django-ontraport-connect[mcp]'.",

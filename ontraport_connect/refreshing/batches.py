@@ -106,8 +106,8 @@ class _Batch:
 
     def __init__(self, pks: list[int], *, is_probe: bool, seconds: float) -> None:
         self.concurrency = max(1, min(conf.ONTRAPORT_REFRESH_CONCURRENCY, len(pks)))
-        # Half as many again wait for a thread, so that none is idle while this one claims and saves.
-        self.most = self.concurrency + self.concurrency // 2
+        # A few more wait for a thread, so that none is idle while this one claims and saves; with many more, answers would wait for longer.
+        self.most = self.concurrency + self.concurrency // 8 + 1
         self.room = 1 if is_probe else self.most
         self.is_probe = is_probe
         self.end = time.monotonic() + seconds

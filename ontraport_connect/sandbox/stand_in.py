@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
 from . import rest
-from .accounts import ACCOUNTS, Account, account_with_key
+from .accounts import Account, account_with_key
 from .mcp_server import McpServer
 from .messages import Refused, Reply, Request, json_reply, text_reply
 from .records import Records
@@ -33,14 +34,15 @@ class StandIn:
         self._token_account = token_account
         self._window = RollingWindow(self.switches, clock)
         self._mcp = McpServer(self.switches, clock)
-        self._records = self._seeded()
-
-    def _seeded(self) -> dict[str, Records]:
-        minimum = self.switches.settings.contacts
-        return {name: Records(account, minimum=minimum, clock=self.clock) for name, account in ACCOUNTS.items()}
+        self._seeding = threading.Lock()
+        self.seed()
 
     def records_of(self, account: Account) -> Records:
-        return self._records[account.username]
+        """Return the records of an account, made when they are first asked for."""
+        with self._seeding:
+            if account.username not in self._records:
+                self._records[account.username] = Records(account, minimum=self._contacts, clock=self.clock)
+            return self._records[account.username]
 
     def reset(self) -> None:
         """Set all switches, counts and records to what they were at the start."""
@@ -52,7 +54,9 @@ class StandIn:
 
     def seed(self) -> None:
         """Set all records to what they were at the start, with as many contacts as are set."""
-        self._records = self._seeded()
+        with self._seeding:
+            self._records: dict[str, Records] = {}
+            self._contacts = self.switches.settings.contacts
 
     @property
     def issuer(self) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
@@ -17,6 +18,7 @@ from ontraport_connect.decorators import ontraport_required
 from ontraport_connect.testing import fake_ontraport
 
 
+@login_required
 def plain(request: HttpRequest) -> HttpResponse:
     return HttpResponse("Nia")
 
