@@ -171,13 +171,12 @@ def test_keys_that_are_rotated_in_part_stay_needed(
         lines = [each for each in errors.read().splitlines() if each]
     assert process.communicate(timeout=60)[0] == ""
     assert process.returncode == 128 + number
-    *_, shown, words = lines
-    assert shown == line.strip()
-    done = re.fullmatch(
-        r"Stopped after (\d+) of 300 rows\. Run this again to go on, and keep all keys until then\..*", words
-    )
-    assert done is not None, words
-    assert done[1] in {"100", "200"}  # the second page may be done, although there was no room to say so
+    shown, done = (re.search(r"(\d+) of 300 rows", each) for each in lines[-2:])
+    assert shown is not None
+    assert done is not None
+    assert lines[-1].startswith(f"Stopped after {done[0]}. Run this again to go on, and keep all keys until then.")
+    # A page that was done when the signal came may not have been shown: there was no room to say so.
+    assert 0 <= int(done[1]) - int(shown[1]) <= 100
 
 
 @pytest.mark.parametrize(
