@@ -186,9 +186,9 @@ print(sum(rotate_in_a_child(page) == -signal.SIGKILL for page in range(1, int(sy
 """
 
 
-def test_ten_thousand_rows_with_fifty_kills_lose_nothing(child_environ: Callable[..., dict[str, str]]) -> None:
+def test_two_thousand_rows_with_fifteen_kills_lose_nothing(child_environ: Callable[..., dict[str, str]]) -> None:
     """Each run is killed (SIGKILL) one page later than the run before."""
-    count, kills = 10_000, 50
+    count, kills = 2_000, 15
     make_accounts(count)
     environ = child_environ(ONTRAPORT_ENCRYPTION_KEYS=[NEW, OLD])
     done = subprocess.run(
