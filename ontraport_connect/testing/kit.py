@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from django.test import Client, override_settings
 from django.urls import reverse
+from django.utils import timezone
 
 from ontraport_connect.conf import conf
 from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent
@@ -53,7 +54,8 @@ class FakeOntraport:
 
     def linked_account(self, user: Any, *, username: str = "owner", **fields: Any) -> OntraportAccount:
         """Return an account that ``user`` has linked, saved, with its event. ``fields`` are those of the model: ``tenant``, ``label``,
-        ``method``. The first account of an owner is the default.
+        ``method``. The first account of an owner is the default. It counts as used just now, unless ``last_used_at=None`` is given: to note
+        the first use takes a connection of its own inside a test's transaction.
         """
         person = ACCOUNTS[username]
         if fields.get("method") == Method.API_KEY:
@@ -63,7 +65,14 @@ class FakeOntraport:
         others = OntraportAccount.objects.for_owner(user, fields.get("tenant") or None)
         is_default = not others.filter(is_default=True).exists()
         account: OntraportAccount = OntraportAccount.objects.create(
-            **{"user": user, "ontraport_id": str(person.account_id), "is_default": is_default, **secrets, **fields}
+            **{
+                "user": user,
+                "ontraport_id": str(person.account_id),
+                "is_default": is_default,
+                "last_used_at": timezone.now(),
+                **secrets,
+                **fields,
+            }
         )
         OntraportEvent.record(account, EventKind.LINKED)
         return account

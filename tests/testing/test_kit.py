@@ -8,6 +8,8 @@ import sys
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.db.backends.signals import connection_created
 from django.test import Client
 from django.urls import reverse
 
@@ -46,6 +48,26 @@ def test_a_linked_account_is_used(ontraport: FakeOntraport, maya: Any) -> None:
     assert account.mcp("get_account_info")["account_id"] == 187157
     assert account.mcp("count_objects", objectID="0") == {"count": len(ontraport.contacts)}
     assert (account.ontraport_id, account.label, account.method) == ("187157", "Shop", Method.OAUTH)
+
+
+@pytest.mark.parametrize("is_new", [False, True], ids=["used before", "never used"])
+def test_a_call_in_a_tests_transaction_makes_a_connection_only_for_an_account_that_was_never_used(
+    ontraport: FakeOntraport, maya: Any, *, is_new: bool
+) -> None:
+    fields: dict[str, Any] = {"last_used_at": None} if is_new else {}
+    account = ontraport.linked_account(maya, **fields)
+    made: list[object] = []
+
+    def note(connection: object, **_: object) -> None:
+        made.append(connection)
+
+    connection_created.connect(note)
+    try:
+        account.mcp("get_account_info")
+    finally:
+        connection_created.disconnect(note)
+    is_elsewhere = is_new and connection.vendor != "sqlite"  # SQLite's one writer is this transaction
+    assert len(made) == is_elsewhere
 
 
 def test_a_key_pair_writes_what_the_test_sees(ontraport: FakeOntraport, maya: Any) -> None:
