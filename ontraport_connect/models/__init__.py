@@ -17,6 +17,7 @@ from .budget import OntraportBudget
 from .clock import Now
 from .event import EventKind, OntraportEvent
 from .exact_texts import ExactCharField, exact_collation
+from .impersonation import SOMEBODY_ELSE, actor_of
 from .labels import is_visible, one_plain_line, validate_label
 from .people import are_elsewhere, found_by, is_active, is_signed_in, owner_is_active, owner_is_inactive, with_users
 from .person_key import PersonKey, forget_user, keep_without_user
@@ -28,6 +29,7 @@ from .standing import OntraportService
 __all__ = [
     "LONGEST_ACTOR",
     "SECRET_FIELDS",
+    "SOMEBODY_ELSE",
     "EventKind",
     "ExactCharField",
     "Method",
@@ -43,6 +45,7 @@ __all__ = [
     "PersonKey",
     "Status",
     "acting",
+    "actor_of",
     "are_elsewhere",
     "exact_collation",
     "forget_user",

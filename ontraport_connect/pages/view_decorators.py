@@ -18,7 +18,7 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST
 
 from ontraport_connect.exceptions import OntraportMisconfigured
-from ontraport_connect.models import acting, is_signed_in
+from ontraport_connect.models import acting, actor_of, is_signed_in
 
 from . import responses, tenancy
 
@@ -33,7 +33,7 @@ def private(view: View) -> View:
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        with acting(request.user.get_username):
+        with acting(lambda: actor_of(request)):
             response = view(request, *args, **kwargs)
         response.headers.setdefault("Referrer-Policy", "same-origin")
         return response

@@ -18,7 +18,7 @@ from django.utils.translation import ngettext
 
 from ontraport_connect import linking, refreshing
 from ontraport_connect.exceptions import OntraportMisconfigured
-from ontraport_connect.models import Method, OntraportAccount, acting, with_users
+from ontraport_connect.models import Method, OntraportAccount, acting, actor_of, with_users
 
 from . import bulk_operations
 from .exports import as_csv
@@ -36,7 +36,7 @@ MAX_DISCONNECTED = 500
 
 def acting_in_admin(request: HttpRequest) -> AbstractContextManager[None]:
     """Let events carry the name of this person, marked as staff's."""
-    return acting(lambda: f"{request.user.get_username()} (staff)")
+    return acting(lambda: f"{actor_of(request)} (staff)")
 
 
 def consequences(accounts: Sequence[OntraportAccount]) -> dict[str, object]:

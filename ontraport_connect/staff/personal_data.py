@@ -9,9 +9,7 @@ from typing import Any
 from django.db.models import Q
 
 from ontraport_connect.database import alias
-from ontraport_connect.models import LONGEST_ACTOR, OntraportAccount, OntraportEvent
-
-SOMEBODY_ELSE = "somebody else"
+from ontraport_connect.models import LONGEST_ACTOR, SOMEBODY_ELSE, OntraportAccount, OntraportEvent
 
 
 def export_person(user: Any) -> dict[str, Any]:

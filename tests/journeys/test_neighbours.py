@@ -24,7 +24,7 @@ from tests.support.linked import person
 from tests.support.pages import ACCOUNTS
 from tests.support.servers import HOST, PROJECT, Process, Sandbox, free_port
 
-NEIGHBOURS = ("auditlog", "django_celery_beat", "hijack", "import_export", "simple_history")
+NEIGHBOURS = ("auditlog", "django_celery_beat", "django_su", "hijack", "import_export", "loginas", "simple_history")
 
 for package in (*NEIGHBOURS, "pyuwsgi"):
     pytest.importorskip(package, reason=f"{package} is not installed, as it is by `tox run -e cookiecutter`")
@@ -34,6 +34,7 @@ def test_other_apps_read_copy_and_schedule_what_is_ours(sandbox: Sandbox, tmp_pa
     changes = {
         "INSTALLED_APPS": [*settings.INSTALLED_APPS, *NEIGHBOURS],
         "MIDDLEWARE": [*settings.MIDDLEWARE, "hijack.middleware.HijackUserMiddleware"],
+        "AUTHENTICATION_BACKENDS": ["django.contrib.auth.backends.ModelBackend", "django_su.backends.SuBackend"],
         "ROOT_URLCONF": "tests.support.neighbours",
         "DATABASES": {"default": sqlite(tmp_path / "site.sqlite3")},
     }
@@ -49,6 +50,7 @@ def test_other_apps_read_copy_and_schedule_what_is_ours(sandbox: Sandbox, tmp_pa
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
         "hijack": ["/ontraport/problem/other_owner/", 0, "/ontraport/", True],
+        "acted": ["support as maya"] * 4,
         "history": ["int", True],
         "audit": [True, False],
         "imported": [["[secret]", "[secret]"], 1, {"count": 21}],

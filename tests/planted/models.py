@@ -17,4 +17,11 @@ BUGS = [
         "        if refused := {*fields} & set():\n",
         "encryption/test_writes.py::test_bulk_update_keeps_what_stands_and_refuses_plain_text",
     ),
+    Bug(
+        "support that is signed in as a customer passes for the customer",
+        "models/impersonation",
+        ' or next(_marked(request), "")',
+        "",
+        "models/test_impersonation.py::test_the_history_says_who_is_signed_in_as_a_customer",
+    ),
 ]

@@ -66,6 +66,7 @@ def test_a_site_event_without_an_account(strict: StrictServer) -> None:
         ("maya", "maya"),
         ("tomas@example.com", "somebody else"),
         ("maya (staff)", "somebody else"),
+        ("tomas as maya", "somebody else"),
         ("", ""),
     ],
 )

@@ -34,12 +34,17 @@ from simple_history import register  # noqa: E402
 from tablib import Dataset  # noqa: E402
 
 from ontraport_connect import tasks  # noqa: E402, F401  # Celery knows them by their import
-from ontraport_connect.models import OntraportAccount, OntraportService  # noqa: E402
+from ontraport_connect.models import OntraportAccount, OntraportEvent, OntraportService  # noqa: E402
 from ontraport_connect.schedule import BEAT_SCHEDULE  # noqa: E402
 from tests.support import ontraport  # noqa: E402
 from tests.support.servers import Sandbox  # noqa: E402
 
-urlpatterns = [path("hijack/", include("hijack.urls")), path("", include("tests.urls"))]
+urlpatterns = [
+    path("hijack/", include("hijack.urls")),
+    path("loginas/", include("loginas.urls")),
+    path("su/", include("django_su.urls")),
+    path("", include("tests.urls")),
+]
 
 
 def history_of_accounts() -> Any:
@@ -61,7 +66,8 @@ class Journey:
         self.support = users.create_superuser("support")
 
     def run(self) -> dict[str, Any]:
-        return {step.__name__: step() for step in (self.hijack, self.history, self.audit, self.imported, self.beat)}
+        steps = (self.hijack, self.acted, self.history, self.audit, self.imported, self.beat)
+        return {step.__name__: step() for step in steps}
 
     @property
     def account(self) -> OntraportAccount:
@@ -79,6 +85,21 @@ class Journey:
         client.post(reverse("hijack:acquire"), {"user_pk": self.maya.pk})
         linked = ontraport.link(client, self.sandbox)["Location"]
         return [released, exchanged, linked, self.account.user == self.maya]
+
+    def acted(self) -> list[str]:
+        """https://github.com/django-hijack/django-hijack/issues/560: whose name the history has for what support does as a customer."""
+        starts = {
+            reverse("hijack:acquire"): {"user_pk": self.maya.pk},
+            reverse("loginas-user-login", args=[self.maya.pk]): {},
+            reverse("login_as_user", args=[self.maya.pk]): {},
+        }
+        for start, form in starts.items():
+            client = Client()
+            client.force_login(self.support, backend="django.contrib.auth.backends.ModelBackend")
+            client.post(start, form)
+            self.account.delete()
+            ontraport.link(client, self.sandbox)
+        return [event.actor for event in OntraportEvent.objects.filter(kind="linked")]
 
     def history(self) -> list[Any]:
         """https://github.com/django-commons/django-simple-history/issues/382: an expression reached the receivers of ``post_save``."""

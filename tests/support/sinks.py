@@ -316,12 +316,13 @@ class Report(AdminEmailHandler):
 
 @contextmanager
 def logs(sinks: Sinks) -> Iterator[None]:
-    """Set every logger to DEBUG."""
+    """Set every logger to DEBUG, those too that the settings disable."""
     root = logging.getLogger()
     known = [each for each in root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
-    before = [(each, each.level) for each in (root, *known)]
+    before = [(each, each.level, each.disabled, each.propagate) for each in (root, *known)]
     for each in known:
         each.setLevel(logging.NOTSET)
+        each.disabled, each.propagate = False, True
     root.setLevel(logging.DEBUG)
     handler, report = Handler(sinks), Report(sinks)
     root.addHandler(handler)
@@ -329,8 +330,9 @@ def logs(sinks: Sinks) -> Iterator[None]:
     yield
     root.removeHandler(handler)
     logging.getLogger("django.request").removeHandler(report)
-    for each, level in before:
+    for each, level, disabled, propagate in before:
         each.setLevel(level)
+        each.disabled, each.propagate = disabled, propagate
 
 
 class Reporter(Transport):

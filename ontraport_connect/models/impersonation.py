@@ -1,0 +1,50 @@
+"""Who really acts: the person who is signed in, or whoever has signed in as them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+
+from .people import database
+
+SOMEBODY_ELSE = "somebody else"
+
+
+def actor_of(request: HttpRequest) -> str:
+    """Return the name for the history of who makes this request: ``"maya"``, or ``"support as maya"`` when support has signed in as her.
+
+    That is known where the site has set ``request.ontraport_actor`` to a name, and from the sessions of django-hijack, django-loginas and
+    django-su. A mark in the session that leads to nobody is "somebody else".
+    """
+    name: str = request.user.get_username()  # type: ignore[union-attr]
+    really = getattr(request, "ontraport_actor", "") or next(_marked(request), "")
+    return f"{really} as {name}" if really and really != name else name
+
+
+def _marked(request: HttpRequest) -> Iterator[str]:
+    session: Any = getattr(request, "session", {})
+    for key, read in _marks().items():
+        if mark := session.get(key):
+            yield _name(mark, read)
+
+
+def _marks() -> dict[str, Callable[[Any], Any]]:
+    """Return how each package marks a session, and how its mark is read as a user's key. The first of several is who began."""
+    return {
+        "hijack_history": lambda mark: mark[0],
+        "exit_users_pk": lambda mark: mark[0][0],  # django-su: key and backend
+        getattr(settings, "LOGINAS_FROM_USER_SESSION_FLAG", "loginas_from_user"): lambda mark: mark.rsplit(":", 2)[0],
+    }
+
+
+def _name(mark: Any, read: Callable[[Any], Any]) -> str:
+    try:
+        person = get_user_model()._default_manager.using(database()).filter(pk=read(mark)).first()
+    except (AttributeError, LookupError, TypeError, ValueError, ValidationError):  # the mark of somebody else
+        person = None
+    return SOMEBODY_ELSE if person is None else person.get_username()
