@@ -14,6 +14,7 @@ from typing import Any
 from django.core.management.base import CommandError, OutputWrapper
 
 from ontraport_connect import exceptions, refreshing
+from ontraport_connect.models import aware
 
 FAILED = 1
 USAGE = 2
@@ -128,7 +129,7 @@ def counted(count: int, noun: str) -> str:
 
 def iso(moment: datetime | None) -> str | None:
     """Return the one format in which JSON has times: ISO 8601 in UTC, with the zone."""
-    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")
+    return None if moment is None else aware(moment).astimezone(UTC).isoformat(timespec="seconds")
 
 
 def wrapped(text: str, indent: int) -> list[str]:

@@ -14,7 +14,7 @@ from .account import (
 from .actors import LONGEST_ACTOR, acting
 from .attempt import OntraportAttempt
 from .budget import OntraportBudget
-from .clock import Now
+from .clock import Now, as_stored, aware
 from .event import EventKind, OntraportEvent
 from .exact_texts import ExactCharField, exact_collation
 from .impersonation import SOMEBODY_ELSE, actor_of
@@ -47,6 +47,8 @@ __all__ = [
     "acting",
     "actor_of",
     "are_elsewhere",
+    "as_stored",
+    "aware",
     "exact_collation",
     "forget_user",
     "found_by",

@@ -28,6 +28,16 @@ class Now(functions.Now):  # noqa: TID251
         return self.as_sql(compiler, connection, template=f"(UTC_TIMESTAMP(6) + INTERVAL {seconds} SECOND)", **extra)
 
 
+def aware(stored: datetime) -> datetime:
+    """Return a stored time with its zone: without ``USE_TZ``, what is stored are the numbers of the site's own zone."""
+    return stored if timezone.is_aware(stored) else timezone.make_aware(stored, timezone.get_default_timezone())
+
+
+def as_stored(moment: datetime) -> datetime:
+    """Return a time with a zone as this site stores times: without ``USE_TZ``, as the numbers of the site's own zone."""
+    return moment if settings.USE_TZ else timezone.make_naive(moment, timezone.get_default_timezone())
+
+
 def _seconds_ahead_of_utc(connection: Any) -> int:
     zone: tzinfo = connection.timezone if settings.USE_TZ else timezone.get_default_timezone()
     ahead = datetime.now(zone).utcoffset()

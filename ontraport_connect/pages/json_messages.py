@@ -9,7 +9,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from ontraport_connect.models import OntraportAccount
+from ontraport_connect.models import OntraportAccount, aware
 
 from . import state_texts
 
@@ -80,7 +80,7 @@ def as_json(account: OntraportAccount) -> dict[str, Any]:
         "state": state.name,
         "state_title": str(state.title),
         "state_text": str(state.text),
-        "linked_at": account.linked_at.isoformat(),
+        "linked_at": aware(account.linked_at).isoformat(),
         "refreshed_at": _moment(account.refreshed_at),
         "last_used_at": _moment(account.last_used_at),
         "linked_by": _name_of(account.user) if account.tenant else None,
@@ -94,12 +94,12 @@ def _name_of(user: Any) -> str | None:
 
 
 def _moment(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()
+    return None if at is None else aware(at).isoformat()
 
 
 def _event(event: Any) -> dict[str, str]:
     return {
-        "at": event.at.isoformat(),
+        "at": aware(event.at).isoformat(),
         "kind": str(event.kind),
         "text": str(state_texts.happened(event)),
         "reason": str(state_texts.reason_for(event.detail)),

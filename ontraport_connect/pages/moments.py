@@ -10,6 +10,8 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from ontraport_connect.models import aware
+
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
 
@@ -44,10 +46,10 @@ def _days(days: int) -> str:
 
 def exactly(moment: datetime) -> str:
     """Return the moment in the active language and time zone, with the zone's name."""
-    local = timezone.localtime(moment)
+    local = timezone.localtime(aware(moment))
     return f"{date_format(local, 'DATETIME_FORMAT')} {local.tzname()}"
 
 
 def as_element(moment: datetime, text: str) -> str:
     """Return a ``time`` element that shows ``text``, and the exact moment to who points at it."""
-    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exactly(moment), text)
+    return format_html('<time datetime="{}" title="{}">{}</time>', aware(moment).isoformat(), exactly(moment), text)

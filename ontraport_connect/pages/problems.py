@@ -158,8 +158,9 @@ def leave(request: HttpRequest, error: LinkingFailed, attempt: Attempt | None) -
     """Remember ``error``, and return the address of the page that explains it. Its button leads back to the page and account of
     ``attempt``.
     """
-    if error.code not in LEAVES_NO_TRACE:
-        request.session[SESSION_KEY] = {
+    session = getattr(request, "session", None)  # a site may have none
+    if session is not None and error.code not in LEAVES_NO_TRACE:
+        session[SESSION_KEY] = {
             "code": error.code,
             "message": error.message,
             "said": getattr(error, "said", ""),
@@ -178,7 +179,7 @@ def report(error: OntraportError) -> str:
 def show(request: HttpRequest, code: str) -> HttpResponse:
     """Render the explanation of ``code``. Details are shown only if this session's last problem has the same code."""
     explanation = EXPLANATIONS.get(code, OTHER)
-    kept = request.session.get(SESSION_KEY) or {}
+    kept = getattr(request, "session", {}).get(SESSION_KEY) or {}
     details = kept if kept.get("code") == code else {}
     context = {
         "code": code,

@@ -8,10 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Q, Subquery, Value
-from django.utils import timezone
 
 from ontraport_connect.database import alias
-from ontraport_connect.models import Now, OntraportBudget, OntraportService
+from ontraport_connect.models import Now, OntraportBudget, OntraportService, aware
 
 from . import circuit_breaker
 
@@ -140,7 +139,7 @@ def _seen(name: str) -> Any:
 
 
 def _seconds(now: datetime) -> float:
-    return (now if timezone.is_aware(now) else timezone.make_aware(now)).timestamp()
+    return aware(now).timestamp()
 
 
 def _read(state: str | None) -> dict[str, float]:

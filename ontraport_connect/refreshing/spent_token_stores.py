@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
-from django.conf import settings
 from django.db import IntegrityError, OperationalError, connections, transaction
 
 from ontraport_connect.database import alias
-from ontraport_connect.models import OntraportSpentToken
+from ontraport_connect.models import OntraportSpentToken, as_stored, aware
 
 MOST_IN_MEMORY = 1000
 """Notes that are kept for databases in memory; tests leave them behind."""
@@ -142,7 +141,7 @@ class Sqlite:
     def forget_abandoned(self, account_uid: UUID, before: datetime) -> None:
         with self._connected() as connection:
             connection.execute(
-                "DELETE FROM spent WHERE account_uid = ? AND until < ?", (account_uid.hex, before.timestamp())
+                "DELETE FROM spent WHERE account_uid = ? AND until < ?", (account_uid.hex, aware(before).timestamp())
             )
 
     def digests(self, account_uid: UUID) -> Sequence[str]:
@@ -175,13 +174,12 @@ class Sqlite:
 
     def _row(self, spent: SpentToken) -> tuple[Any, ...]:
         values = {**_values(spent), "account_uid": spent.account_uid.hex}
-        values |= {name: values[name].timestamp() for name in ("sent_at", "until")}
+        values |= {name: aware(values[name]).timestamp() for name in ("sent_at", "until")}
         return tuple(values.values())
 
     def _note(self, row: tuple[Any, ...]) -> SpentToken:
         values = dict(zip(SpentToken.__slots__, row, strict=True))
-        zone = UTC if settings.USE_TZ else None
-        values |= {name: datetime.fromtimestamp(values[name], zone) for name in ("sent_at", "until")}
+        values |= {name: as_stored(datetime.fromtimestamp(values[name], UTC)) for name in ("sent_at", "until")}
         return SpentToken(**{**values, "account_uid": UUID(values["account_uid"])})
 
 

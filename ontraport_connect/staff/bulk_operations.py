@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from ontraport_connect import refreshing
 from ontraport_connect.database import alias
-from ontraport_connect.models import Method, Now, OntraportAccount, OntraportRevocation, Status
+from ontraport_connect.models import Method, Now, OntraportAccount, OntraportRevocation, Status, aware
 
 INLINE_LIMIT = 20
 """The most accounts that are handled within the request; larger selections are left to the beat task and the workers."""
@@ -68,7 +68,7 @@ def _compare(before: OntraportAccount, now: OntraportAccount | None) -> tuple[st
 
 
 def _time(moment: Any) -> str:
-    local = localtime(moment)
+    local = localtime(aware(moment))
     return f"{date_format(local, 'TIME_FORMAT')} {local.tzname()}"
 
 

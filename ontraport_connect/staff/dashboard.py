@@ -16,7 +16,14 @@ from django.utils.translation import gettext_lazy as _
 from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
-from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportRevocation, with_users
+from ontraport_connect.models import (
+    EventKind,
+    OntraportAccount,
+    OntraportEvent,
+    OntraportRevocation,
+    as_stored,
+    with_users,
+)
 from ontraport_connect.protocol import OPERATOR_ERRORS
 from ontraport_connect.refreshing import Pulse, Signs
 
@@ -107,7 +114,7 @@ def refresh_chart() -> Sequence[Bar]:
 
 def _bar(index: int, tally: tallies.Tally, most: int) -> Bar:
     return Bar(
-        starts_at=datetime.fromtimestamp(tally.starts_at, UTC),
+        starts_at=as_stored(datetime.fromtimestamp(tally.starts_at, UTC)),
         refreshed=tally.refreshed,
         failed=tally.failed,
         x=index * Chart.step + (Chart.step - Chart.bar) // 2,

@@ -11,7 +11,7 @@ from typing import Any
 from django.http import StreamingHttpResponse
 
 from ontraport_connect import refreshing
-from ontraport_connect.models import SECRET_FIELDS, OntraportAccount, with_users
+from ontraport_connect.models import SECRET_FIELDS, OntraportAccount, aware, with_users
 from ontraport_connect.refreshing import SitePause
 
 COLUMNS = (
@@ -63,7 +63,7 @@ def _values(account: OntraportAccount, pause: SitePause) -> Sequence[object]:
 
 
 def _iso(moment: datetime | None) -> str:
-    return "" if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")
+    return "" if moment is None else aware(moment).astimezone(UTC).isoformat(timespec="seconds")
 
 
 def _cell(value: object) -> str:

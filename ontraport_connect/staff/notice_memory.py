@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from uuid import UUID
 
+from ontraport_connect.models import as_stored
 from ontraport_connect.using import DatabaseStore
 
 KEY = "notices"
@@ -95,4 +96,4 @@ class NoticeMemory:
         seconds = window.total_seconds()
         is_extended = self.held_until >= self.now - seconds
         start = max(self.held_since, self.now - LONGEST_HOLD) if is_extended else self.now
-        return datetime.fromtimestamp(start - seconds, UTC)
+        return as_stored(datetime.fromtimestamp(start - seconds, UTC))

@@ -24,7 +24,7 @@ from django.utils.translation import gettext
 
 from ontraport_connect.conf import conf
 from ontraport_connect.linking import beside
-from ontraport_connect.models import Method, OntraportAccount
+from ontraport_connect.models import Method, OntraportAccount, aware
 
 PERMANENT = 500
 """Reply codes from here on are permanent failures (RFC 5321, 4.2.1)."""
@@ -122,7 +122,7 @@ def _message(
 
 
 def _moment(at: datetime) -> str:
-    local = timezone.localtime(at)
+    local = timezone.localtime(aware(at))
     return f"{date_format(local, 'DATETIME_FORMAT')} {local.tzname()}"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Q
 
 from ontraport_connect.database import alias
-from ontraport_connect.models import LONGEST_ACTOR, SOMEBODY_ELSE, OntraportAccount, OntraportEvent
+from ontraport_connect.models import LONGEST_ACTOR, SOMEBODY_ELSE, OntraportAccount, OntraportEvent, aware
 
 
 def export_person(user: Any) -> dict[str, Any]:
@@ -51,4 +51,4 @@ def _event(event: OntraportEvent, username: str) -> Mapping[str, Any]:
 
 
 def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")
+    return None if moment is None else aware(moment).astimezone(UTC).isoformat(timespec="seconds")

@@ -13,7 +13,7 @@ from django.utils.functional import Promise
 from django.utils.timezone import localtime
 
 from ontraport_connect import pages
-from ontraport_connect.models import OntraportAccount, OntraportEvent
+from ontraport_connect.models import OntraportAccount, OntraportEvent, aware
 
 register = template.Library()
 
@@ -70,7 +70,7 @@ def ontraport_ago(moment: datetime) -> str:
 @register.filter
 def ontraport_day(moment: datetime) -> str:
     """Render the day of a moment; the exact time, with its zone, appears to who points at it."""
-    return pages.as_element(moment, date_format(localtime(moment)))
+    return pages.as_element(moment, date_format(localtime(aware(moment))))
 
 
 @register.filter

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ontraport_connect.conf import conf
-from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent
+from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, as_stored
 from ontraport_connect.protocol import Wire, plug_in
 from ontraport_connect.sandbox import ACCOUNTS, Account, Fault
 from ontraport_connect.using import counted_in_memory
@@ -79,7 +79,7 @@ class FakeOntraport:
 
     def _tokens(self, person: Account) -> dict[str, Any]:
         grant = self._world.grants.new(person, CLIENT_ID, " ".join(conf.ONTRAPORT_SCOPES))
-        expires_at = datetime.fromtimestamp(grant.expires_at, UTC)
+        expires_at = as_stored(datetime.fromtimestamp(grant.expires_at, UTC))
         return {
             "access_token": grant.access_token,
             "refresh_token": grant.refresh_token,
@@ -114,7 +114,7 @@ class FakeOntraport:
     def expire(self) -> None:
         """Let all access tokens end, here and at Ontraport. The next call refreshes."""
         self._world.grants.expire()
-        OntraportAccount.objects.filter(issuer=APP).update(expires_at=datetime.now(UTC) - timedelta(seconds=1))
+        OntraportAccount.objects.filter(issuer=APP).update(expires_at=timezone.now() - timedelta(seconds=1))
 
     def revoke(self, username: str | None = None) -> None:
         """End the grants of a person, or all, as a customer does inside Ontraport. The next call needs a reconnect."""

@@ -23,7 +23,7 @@ from django.db.models.functions import Length, Substr
 from django.utils import timezone
 
 from ontraport_connect.database import alias
-from ontraport_connect.models import Now, OntraportBudget
+from ontraport_connect.models import Now, OntraportBudget, aware
 
 from .rate_statements import REPLACE, RESERVE, reserve_sql
 from .rate_window import DIGITS, Slot, Window
@@ -79,8 +79,7 @@ class DatabaseStore:
         if row is None:
             OntraportBudget.objects.using(alias()).bulk_create([OntraportBudget(key=key)], ignore_conflicts=True)
             row = rows.get()
-        now = row.now if timezone.is_aware(row.now) else timezone.make_aware(row.now)
-        return Held(state=row.state, mark=row.version, now=round(now.timestamp() * 1000))
+        return Held(state=row.state, mark=row.version, now=round(aware(row.now).timestamp() * 1000))
 
     def replace(self, key: str, held: Held, state: str) -> bool:
         row = OntraportBudget.objects.using(alias()).filter(pk=key, version=held.mark)
