@@ -72,6 +72,8 @@ def other_start(request: HttpRequest) -> str:
     """
     callback = conf.ONTRAPORT_REDIRECT_URI
     here, there = _host_in_browser(request), _hostname(callback or "")
+    if settings.PREPEND_WWW and not there.startswith("www."):
+        there = f"www.{there}"  # Django leads on to it, with the whole answer
     if not callback or here == there or _share_cookies(here, there) or not _are_related(here, there):
         return ""
     return beside(sound_redirect_uri(request), "connect")

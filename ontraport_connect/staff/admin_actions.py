@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.core.exceptions import PermissionDenied
@@ -32,6 +33,16 @@ else:  # Django's classes are not subscriptable at run time
 
 MAX_DISCONNECTED = 500
 """The most accounts one action disconnects: the confirmation page lists them all and posts their ids."""
+
+
+FIELDS_BESIDE = 5
+"""How many fields the form that asks has at most beside an account's."""
+
+
+def most_at_once() -> int:
+    """Return how many accounts one action disconnects on this site: as many as Django takes fields of the form that asks."""
+    fields = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+    return MAX_DISCONNECTED if fields is None else max(1, min(MAX_DISCONNECTED, fields - FIELDS_BESIDE))
 
 
 def acting_in_admin(request: HttpRequest) -> AbstractContextManager[None]:
@@ -95,10 +106,11 @@ class AccountActions(AccountModelAdmin):
 
     @admin.action(description=_("Disconnect…"), permissions=["delete"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[OntraportAccount]) -> HttpResponse | None:
-        accounts = list(with_users(queryset)[: MAX_DISCONNECTED + 1])
-        if len(accounts) > MAX_DISCONNECTED:
+        most = most_at_once()
+        accounts = list(with_users(queryset)[: most + 1])
+        if len(accounts) > most:
             text = _("You can disconnect up to %(most)d accounts at once. Narrow the list first.")
-            self.message_user(request, text % {"most": MAX_DISCONNECTED}, messages.ERROR)
+            self.message_user(request, text % {"most": most}, messages.ERROR)
             return None
         _require_manage(request, accounts)
         if "post" not in request.POST:

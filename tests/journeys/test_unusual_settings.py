@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.apps import apps
 from django.conf import settings as site_settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.backends import BaseBackend
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.staticfiles.storage import staticfiles_storage
+from django.core.checks import run_checks
 from django.core.management import call_command
+from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
-from django.urls import include, path, reverse
+from django.urls import include, path, reverse, reverse_lazy
 from django.utils import timezone
 
 from ontraport_connect import refreshing
@@ -31,7 +37,16 @@ from tests.support.servers import HOST, Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-urlpatterns = [path("ontraport/", include("ontraport_connect.urls"))]
+
+def refuse(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """The site's own ``CSRF_FAILURE_VIEW``."""
+    return HttpResponse("Our own words.", status=403)
+
+
+urlpatterns = [
+    path("ontraport/", include("ontraport_connect.urls")),
+    path("<slug:shop>/sign-in/", refuse, name="sign-in"),
+]
 """A site without the admin."""
 
 
@@ -47,6 +62,36 @@ def templates(**options: Any) -> list[dict[str, Any]]:
     return backends
 
 
+def loaders(*names: str) -> list[dict[str, Any]]:
+    """Return ``TEMPLATES`` without ``APP_DIRS``, with a cache of its own in front of these loaders."""
+    backends = templates(
+        loaders=[
+            ("django.template.loaders.cached.Loader", [f"django.template.loaders.{name}.Loader" for name in names])
+        ]
+    )
+    backends[0]["APP_DIRS"] = False
+    return backends
+
+
+class OwnBackend(BaseBackend):
+    """Signs people in, and knows no permissions."""
+
+    def get_user(self, user_id: Any) -> Any:
+        return get_user_model().objects.filter(pk=user_id).first()
+
+
+class PersonOfHeader:
+    """Takes the person from what a proxy says, in place of sessions."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> Any:
+        user = get_user_model().objects.filter(username=request.headers.get("X-Person")).first()
+        request.user = AnonymousUser() if user is None else user
+        return self.get_response(request)
+
+
 def without(setting: str, *words: str) -> list[str]:
     return [name for name in getattr(site_settings, setting) if not any(word in name for word in words)]
 
@@ -56,11 +101,32 @@ SITES: dict[str, dict[str, Any]] = {
     "no translations": {"USE_I18N": False},
     "no slash is appended": {"APPEND_SLASH": False},
     "what is missing is shown": {"TEMPLATES": templates(string_if_invalid="!!%s!!")},
+    "templates of a cached loader": {"TEMPLATES": loaders("filesystem", "app_directories")},
+    "sessions in cookies": {"SESSION_ENGINE": "django.contrib.sessions.backends.signed_cookies"},
+    "no referrer, no opener policy": {
+        "SECURE_REFERRER_POLICY": "no-referrer",
+        "SECURE_CROSS_ORIGIN_OPENER_POLICY": None,
+    },
+    "few fields in a form": {"DATA_UPLOAD_MAX_NUMBER_FIELDS": 5},
+    "one language, and not English": {"LANGUAGES": [("de", "Deutsch")], "LANGUAGE_CODE": "de"},
+    "one language without translations": {"LANGUAGES": [("pt-br", "Português")], "LANGUAGE_CODE": "pt-br"},
+    "backends without permissions": {"AUTHENTICATION_BACKENDS": [f"{__name__}.OwnBackend"]},
+    "small keys": {"DEFAULT_AUTO_FIELD": "django.db.models.AutoField"},
     "no context processors": {"TEMPLATES": templates(context_processors=[])},
     "no admin and no messages": {
         "INSTALLED_APPS": without("INSTALLED_APPS", "admin", "messages", "staticfiles", "organizations"),
         "MIDDLEWARE": without("MIDDLEWARE", "messages"),
         "TEMPLATES": templates(context_processors=["django.template.context_processors.request"]),
+        "ROOT_URLCONF": __name__,
+        "LOGIN_URL": "/sign-in/",
+    },
+    "no sessions": {
+        "INSTALLED_APPS": without("INSTALLED_APPS", "admin", "messages", "sessions", "staticfiles", "organizations"),
+        "MIDDLEWARE": [
+            f"{__name__}.PersonOfHeader" if "AuthenticationMiddleware" in name else name
+            for name in without("MIDDLEWARE", "messages", "sessions")
+        ],
+        "TEMPLATES": templates(context_processors=[]),
         "ROOT_URLCONF": __name__,
         "LOGIN_URL": "/sign-in/",
     },
@@ -72,8 +138,10 @@ def test_a_link_is_made_shown_and_ended(site: str, sandbox: Sandbox) -> None:
     maya = person("maya")
     with override_settings(**SITES[site]):
         scheme = "https" if site_settings.SECURE_SSL_REDIRECT else "http"
-        browser = Client(enforce_csrf_checks=True, headers={"host": "testserver", "origin": f"{scheme}://testserver"})
-        browser.force_login(maya)
+        headers = {"host": "testserver", "origin": f"{scheme}://testserver", "x-person": "maya"}
+        browser = Client(enforce_csrf_checks=True, headers=headers)
+        if apps.is_installed("django.contrib.sessions"):
+            browser.force_login(maya)
         page = text(browser.get(CONNECT))
         started = browser.post(CONNECT, ontraport.hidden_fields(page))
         done = ontraport.come_back(browser, ontraport.consent(started["Location"]))
@@ -82,10 +150,37 @@ def test_a_link_is_made_shown_and_ended(site: str, sandbox: Sandbox) -> None:
         shown = text(browser.get(ACCOUNTS))
         assert "Harbour Street Coffee" in shown
         assert "!!" not in page + shown
+        denied = browser.get(f"{ACCOUNTS}callback/?error=access_denied&state=x")
+        assert text(browser.get(denied["Location"]))
         assert text(browser.get(f"{ACCOUNTS}problem/denied/"))
+        assert [found.id for found in run_checks() if found.id.startswith("ontraport_connect.E")] == []
+        call_command("makemigrations", "ontraport_connect", check=True, dry_run=True, verbosity=0)
         browser.post(url("disconnect", account), ontraport.hidden_fields(shown))
     assert not OntraportAccount.objects.exists()
     assert not any(grant["alive"] for grant in sandbox.state()["grants"])
+
+
+@override_settings(ROOT_URLCONF=__name__, LOGIN_URL=reverse_lazy("sign-in", args=["harbour"]))
+def test_the_address_to_sign_in_may_be_a_name_with_arguments() -> None:
+    asked = Client().get(CONNECT)
+    assert asked["Location"] == "/harbour/sign-in/?next=/ontraport/connect/"
+    assert 'href="/harbour/sign-in/?next=/ontraport/connect/"' in text(Client().get(f"{ACCOUNTS}problem/signed_out/"))
+
+
+@override_settings(CSRF_FAILURE_VIEW=f"{__name__}.refuse")
+def test_a_form_without_a_token_is_refused_in_the_words_of_the_site() -> None:
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(person("maya"))
+    refused = browser.post(CONNECT)
+    assert (refused.status_code, text(refused)) == (403, "Our own words.")
+
+
+@override_settings(USE_X_FORWARDED_HOST=True, ONTRAPORT_REDIRECT_URI=None)
+def test_the_host_that_a_proxy_names_is_that_of_the_callback() -> None:
+    browser = Client(headers={"host": "10.0.0.7", "x-forwarded-host": "shop.example"})
+    browser.force_login(person("maya"))
+    location = browser.post(CONNECT, secure=True)["Location"]
+    assert parse_qs(urlsplit(location).query)["redirect_uri"] == ["https://shop.example/ontraport/callback/"]
 
 
 NUMBER = re.compile(r"(1\D{1,6}234\D{1,6}567|7\D{1,6}654\D{1,6}321)\b")

@@ -173,6 +173,21 @@ def test_a_start_where_the_session_comes_along_or_on_a_foreign_host_is_no_concer
         assert asked(client.post(CONNECT, headers={"host": host}))["redirect_uri"] == callback
 
 
+def test_a_site_that_puts_www_in_front_of_its_host_does_not_lead_in_circles(
+    client: Client, maya: Any, sandbox: Sandbox
+) -> None:
+    """Django leads everybody to the host with www, from the callback, too."""
+    callback = "https://shop.example/ontraport/callback/"
+    with override_settings(ONTRAPORT_REDIRECT_URI=callback, PREPEND_WWW=True):
+        for start in ("www.shop.example", "app.shop.example"):
+            hosts = [start]
+            while hosts[-1] != urlsplit(sandbox.url).netloc:
+                assert len(hosts) < 5, hosts
+                response = client.post(CONNECT, headers={"host": hosts[-1]})
+                hosts.append(urlsplit(response["Location"]).netloc)
+            assert asked(response)["redirect_uri"] == callback
+
+
 def test_an_origin_that_is_none_is_no_server_error(client: Client, maya: Any) -> None:
     with override_settings(ONTRAPORT_REDIRECT_URI="https://app.shop.example/ontraport/callback/"):
         for origin in ("null", "http://[", ""):

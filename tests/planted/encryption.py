@@ -53,6 +53,27 @@ BUGS = [
         "encryption/test_secret.py::test_it_shows_nothing",
     ),
     Bug(
+        "forms and serializers know secrets",
+        "encryption/fields",
+        'kwargs.setdefault("editable", False)',
+        'kwargs.setdefault("editable", True)',
+        "encryption/test_fields.py::test_forms_and_model_dicts_know_nothing_of_secrets",
+    ),
+    Bug(
+        "a dump has plain text",
+        "encryption/fields",
+        "return DUMP_PREFIX + base64.b64encode(self.pre_save(obj, add=False)).decode()",
+        "return str(getattr(obj, self.attname).reveal())",
+        "encryption/test_fields.py::test_dumpdata_and_loaddata",
+    ),
+    Bug(
+        "a secret in plain text is pickled",
+        "encryption/secret",
+        '        raise TypeError("A secret cannot be pickled; save the account and pass its uid instead.")',
+        "        return Secret, (self._read(),)",
+        "encryption/test_fields.py::test_an_account_can_be_pickled_with_what_is_stored_and_not_with_plain_text",
+    ),
+    Bug(
         "a template reveals",
         "encryption/secret",
         "    reveal.alters_data = True",

@@ -18,6 +18,20 @@ BUGS = [
         "encryption/test_writes.py::test_bulk_update_keeps_what_stands_and_refuses_plain_text",
     ),
     Bug(
+        "the history keeps a person from being deleted in the admin",
+        "models/person_key",
+        "        SET_NULL(collector, field, events, using)",
+        "        CASCADE(collector, field, events, using)",
+        "staff/test_personal_data.py::test_support_deletes_a_person_in_the_admin",
+    ),
+    Bug(
+        "a time without a zone is taken for one that has one",
+        "models/clock",
+        "return stored if timezone.is_aware(stored) else",
+        "return stored if True else",
+        "journeys/test_time_zones.py::test_the_pages_of_a_person",
+    ),
+    Bug(
         "support that is signed in as a customer passes for the customer",
         "models/impersonation",
         ' or next(_marked(request), "")',

@@ -4,6 +4,20 @@ from .bug import Bug
 
 BUGS = [
     Bug(
+        "the button of Jinja2 forgets where it stands",
+        "jinja2",
+        "next_url=next",
+        'next_url=""',
+        "journeys/test_other_frameworks.py::test_the_button_in_a_template_of_jinja",
+    ),
+    Bug(
+        "a start is led in circles between a host and its www",
+        "pages/addresses",
+        'if settings.PREPEND_WWW and not there.startswith("www."):',
+        "if False:",
+        "journeys/test_where_linking_starts.py::test_a_site_that_puts_www_in_front_of_its_host_does_not_lead_in_circles",
+    ),
+    Bug(
         "a view that calls Ontraport is in a transaction of another database",
         "pages/view_decorators",
         "transaction.non_atomic_requests(using=name)(view)",

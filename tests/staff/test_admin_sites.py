@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from django.contrib.admin import AdminSite
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.http import HttpRequest
 from django.test import Client, override_settings
 from django.urls import URLPattern, URLResolver, include, path
 
@@ -20,7 +22,22 @@ pytestmark = pytest.mark.django_db(transaction=True)
 support = AdminSite(name="support")
 support.register(OntraportAccount, OntraportAccountAdmin)
 
-urlpatterns: list[URLPattern | URLResolver] = [path("support/", support.urls), path("", include("tests.urls"))]
+
+class Partners(AdminSite):
+    """An admin site for people who are no staff."""
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        return request.user.is_authenticated and request.user.get_username().startswith("partner")
+
+
+partners = Partners(name="partners")
+partners.register(OntraportAccount, OntraportAccountAdmin)
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("support/", support.urls),
+    path("partners/", partners.urls),
+    path("", include("tests.urls")),
+]
 
 LIST = "/support/ontraport_connect/ontraportaccount/"
 
@@ -62,3 +79,33 @@ def test_pages_link_within_their_site(staff: Client, account: Any) -> None:
 def test_refresh_leads_back_to_the_page_it_came_from(staff: Client, account: Any) -> None:
     response = staff.post(f"{LIST}{account.pk}/refresh/")
     assert response["Location"] == f"{LIST}{account.pk}/change/"
+
+
+@pytest.mark.parametrize(("name", "is_let_in"), [("partner", True), ("tomas", False)])
+def test_a_site_decides_itself_whom_it_lets_in(client: Client, account: Any, name: str, is_let_in: bool) -> None:
+    user = get_user_model().objects.create_user(name)
+    user.user_permissions.set(Permission.objects.filter(content_type__app_label="ontraport_connect"))
+    client.force_login(user)
+    listed = "/partners/ontraport_connect/ontraportaccount/"
+    pages = [client.get(f"{listed}{page}") for page in ("", "glance/", f"{account.pk}/change/")]
+    assert [page.status_code for page in pages] == [200 if is_let_in else 302] * 3
+    client.post(listed, {"action": "disconnect", "_selected_action": account.pk, "post": "yes"})
+    assert OntraportAccount.objects.exists() is not is_let_in
+
+
+@pytest.mark.parametrize(("fields", "most"), [(20, 15), (5, 1), (None, 500)])
+def test_no_more_are_disconnected_at_once_than_the_form_may_have_fields(
+    staff: Client, account: Any, fields: int | None, most: int
+) -> None:
+    """Django refuses a form of more than ``DATA_UPLOAD_MAX_NUMBER_FIELDS`` fields, that which asks for instance, with a bare 400."""
+    OntraportAccount.objects.bulk_create([OntraportAccount(user=account.user) for _ in range(most)])
+    ask = {"action": "disconnect", "_selected_action": account.pk, "select_across": "1"}
+    with override_settings(DATA_UPLOAD_MAX_NUMBER_FIELDS=fields):
+        refused = staff.post(LIST, ask, follow=True)
+        (said,) = refused.context["messages"]
+        assert str(said) == f"You can disconnect up to {most} accounts at once. Narrow the list first."
+        account.delete()
+        page = staff.post(LIST, {**ask, "_selected_action": OntraportAccount.objects.first().pk}).content.decode()
+        form = {"action": "disconnect", "post": "yes", "_selected_action": re.findall(r'_action" value="(\d+)"', page)}
+        assert staff.post(LIST, {**form, "csrfmiddlewaretoken": "x"}).status_code == 302
+    assert not OntraportAccount.objects.exists()

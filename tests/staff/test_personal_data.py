@@ -90,7 +90,7 @@ def test_a_long_name_is_known_as_the_history_keeps_it(strict: StrictServer) -> N
 def test_support_deletes_a_person_in_the_admin(strict: StrictServer, is_superuser: bool) -> None:
     """https://github.com/pennersr/django-allauth/issues/1975: it asked for permissions that nobody has, or failed."""
     maya = user_named("maya")
-    linked("own")
+    OntraportEvent.record(linked("own"), EventKind.LINKED)
     linked("shared", tenant="acme")
     support = get_user_model().objects.create_user("support", is_staff=True, is_superuser=is_superuser)
     support.user_permissions.set(Permission.objects.filter(codename__in=("delete_user", "delete_ontraportaccount")))
@@ -102,4 +102,5 @@ def test_support_deletes_a_person_in_the_admin(strict: StrictServer, is_superuse
     assert not get_user_model().objects.filter(pk=maya.pk).exists()
     (left,) = OntraportAccount.objects.all()
     assert (left.tenant, left.user) == ("acme", None)
+    assert OntraportEvent.objects.filter(kind=EventKind.LINKED, user=None).exists()
     assert OntraportRevocation.objects.exists() or strict.dead == ["own"]
