@@ -24,15 +24,24 @@ from tests.support.linked import person
 from tests.support.pages import ACCOUNTS
 from tests.support.servers import HOST, PROJECT, Process, Sandbox, free_port
 
-NEIGHBOURS = ("auditlog", "django_celery_beat", "django_su", "hijack", "import_export", "loginas", "simple_history")
+NEIGHBOURS = (
+    "auditlog",
+    "django_celery_beat",
+    "django_celery_results",
+    "django_su",
+    "hijack",
+    "import_export",
+    "loginas",
+    "simple_history",
+)
 
-for package in (*NEIGHBOURS, "pyuwsgi"):
+for package in (*NEIGHBOURS, "pyuwsgi", "unfold"):
     pytest.importorskip(package, reason=f"{package} is not installed, as it is by `tox run -e cookiecutter`")
 
 
 def test_other_apps_read_copy_and_schedule_what_is_ours(sandbox: Sandbox, tmp_path: Path) -> None:
     changes = {
-        "INSTALLED_APPS": [*settings.INSTALLED_APPS, *NEIGHBOURS],
+        "INSTALLED_APPS": ["unfold", *settings.INSTALLED_APPS, *NEIGHBOURS],
         "MIDDLEWARE": [*settings.MIDDLEWARE, "hijack.middleware.HijackUserMiddleware"],
         "AUTHENTICATION_BACKENDS": ["django.contrib.auth.backends.ModelBackend", "django_su.backends.SuBackend"],
         "ROOT_URLCONF": "tests.support.neighbours",
@@ -55,6 +64,8 @@ def test_other_apps_read_copy_and_schedule_what_is_ours(sandbox: Sandbox, tmp_pa
         "audit": [True, False],
         "imported": [["[secret]", "[secret]"], 1, {"count": 21}],
         "beat": [False, True],
+        "results": [True, False],
+        "unfold": [200, 200, 200, 200, 200, 200, 302, True, False],
     }
 
 

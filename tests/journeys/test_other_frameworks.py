@@ -210,6 +210,14 @@ def test_the_button_in_a_template_of_jinja_without_a_request(client: Client, jin
     assert "Link &lt;it&gt;</a>" in button
 
 
+def test_the_button_in_a_template_of_jinja_leads_to_the_page_that_it_is_told(
+    client: Client, jinja: None, tmp_path: Any
+) -> None:
+    (tmp_path / "shop.jinja").write_text('{{ connect_ontraport(request, next="/orders/") }}')
+    client.force_login(person("maya"))
+    assert ontraport.hidden_fields(text(client.get("/page/")))["next"] == "/orders/"
+
+
 def test_a_wrong_argument_is_said_to_the_developer_in_jinja_too() -> None:
     with pytest.raises(TemplateSyntaxError, match="small, medium, large"):
         connect_ontraport(None, size="huge")

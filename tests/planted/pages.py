@@ -4,11 +4,11 @@ from .bug import Bug
 
 BUGS = [
     Bug(
-        "the button of Jinja2 forgets where it stands",
+        "the button of Jinja2 forgets where it leads",
         "jinja2",
         "next_url=next",
         'next_url=""',
-        "journeys/test_other_frameworks.py::test_the_button_in_a_template_of_jinja",
+        "journeys/test_other_frameworks.py::test_the_button_in_a_template_of_jinja_leads_to_the_page_that_it_is_told",
     ),
     Bug(
         "a start is led in circles between a host and its www",

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 import django
-from celery import current_app
+from celery import current_app, shared_task
 
 django.setup()
 
@@ -29,11 +29,13 @@ from django.urls import include, path, reverse  # noqa: E402
 from django.utils import timezone  # noqa: E402
 from django_celery_beat.models import PeriodicTask  # noqa: E402
 from django_celery_beat.schedulers import DatabaseScheduler  # noqa: E402
+from django_celery_results.backends import DatabaseBackend  # noqa: E402
+from django_celery_results.models import TaskResult  # noqa: E402
 from import_export.resources import modelresource_factory  # noqa: E402
 from simple_history import register  # noqa: E402
 from tablib import Dataset  # noqa: E402
 
-from ontraport_connect import tasks  # noqa: E402, F401  # Celery knows them by their import
+from ontraport_connect import tasks  # noqa: E402
 from ontraport_connect.models import OntraportAccount, OntraportEvent, OntraportService  # noqa: E402
 from ontraport_connect.schedule import BEAT_SCHEDULE  # noqa: E402
 from tests.support import ontraport  # noqa: E402
@@ -47,6 +49,11 @@ urlpatterns = [
 ]
 
 
+@shared_task(name="own_task")
+def own_task() -> int:
+    return 1
+
+
 def history_of_accounts() -> Any:
     return apps.get_app_config("ontraport_connect").get_model("HistoricalOntraportAccount")
 
@@ -54,6 +61,7 @@ def history_of_accounts() -> Any:
 class Journey:
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
+        current_app.conf.update(result_extended=True)
         register(OntraportAccount)
         auditlog.register(OntraportAccount)
         call_command("migrate", verbosity=0)
@@ -66,7 +74,7 @@ class Journey:
         self.support = users.create_superuser("support")
 
     def run(self) -> dict[str, Any]:
-        steps = (self.hijack, self.acted, self.history, self.audit, self.imported, self.beat)
+        steps = (self.hijack, self.acted, self.history, self.audit, self.imported, self.beat, self.results, self.unfold)
         return {step.__name__: step() for step in steps}
 
     @property
@@ -127,7 +135,10 @@ class Journey:
     def beat(self) -> list[Any]:
         """https://github.com/celery/django-celery-beat/issues/227: a zone of the scheduler's own moved what is due."""
         current_app.conf.update(
-            task_always_eager=True, broker_url="memory://", timezone="America/Chicago", beat_schedule=BEAT_SCHEDULE
+            task_always_eager=True,
+            broker_url="memory://",
+            timezone="America/Chicago",
+            beat_schedule=BEAT_SCHEDULE,
         )
         (name,) = BEAT_SCHEDULE
         DatabaseScheduler(current_app).schedule[name].save()
@@ -138,6 +149,31 @@ class Journey:
             DatabaseScheduler(current_app).tick()
             seen.append(OntraportService.objects.filter(beat_at__isnull=False).exists())
         return seen
+
+    def results(self) -> list[bool]:
+        """Which tasks leave a result in the tables of django-celery-results: the site's own, and none of ours."""
+        for task in (own_task, tasks.refresh_accounts, tasks.refresh_expiring_tokens):
+            task.backend, task.store_eager_result = DatabaseBackend(current_app), True
+        own_task.delay()
+        tasks.refresh_accounts.delay([self.account.pk])
+        tasks.refresh_expiring_tokens.delay()
+        return [
+            TaskResult.objects.filter(task_name=name).exists() for name in ("own_task", tasks.refresh_accounts.name)
+        ]
+
+    def unfold(self) -> list[Any]:
+        """The admin in the clothes of django-unfold."""
+        client = Client()
+        client.force_login(self.support, backend="django.contrib.auth.backends.ModelBackend")
+        admin = "admin:ontraport_connect_ontraportaccount"
+        pages = [reverse(f"{admin}_{page}") for page in ("changelist", "glance")]
+        pages += [reverse(f"{admin}_{page}", args=[self.account.pk]) for page in ("change", "history", "delete")]
+        answers = [client.get(page) for page in pages]
+        ask = {"action": "disconnect", "_selected_action": self.account.pk}
+        answers.append(client.post(pages[0], ask))
+        is_dressed = all("unfold" in each.content.decode() for each in answers)
+        gone = client.post(pages[0], {**ask, "post": "yes"})
+        return [*(each.status_code for each in (*answers, gone)), is_dressed, OntraportAccount.objects.exists()]
 
 
 if __name__ == "__main__":
