@@ -21,7 +21,7 @@ def actor_of(request: HttpRequest) -> str:
     That is known where the site has set ``request.ontraport_actor`` to a name, and from the sessions of django-hijack, django-loginas and
     django-su. A mark in the session that leads to nobody is "somebody else".
     """
-    name: str = request.user.get_username()  # type: ignore[union-attr]
+    name: str = request.user.get_username()
     really = getattr(request, "ontraport_actor", "") or next(_marked(request), "")
     return f"{really} as {name}" if really and really != name else name
 

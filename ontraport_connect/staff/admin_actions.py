@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -41,7 +41,7 @@ FIELDS_BESIDE = 5
 
 def most_at_once() -> int:
     """Return how many accounts one action disconnects on this site: as many as Django takes fields of the form that asks."""
-    fields = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+    fields = cast("int | None", settings.DATA_UPLOAD_MAX_NUMBER_FIELDS)
     return MAX_DISCONNECTED if fields is None else max(1, min(MAX_DISCONNECTED, fields - FIELDS_BESIDE))
 
 

@@ -74,7 +74,7 @@ def test_the_pages_of_staff(browser: Client, account: OntraportAccount, offset: 
     pages = [reverse(f"{LIST}_{view}") for view in ("changelist", "glance")]
     pages += [reverse(f"{LIST}_{view}", args=[account.pk]) for view in ("change", "history")]
     assert [browser.get(page).status_code for page in pages] == [200] * 4
-    exported = browser.post(pages[0], {"action": "export", "_selected_action": [account.pk]})
+    exported: Any = browser.post(pages[0], {"action": "export", "_selected_action": [account.pk]})
     assert datetime.now(UTC).strftime("%Y-%m-%d") in b"".join(exported.streaming_content).decode()
     assert is_now(staff.export_person(account.user)["events"][0]["at"])
 

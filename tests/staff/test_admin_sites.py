@@ -105,7 +105,7 @@ def test_no_more_are_disconnected_at_once_than_the_form_may_have_fields(
         (said,) = refused.context["messages"]
         assert str(said) == f"You can disconnect up to {most} accounts at once. Narrow the list first."
         account.delete()
-        page = staff.post(LIST, {**ask, "_selected_action": OntraportAccount.objects.first().pk}).content.decode()
+        page = staff.post(LIST, {**ask, "_selected_action": OntraportAccount.objects.all()[0].pk}).content.decode()
         form = {"action": "disconnect", "post": "yes", "_selected_action": re.findall(r'_action" value="(\d+)"', page)}
         assert staff.post(LIST, {**form, "csrfmiddlewaretoken": "x"}).status_code == 302
     assert not OntraportAccount.objects.exists()
