@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -30,10 +34,11 @@ from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.models import OntraportAccount, Status
 from tests.support import ontraport
 from tests.support.connect_proxy import connect_proxy
+from tests.support.databases import sqlite
 from tests.support.hostile_server import answer, certificate, hostile_server
 from tests.support.linked import key_account, person
 from tests.support.pages import ACCOUNTS, CONNECT, text, url
-from tests.support.servers import HOST, Sandbox
+from tests.support.servers import HOST, PROJECT, Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -181,6 +186,23 @@ def test_the_host_that_a_proxy_names_is_that_of_the_callback() -> None:
     browser.force_login(person("maya"))
     location = browser.post(CONNECT, secure=True)["Location"]
     assert parse_qs(urlsplit(location).query)["redirect_uri"] == ["https://shop.example/ontraport/callback/"]
+
+
+def test_a_site_that_makes_tables_without_migrations(tmp_path: Path) -> None:
+    changes = {"MIGRATION_MODULES": {"ontraport_connect": None}, "DATABASES": {"default": sqlite(tmp_path / "db")}}
+    environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "TEST_SETTINGS": json.dumps(changes)}
+    printed = [
+        subprocess.run(
+            [sys.executable, "-m", "django", *command],
+            env=environ,
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for command in (["migrate", "--run-syncdb", "--verbosity=0"], ["ontraport", "accounts", "--json"])
+    ]
+    assert json.loads(printed[-1]) == []
 
 
 NUMBER = re.compile(r"(1\D{1,6}234\D{1,6}567|7\D{1,6}654\D{1,6}321)\b")
