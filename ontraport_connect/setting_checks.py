@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from inspect import signature
 from typing import Any
@@ -20,8 +21,6 @@ from .exceptions import OntraportMisconfigured
 from .protocol import require_secure
 
 MOST_DAYS = 36500
-"""A longer time to keep events would lead to dates before the calendar begins."""
-
 SHORTEST_TOKEN = 16
 
 
@@ -43,7 +42,7 @@ def _addresses() -> Iterator[CheckMessage]:
     own = ("ONTRAPORT_REST_URL", "ONTRAPORT_MCP_URL", "ONTRAPORT_RESOURCE")
     sandbox = ("ONTRAPORT_SANDBOX_URL", "ONTRAPORT_SANDBOX_INTERNAL_URL")
     for name in ("ONTRAPORT_REDIRECT_URI", *(sandbox if conf.uses_sandbox else own)):
-        yield from _url(name, getattr(conf, name))
+        yield from _url(name, _raw(name))
 
 
 def _url(name: str, value: object) -> Iterator[CheckMessage]:
@@ -72,8 +71,8 @@ def _route() -> Iterator[CheckMessage]:
             id="ontraport_connect.E020",
         )
     try:
-        if conf.ONTRAPORT_PROXY is not None:
-            protocol.Proxy.read(conf.ONTRAPORT_PROXY)
+        if _raw("ONTRAPORT_PROXY") is not None:
+            protocol.Proxy.read(_raw("ONTRAPORT_PROXY"))
     except OntraportMisconfigured as error:
         yield Error(
             str(error),
@@ -85,7 +84,7 @@ def _route() -> Iterator[CheckMessage]:
 
 def _client() -> Iterator[CheckMessage]:
     for name in ("ONTRAPORT_CLIENT_ID", "ONTRAPORT_CLIENT_SECRET"):
-        if not isinstance(getattr(conf, name), (str, type(None))):
+        if not isinstance(_raw(name), (str, type(None))):
             yield Error(
                 f"{name} is not a string.", hint="Copy it from Ontraport exactly as it is.", id="ontraport_connect.E003"
             )
@@ -116,11 +115,11 @@ def _encryption_keys() -> Iterator[CheckMessage]:
 
 
 def _tenant() -> Iterator[CheckMessage]:
-    if conf.ONTRAPORT_TENANT is None:
+    if _raw("ONTRAPORT_TENANT") is None:
         return
     try:
-        is_callable = callable(import_string(conf.ONTRAPORT_TENANT))
-    except (ImportError, AttributeError, TypeError):
+        is_callable = callable(import_string(conf.ONTRAPORT_TENANT or ""))
+    except (ImportError, AttributeError, TypeError, OntraportMisconfigured):
         is_callable = False
     if not is_callable:
         yield Error(
@@ -144,7 +143,7 @@ def _may() -> Iterator[CheckMessage]:
         return
     except ValueError:  # a callable without a signature
         return
-    if may is None and conf.ONTRAPORT_TENANT is not None and not hasattr(get_user_model(), "has_perm"):
+    if may is None and _raw("ONTRAPORT_TENANT") is not None and not hasattr(get_user_model(), "has_perm"):
         yield checks.Warning(
             "The user model has no permissions and ONTRAPORT_MAY is not set, so nobody may link or disconnect for a tenant.",
             hint="Set ONTRAPORT_MAY to a function that knows who may do what for a tenant.",
@@ -187,7 +186,7 @@ def _times() -> Iterator[CheckMessage]:
 
 
 def _time(name: str, day: float, hint: str) -> Iterator[CheckMessage]:
-    time: Any = getattr(settings, name, None)
+    time: Any = _raw(name)
     days = time / timedelta(days=1) if isinstance(time, timedelta) else time / day if _is_positive(time) else 0
     if time is not None and not 1 <= days <= MOST_DAYS:
         yield Error(
@@ -209,11 +208,13 @@ def _monitoring_token() -> Iterator[CheckMessage]:
 
 
 def _raw(name: str) -> Any:
-    """Return a setting untyped, since its value has not been checked yet; ``None`` for what cannot be used."""
+    """Return a setting untyped, since its value has not been checked yet."""
     try:
         return getattr(conf, name)
     except OntraportMisconfigured:
-        return None
+        with suppress(Exception):  # a value that code of the site computes
+            return getattr(settings, name)
+        raise
 
 
 def _is_pair(value: object) -> bool:
@@ -226,7 +227,7 @@ def _is_positive(value: object) -> bool:
 
 def _lists() -> Iterator[CheckMessage]:
     for name in ("ONTRAPORT_SCOPES", "ONTRAPORT_MCP_TOOLS"):
-        value = getattr(conf, name)
+        value = _raw(name)
         if name == "ONTRAPORT_MCP_TOOLS" and value is None:
             continue
         if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):

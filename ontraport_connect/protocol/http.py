@@ -11,6 +11,7 @@ from __future__ import annotations
 import http.client
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Self
 
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -131,7 +132,8 @@ class Transport:
                 response.close()
             connection.close()
             raise
-        self._connections.give_back(connection, response)
+        with suppress(Exception):  # whatever becomes of the connection, the answer is here
+            self._connections.give_back(connection, response)
         return None if body is None else Answer(status=response.status, headers=headers, body=body)
 
 

@@ -228,13 +228,19 @@ def test_a_batch_that_finds_no_more_threads_loses_nothing(
 
 
 def test_a_call_that_fails_as_nobody_thought_ends_no_batch(
-    strict: StrictServer, caplog: pytest.LogCaptureFixture
+    strict: StrictServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """It may have been sent, so that the lease stays until it ends."""
     pks = many(6)
-    with override_settings(ONTRAPORT_SCOPES=5):
+
+    def fail(*args: Any) -> None:
+        raise SoftTimeLimitExceeded
+
+    with monkeypatch.context() as broken:
+        broken.setattr(socket.socket, "recv_into", fail)
         assert batches.refresh_batch(pks) == {}
     assert caplog.text.count("could not be saved") == 6
-    assert strict.requests == 0
+    assert not OntraportAccount.objects.filter(lease_until=None).exists()
 
 
 class Timeout(BaseException):
