@@ -87,6 +87,7 @@ class _Batch:
         self.is_stopped = False
         self.pks = deque(pks)
         self.claimed: deque[Lease] = deque()
+        self.fresh: deque[Lease] = deque()
         self.started: dict[Future[Outcome | None], Lease] = {}
         self.done: SimpleQueue[Future[Outcome | None]] = SimpleQueue()
         self.interruption: BaseException | None = None
@@ -121,7 +122,7 @@ class _Batch:
                     self.claimed.append(self.started.pop(future))
                 while self.started:
                     self.finish_all(list(wait(self.started, return_when=FIRST_COMPLETED).done))
-                for lease in self.claimed:
+                for lease in (*self.claimed, *self.fresh):
                     self.let_go(lease)
 
     def next_lease(self) -> Lease | None:
@@ -134,8 +135,9 @@ class _Batch:
             if not self.done.empty():
                 break  # answers exist nowhere else until they are saved: they come first
             pks = [self.pks.popleft() for _ in range(min(self.lot, len(self.pks)))]
-            for lease in leases.claim(among(self.due, pks), pks, is_probe=self.is_probe):
-                if recover(lease):
+            self.fresh.extend(leases.claim(among(self.due, pks), pks, is_probe=self.is_probe))
+            while self.fresh:
+                if recover(lease := self.fresh.popleft()):
                     self.counts["recovered"] += 1
                 else:
                     self.claimed.append(lease)
