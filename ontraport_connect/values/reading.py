@@ -88,11 +88,11 @@ def choice(name: str, default: str) -> str | Mapping[str, str | None]:
 
 
 def flag(name: str, default: object) -> bool:
-    """Return whether a setting is on. Raises ``OntraportMisconfigured``."""
-    try:
-        return bool(getattr(settings, name, default))
-    except Exception as error:  # noqa: BLE001  # it is computed by code of the site
-        raise _failed(name, error) from None
+    """Return whether a setting is on. Raises ``OntraportMisconfigured``: the text ``"False"`` of an environment is not off."""
+    value = given(name, default)
+    if value is not None and type(value) not in {bool, int}:
+        raise unfit(name, "True or False")
+    return bool(value)
 
 
 def given(name: str, default: object) -> Any:

@@ -60,6 +60,8 @@ UNFIT: list[tuple[str, Any]] = [
     ("ONTRAPORT_RESOURCE", b"https://mcp.example"),
     ("ONTRAPORT_CA_BUNDLE", FailingPath),
     ("ONTRAPORT_NOTIFY", Fails),
+    ("ONTRAPORT_NOTIFY", "False"),
+    ("ONTRAPORT_NOTIFY_CHANGES", "0"),
     ("ONTRAPORT_MAY", partial(SimpleLazyObject, fails)),
     ("ONTRAPORT_ENCRYPTION_KEYS", partial(SimpleLazyObject, fails)),
 ]
