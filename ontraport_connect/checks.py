@@ -16,7 +16,6 @@ from django.urls import NoReverseMatch, reverse
 
 from . import pages, protocol, setting_checks, staff
 from .conf import OntraportSettings, conf
-from .exceptions import OntraportMisconfigured
 
 MIDDLEWARE = pages.MIDDLEWARE
 AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
@@ -25,18 +24,7 @@ AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 @register(Tags.compatibility)
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Run every check of the configuration. None uses the database or the network."""
-    messages, unread = list[CheckMessage](), dict[str, None]()
-    for check in CHECKS:
-        try:
-            messages += check()
-        except OntraportMisconfigured as error:
-            unread[str(error)] = None
-    said = {str(message.msg).partition(" ")[0] for message in messages}
-    return messages + [
-        checks.Error(text, hint="See docs/settings.md for what it has to be.", id="ontraport_connect.E035")
-        for text in unread
-        if text.partition(" ")[0] not in said  # by a check of its own
-    ]
+    return [message for check in CHECKS for message in check()]
 
 
 @register(Tags.security, deploy=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -13,10 +13,12 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from .exceptions import OntraportMisconfigured
-from .values import choice, duration, flag, given, numbers, text, texts, unfit
 
 SANDBOX_CLIENT = ("sandbox-client", "sandbox-secret")
 """The client that the stand-in knows, with its secret, which is published."""
+
+UNUSABLE = "settings"
+"""The code of an ``OntraportMisconfigured`` for a setting of a wrong type."""
 
 MayFunction = Callable[[HttpRequest, str | None, str], object]
 
@@ -26,17 +28,18 @@ class OntraportSettings:
 
     @property
     def ONTRAPORT_CLIENT_ID(self) -> str | None:
-        return text("ONTRAPORT_CLIENT_ID", None) or (SANDBOX_CLIENT[0] if self.uses_sandbox else None)
+        given = cast("str | None", getattr(settings, "ONTRAPORT_CLIENT_ID", None)) or None
+        return given or (SANDBOX_CLIENT[0] if self.uses_sandbox else None)
 
     @property
     def ONTRAPORT_CLIENT_SECRET(self) -> str | None:
-        given = text("ONTRAPORT_CLIENT_SECRET", None)
+        given = cast("str | None", getattr(settings, "ONTRAPORT_CLIENT_SECRET", None)) or None
         is_ours = self.uses_sandbox and SANDBOX_CLIENT[0] == self.ONTRAPORT_CLIENT_ID
         return given or (SANDBOX_CLIENT[1] if is_ours else None)
 
     @property
     def ONTRAPORT_ENDPOINTS(self) -> str | Mapping[str, str | None]:
-        return choice("ONTRAPORT_ENDPOINTS", "ontraport")
+        return cast("str | Mapping[str, str | None]", getattr(settings, "ONTRAPORT_ENDPOINTS", "ontraport"))
 
     @property
     def uses_sandbox(self) -> bool:
@@ -63,149 +66,159 @@ class OntraportSettings:
     @property
     def ONTRAPORT_SANDBOX_URL(self) -> str:
         """Where browsers reach the stand-in."""
-        return _text("ONTRAPORT_SANDBOX_URL", "http://127.0.0.1:8001").rstrip("/")
+        return cast("str", getattr(settings, "ONTRAPORT_SANDBOX_URL", "http://127.0.0.1:8001")).rstrip("/")
 
     @property
     def ONTRAPORT_SANDBOX_INTERNAL_URL(self) -> str:
         """Where this site reaches the stand-in: the same address, unless they are in containers of their own."""
-        return _text("ONTRAPORT_SANDBOX_INTERNAL_URL", self.ONTRAPORT_SANDBOX_URL).rstrip("/")
+        given = cast("str | None", getattr(settings, "ONTRAPORT_SANDBOX_INTERNAL_URL", None))
+        return (given or self.ONTRAPORT_SANDBOX_URL).rstrip("/")
 
     @property
     def ONTRAPORT_SCOPES(self) -> Sequence[str]:
-        return texts("ONTRAPORT_SCOPES", ["mcp:tools"]) or []
+        return cast("Sequence[str]", getattr(settings, "ONTRAPORT_SCOPES", ["mcp:tools"]))
 
     @property
     def ONTRAPORT_RESOURCE(self) -> str | None:
         if self.uses_sandbox:
             return self.sandbox_urls()[0]
-        return text("ONTRAPORT_RESOURCE", "https://mcp.ontraport.com", is_optional=True)
+        return cast("str | None", getattr(settings, "ONTRAPORT_RESOURCE", "https://mcp.ontraport.com"))
 
     @property
     def ONTRAPORT_REST_URL(self) -> str:
         if self.uses_sandbox:
             return f"{self.sandbox_urls()[1]}/1/"
-        return _text("ONTRAPORT_REST_URL", "https://api.ontraport.com/1/")
+        return cast("str", getattr(settings, "ONTRAPORT_REST_URL", "https://api.ontraport.com/1/"))
 
     @property
     def ONTRAPORT_MCP_URL(self) -> str:
         if self.uses_sandbox:
             return f"{self.sandbox_urls()[1]}/"
-        return _text("ONTRAPORT_MCP_URL", "https://mcp.ontraport.com")
+        return cast("str", getattr(settings, "ONTRAPORT_MCP_URL", "https://mcp.ontraport.com"))
 
     @property
     def ONTRAPORT_REDIRECT_URI(self) -> str | None:
-        return text("ONTRAPORT_REDIRECT_URI", None)
+        return cast("str | None", getattr(settings, "ONTRAPORT_REDIRECT_URI", None)) or None
 
     @property
     def ONTRAPORT_MCP_TOOLS(self) -> Sequence[str] | None:
-        return texts("ONTRAPORT_MCP_TOOLS", None)
+        return cast("Sequence[str] | None", getattr(settings, "ONTRAPORT_MCP_TOOLS", None))
 
     @property
     def ONTRAPORT_ENCRYPTION_KEYS(self) -> Sequence[str]:
-        return cast("Sequence[str]", given("ONTRAPORT_ENCRYPTION_KEYS", []))
+        return cast("Sequence[str]", getattr(settings, "ONTRAPORT_ENCRYPTION_KEYS", []))
 
     @property
     def ONTRAPORT_TENANT(self) -> str | None:
-        return text("ONTRAPORT_TENANT", None)
+        return cast("str | None", getattr(settings, "ONTRAPORT_TENANT", None)) or None
 
     @property
     def ONTRAPORT_MAY(self) -> str | MayFunction | None:
         """``f(request, tenant, action) -> bool``, given as such or as its dotted path; see ``may_function``."""
-        return cast("str | MayFunction | None", given("ONTRAPORT_MAY", None)) or None
+        return cast("str | MayFunction | None", getattr(settings, "ONTRAPORT_MAY", None)) or None
 
     @property
     def ONTRAPORT_REFRESH_MARGIN(self) -> float:
         """Seconds."""
-        return cast("float", numbers("ONTRAPORT_REFRESH_MARGIN", 600))
+        return cast("float", _numbers("ONTRAPORT_REFRESH_MARGIN", 600))
 
     @property
     def ONTRAPORT_IDLE_AFTER(self) -> timedelta | None:
         """How long a link is not used until it is refreshed daily only; ``None``: never. A number is in seconds."""
-        after = duration("ONTRAPORT_IDLE_AFTER", None)
-        return after if after is None or isinstance(after, timedelta) else timedelta(seconds=after)
+        after = getattr(settings, "ONTRAPORT_IDLE_AFTER", None)
+        is_number = after is not None and not isinstance(after, timedelta)
+        return timedelta(seconds=_numbers("ONTRAPORT_IDLE_AFTER", 0)) if is_number else after
 
     @property
     def ONTRAPORT_REFRESH_RATE(self) -> float:
         """Refreshes per second that the beat task enqueues at most, over all accounts of the site."""
-        return cast("float", numbers("ONTRAPORT_REFRESH_RATE", 100, is_positive=True))
+        return cast("float", _numbers("ONTRAPORT_REFRESH_RATE", 100))
 
     @property
     def ONTRAPORT_REFRESH_CONCURRENCY(self) -> int:
         """Concurrent calls within one ``refresh_accounts`` task."""
-        return int(numbers("ONTRAPORT_REFRESH_CONCURRENCY", 32))
+        return int(_numbers("ONTRAPORT_REFRESH_CONCURRENCY", 32))
 
     @property
     def ONTRAPORT_LEEWAY(self) -> float:
         """Seconds."""
-        return cast("float", numbers("ONTRAPORT_LEEWAY", 60))
+        return cast("float", _numbers("ONTRAPORT_LEEWAY", 60))
 
     @property
     def ONTRAPORT_TIMEOUT(self) -> tuple[float, float]:
         """Seconds to connect, and seconds to the last byte of the answer."""
-        return cast("tuple[float, float]", numbers("ONTRAPORT_TIMEOUT", 3.05, 10, is_positive=True))
+        return cast("tuple[float, float]", _numbers("ONTRAPORT_TIMEOUT", 3.05, 10))
 
     @property
     def ONTRAPORT_CA_BUNDLE(self) -> str | None:
         """The path of a PEM file with the CAs that are trusted; ``None``: the public ones."""
-        return text("ONTRAPORT_CA_BUNDLE", None)
+        bundle = getattr(settings, "ONTRAPORT_CA_BUNDLE", None)
+        return str(bundle) if bundle else None
 
     @property
     def ONTRAPORT_PROXY(self) -> str | None:
         """The URL of the proxy that Ontraport is called through, if there is one."""
-        return text("ONTRAPORT_PROXY", None)
+        return cast("str | None", getattr(settings, "ONTRAPORT_PROXY", None)) or None
 
     @property
     def ONTRAPORT_RATE_LIMIT(self) -> tuple[int, float]:
         """``(calls, seconds)``: so many calls to one Ontraport account, REST and MCP together, in so many seconds."""
-        return cast("tuple[int, float]", numbers("ONTRAPORT_RATE_LIMIT", 180, 60, is_positive=True))
+        return cast("tuple[int, float]", _numbers("ONTRAPORT_RATE_LIMIT", 180, 60))
 
     @property
     def ONTRAPORT_RATE_WAIT(self) -> float:
         """Seconds that a call waits for the rate limiter before it gives up."""
-        return cast("float", numbers("ONTRAPORT_RATE_WAIT", 90))
+        return cast("float", _numbers("ONTRAPORT_RATE_WAIT", 90))
 
     @property
     def ONTRAPORT_REDIS_URL(self) -> str | None:
         """Where the rate limiter counts. ``None``: in the Redis of the cache or of Celery if there is one, else in the database."""
-        return text("ONTRAPORT_REDIS_URL", None)
+        return cast("str | None", getattr(settings, "ONTRAPORT_REDIS_URL", None)) or None
 
     @property
     def ONTRAPORT_INSTALLATION(self) -> str | None:
         """What tells this installation from others that may get a copy of its database; ``None``: the database server's identity."""
-        return text("ONTRAPORT_INSTALLATION", None)
+        return cast("str | None", getattr(settings, "ONTRAPORT_INSTALLATION", None)) or None
 
     @property
     def ONTRAPORT_NOTIFY(self) -> bool:
         """Whether the person who made a link gets an e-mail when it needs them."""
-        return flag("ONTRAPORT_NOTIFY", default=False)
+        return cast("bool", getattr(settings, "ONTRAPORT_NOTIFY", False))
 
     @property
     def ONTRAPORT_NOTIFY_CHANGES(self) -> bool:
         """Whether people get an e-mail when a link is made or removed. Without a setting of its own: where ``ONTRAPORT_NOTIFY`` is on."""
-        return flag("ONTRAPORT_NOTIFY_CHANGES", self.ONTRAPORT_NOTIFY)
+        return cast("bool", getattr(settings, "ONTRAPORT_NOTIFY_CHANGES", self.ONTRAPORT_NOTIFY))
 
     @property
     def ONTRAPORT_SITE_NAME(self) -> str:
         """What pages and e-mails call this site; empty: its host."""
-        return _text("ONTRAPORT_SITE_NAME", "")
+        return str(getattr(settings, "ONTRAPORT_SITE_NAME", None) or "")
 
     @property
     def ONTRAPORT_MONITORING_TOKEN(self) -> str | None:
         """The bearer token of the URLs ``health`` and ``metrics``; ``None``: they answer 404."""
-        return text("ONTRAPORT_MONITORING_TOKEN", None)
+        return cast("str | None", getattr(settings, "ONTRAPORT_MONITORING_TOKEN", None)) or None
 
     @property
     def ONTRAPORT_KEEP_EVENTS(self) -> float | timedelta | None:
         """How long events are kept: a number of days, or a ``timedelta``; ``None``: for ever."""
-        return cast("float | timedelta | None", duration("ONTRAPORT_KEEP_EVENTS", 730))
+        keep = getattr(settings, "ONTRAPORT_KEEP_EVENTS", 730)
+        return keep if keep is None or isinstance(keep, timedelta) else _numbers("ONTRAPORT_KEEP_EVENTS", 730)
 
     @property
     def ONTRAPORT_AFTER_LINK_URL(self) -> str | None:
-        return text("ONTRAPORT_AFTER_LINK_URL", None)
+        return cast("str | None", getattr(settings, "ONTRAPORT_AFTER_LINK_URL", None)) or None
 
 
-def _text(name: str, default: str) -> str:
-    return text(name, default) or default
+def _numbers(name: str, *defaults: float) -> Any:
+    """Return a setting that is a number, or a tuple of as many as there are defaults. Raises ``OntraportMisconfigured``."""
+    value = getattr(settings, name, defaults)
+    numbers = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if len(numbers) != len(defaults) or any(type(each) not in {int, float} for each in numbers):
+        kind = "a number" if len(defaults) == 1 else "a pair of numbers"
+        raise OntraportMisconfigured(f"{name} is not {kind}. `manage.py check` says more.", code=UNUSABLE)
+    return numbers if len(defaults) > 1 else numbers[0]
 
 
 conf = OntraportSettings()
@@ -225,10 +238,7 @@ def tenant_of(request: HttpRequest) -> str | None:
     """
     if conf.ONTRAPORT_TENANT is None:
         return None
-    try:
-        resolve = cast("Callable[[HttpRequest], object]", import_string(conf.ONTRAPORT_TENANT))
-    except ImportError as error:
-        raise unfit("ONTRAPORT_TENANT", "the dotted path of a function") from error
+    resolve = cast("Callable[[HttpRequest], object]", import_string(conf.ONTRAPORT_TENANT))
     tenant = resolve(request)
     if tenant is None or tenant is False:
         return ""

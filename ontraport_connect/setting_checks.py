@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from inspect import signature
 from typing import Any
@@ -21,6 +20,8 @@ from .exceptions import OntraportMisconfigured
 from .protocol import require_secure
 
 MOST_DAYS = 36500
+"""A longer time to keep events would lead to dates before the calendar begins."""
+
 SHORTEST_TOKEN = 16
 
 
@@ -42,7 +43,7 @@ def _addresses() -> Iterator[CheckMessage]:
     own = ("ONTRAPORT_REST_URL", "ONTRAPORT_MCP_URL", "ONTRAPORT_RESOURCE")
     sandbox = ("ONTRAPORT_SANDBOX_URL", "ONTRAPORT_SANDBOX_INTERNAL_URL")
     for name in ("ONTRAPORT_REDIRECT_URI", *(sandbox if conf.uses_sandbox else own)):
-        yield from _url(name, _raw(name))
+        yield from _url(name, getattr(conf, name))
 
 
 def _url(name: str, value: object) -> Iterator[CheckMessage]:
@@ -71,8 +72,8 @@ def _route() -> Iterator[CheckMessage]:
             id="ontraport_connect.E020",
         )
     try:
-        if _raw("ONTRAPORT_PROXY") is not None:
-            protocol.Proxy.read(_raw("ONTRAPORT_PROXY"))
+        if conf.ONTRAPORT_PROXY is not None:
+            protocol.Proxy.read(conf.ONTRAPORT_PROXY)
     except OntraportMisconfigured as error:
         yield Error(
             str(error),
@@ -84,7 +85,7 @@ def _route() -> Iterator[CheckMessage]:
 
 def _client() -> Iterator[CheckMessage]:
     for name in ("ONTRAPORT_CLIENT_ID", "ONTRAPORT_CLIENT_SECRET"):
-        if not isinstance(_raw(name), (str, type(None))):
+        if not isinstance(getattr(conf, name), (str, type(None))):
             yield Error(
                 f"{name} is not a string.", hint="Copy it from Ontraport exactly as it is.", id="ontraport_connect.E003"
             )
@@ -115,11 +116,11 @@ def _encryption_keys() -> Iterator[CheckMessage]:
 
 
 def _tenant() -> Iterator[CheckMessage]:
-    if _raw("ONTRAPORT_TENANT") is None:
+    if conf.ONTRAPORT_TENANT is None:
         return
     try:
-        is_callable = callable(import_string(conf.ONTRAPORT_TENANT or ""))
-    except (ImportError, AttributeError, TypeError, OntraportMisconfigured):
+        is_callable = callable(import_string(conf.ONTRAPORT_TENANT))
+    except (ImportError, AttributeError, TypeError):
         is_callable = False
     if not is_callable:
         yield Error(
@@ -143,7 +144,7 @@ def _may() -> Iterator[CheckMessage]:
         return
     except ValueError:  # a callable without a signature
         return
-    if may is None and _raw("ONTRAPORT_TENANT") is not None and not hasattr(get_user_model(), "has_perm"):
+    if may is None and conf.ONTRAPORT_TENANT is not None and not hasattr(get_user_model(), "has_perm"):
         yield checks.Warning(
             "The user model has no permissions and ONTRAPORT_MAY is not set, so nobody may link or disconnect for a tenant.",
             hint="Set ONTRAPORT_MAY to a function that knows who may do what for a tenant.",
@@ -186,7 +187,7 @@ def _times() -> Iterator[CheckMessage]:
 
 
 def _time(name: str, day: float, hint: str) -> Iterator[CheckMessage]:
-    time: Any = _raw(name)
+    time: Any = getattr(settings, name, None)
     days = time / timedelta(days=1) if isinstance(time, timedelta) else time / day if _is_positive(time) else 0
     if time is not None and not 1 <= days <= MOST_DAYS:
         yield Error(
@@ -208,13 +209,11 @@ def _monitoring_token() -> Iterator[CheckMessage]:
 
 
 def _raw(name: str) -> Any:
-    """Return a setting untyped, since its value has not been checked yet."""
+    """Return a setting untyped, since its value has not been checked yet; ``None`` for what cannot be used."""
     try:
         return getattr(conf, name)
     except OntraportMisconfigured:
-        with suppress(Exception):  # a value that code of the site computes
-            return getattr(settings, name)
-        raise
+        return None
 
 
 def _is_pair(value: object) -> bool:
@@ -227,7 +226,7 @@ def _is_positive(value: object) -> bool:
 
 def _lists() -> Iterator[CheckMessage]:
     for name in ("ONTRAPORT_SCOPES", "ONTRAPORT_MCP_TOOLS"):
-        value = _raw(name)
+        value = getattr(conf, name)
         if name == "ONTRAPORT_MCP_TOOLS" and value is None:
             continue
         if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):

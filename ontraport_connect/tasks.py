@@ -45,9 +45,9 @@ def refresh_expiring_tokens() -> int:
     now = refreshing.database_time()
     deliver_revocations.apply_async(headers=due(now))
     check_keys.apply_async(headers=due(now))
-    found = _enqueue_due(now) if refreshing.may_refresh() else 0
     if conf.ONTRAPORT_NOTIFY or conf.ONTRAPORT_NOTIFY_CHANGES:
         send_notices.apply_async(headers=due(now))
+    found = _enqueue_due(now) if refreshing.may_refresh() else 0
     refreshing.record_beat(_due_at(refresh_expiring_tokens))
     staff.delete_old_rows()  # last: whatever becomes of it, the tokens that are due have been enqueued
     return found

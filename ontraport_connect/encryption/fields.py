@@ -20,7 +20,7 @@ from django.db.models.query_utils import DeferredAttribute
 
 from ontraport_connect.exceptions import SecretUnreadable
 
-from .keys import DUMP_PREFIX, Seal, Sealed, require_text, seal, unseal
+from .keys import DUMP_PREFIX, Sealed, require_text, seal, unseal
 from .secret import Secret
 
 try:
@@ -91,7 +91,7 @@ class EncryptedTextField(EncryptedMixin, TextField):
     def context_of(self, uid: uuid.UUID) -> str:
         return f"{self.model._meta.label_lower}.{self.column}:{uid}"
 
-    def seal_for(self, uid: uuid.UUID, secret: Secret, seal: Seal = seal) -> Sealed:
+    def seal_for(self, uid: uuid.UUID, secret: Secret) -> Sealed:
         """Encrypt a secret for the row with this ``uid``, for ``QuerySet.update``, which has no instance."""
         return seal(secret, self.context_of(uid))
 

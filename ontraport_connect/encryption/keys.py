@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -47,9 +47,6 @@ class Sealed(bytes):
         return bytes(self[1 : 1 + KEY_ID_LENGTH])
 
 
-Seal = Callable[[Secret, str], Sealed]
-
-
 @lru_cache(maxsize=32)
 def _derive(key: str | bytes) -> tuple[bytes, AESGCM]:
     def expand(info: bytes, length: int) -> bytes:
@@ -80,9 +77,7 @@ def _newest_key() -> tuple[bytes, AESGCM]:
     key = _fit_key()
     if key is None:
         raise OntraportMisconfigured(
-            "SECRET_KEY is not a string, and ONTRAPORT_ENCRYPTION_KEYS is empty; nothing was encrypted."
-            if not _own_keys()
-            else f"The first of ONTRAPORT_ENCRYPTION_KEYS is not a string of {MINIMUM_KEY_LENGTH} characters or more; nothing was"
+            f"The first of ONTRAPORT_ENCRYPTION_KEYS is not a string of {MINIMUM_KEY_LENGTH} characters or more; nothing was"
             " encrypted.",
             code="encryption_key",
         )
@@ -93,7 +88,7 @@ def _fit_key() -> str | bytes | None:
     """Return the key that encrypts, or ``None`` where it may not. The frame of whoever raises does not see the keys."""
     own = _own_keys()
     if not own:
-        return next(iter(encryption_keys()[:1]), None)
+        return encryption_keys()[0]
     return own[0] if isinstance(own[0], str) and len(own[0]) >= MINIMUM_KEY_LENGTH else None
 
 
@@ -102,17 +97,8 @@ def seal(secret: Secret, context: str) -> Sealed:
 
     Raises ``OntraportMisconfigured`` when that key is unfit, ``ValueError`` when the text only stands in place of a secret.
     """
-    return newest_seal()(secret, context)
-
-
-def newest_seal() -> Seal:
-    """Return ``seal`` as it works now, whatever becomes of the keys in the settings. Raises ``OntraportMisconfigured``."""
-    key_id, cipher = _newest_key()
-    return partial(_seal, key_id, cipher)
-
-
-def _seal(key_id: bytes, cipher: AESGCM, secret: Secret, context: str) -> Sealed:
     require_text(secret)
+    key_id, cipher = _newest_key()
     nonce = os.urandom(NONCE_LENGTH)
     return Sealed(
         VERSION

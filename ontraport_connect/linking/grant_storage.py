@@ -23,11 +23,8 @@ from .identity import Identity, identify
 from .owner import Owner
 
 
-def store_grant(
-    owner: Owner, attempt: Attempt, grant: Grant, *, terms: refreshing.Terms, state: str
-) -> OntraportAccount:
-    """Save a new grant in a row, and note that the attempt, which is found by its ``state``, has ended. ``terms`` were read before the code
-    was exchanged.
+def store_grant(owner: Owner, attempt: Attempt, grant: Grant, *, state: str) -> OntraportAccount:
+    """Save a new grant in a row, and note that the attempt, which is found by its ``state``, has ended.
 
     A grant that could not be saved is revoked, because nothing would refer to it.
     """
@@ -35,15 +32,15 @@ def store_grant(
     try:
         identity = Context().run(identify, grant.access_token)  # the MCP SDK logs, too: see oauth_links
         try:
-            return _save(owner, attempt, grant, terms, identity, state=state)
+            return _save(owner, attempt, grant, identity, state)
         except (IntegrityError, OperationalError) as error:
             if isinstance(error, OperationalError) and not is_deadlock(error):
                 raise
             # The same Ontraport account was linked, or its row was changed, at the same moment: it can be found now.
-            return _save(owner, attempt, grant, terms, identity, state=state)
+            return _save(owner, attempt, grant, identity, state)
     except IntegrityError:
         _revoke_unsaved(owner, attempt, grant, identity, state)
-    except BaseException:  # a receiver may end the process
+    except Exception:
         _revoke_unsaved(owner, attempt, grant, identity, state)
         raise
     raise LinkingFailed(_("This account was changed at the same moment. Please try again."), code="twice")
@@ -69,9 +66,7 @@ def _same_account(owner: Owner, identity: Identity) -> Any:
     return owner.accounts().filter(method=Method.OAUTH, ontraport_id=identity.ontraport_id).exclude(ontraport_id="")
 
 
-def _save(
-    owner: Owner, attempt: Attempt, grant: Grant, terms: refreshing.Terms, identity: Identity, *, state: str
-) -> OntraportAccount:
+def _save(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity, state: str) -> OntraportAccount:
     with transaction.atomic(using=alias()):
         account = _row_for(owner, attempt, identity)
         is_new = account is None
@@ -84,7 +79,7 @@ def _save(
             account.save(using=alias())
         elif account.status == Status.CONNECTED and account.refresh_token is not None:
             _queue_old_grant(account, account.refresh_token)
-        columns = terms.of_row(account).columns(grant)
+        columns = refreshing.grant_columns(account, grant, asked=attempt.scope)
         if grant.refresh_token is None:
             columns |= {"refresh_token": None, "refresh_at": columns["expires_at"]}
         OntraportAccount.objects.using(alias()).filter(pk=account.pk).update(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from ontraport_connect.conf import conf
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError
 from ontraport_connect.models import is_visible
-from ontraport_connect.monitoring import logger
+
+logger = logging.getLogger("ontraport_connect")
 
 CHEAP_CALL = "objects/getInfo?objectID=0"
 """A REST call that costs Ontraport little, and whose answer names the account: it verifies a key pair."""

@@ -7,6 +7,7 @@ checks, minutes apart; until then the account stays connected. A marked pair is 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -24,10 +25,11 @@ from ontraport_connect.exceptions import (
     ReconnectRequired,
 )
 from ontraport_connect.models import EventKind, Method, Now, OntraportAccount, OntraportEvent, Status, with_users
-from ontraport_connect.monitoring import logger
 from ontraport_connect.signals import account_needs_reconnect, account_recovered
 
 from .identity import CHEAP_CALL, next_check
+
+logger = logging.getLogger("ontraport_connect")
 
 RETRY_AFTER = 3600.0
 """Seconds until a check that gave no result is repeated."""

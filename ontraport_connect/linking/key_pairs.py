@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -22,13 +23,14 @@ from ontraport_connect.exceptions import (
     OntraportMisconfigured,
 )
 from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, Status, validate_label
-from ontraport_connect.monitoring import logger
 from ontraport_connect.protocol import Answer
 from ontraport_connect.signals import account_linked
 
 from . import limits
 from .identity import CHEAP_CALL, account_id_of, next_check
 from .owner import Owner
+
+logger = logging.getLogger("ontraport_connect")
 
 
 def link_key_pair(

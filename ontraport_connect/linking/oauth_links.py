@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
@@ -11,7 +12,6 @@ from django.utils.translation import gettext as _
 
 from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
-from ontraport_connect.database import one_database
 from ontraport_connect.exceptions import (
     LinkingFailed,
     OntraportError,
@@ -19,7 +19,6 @@ from ontraport_connect.exceptions import (
     ReconnectRequired,
 )
 from ontraport_connect.models import OntraportAccount
-from ontraport_connect.monitoring import logger
 from ontraport_connect.protocol import AuthorizationResponse, Grant, challenge_of, new_verifier
 
 from . import attempts, limits
@@ -27,6 +26,8 @@ from .attempts import Attempt
 from .grant_storage import store_grant
 from .owner import Owner
 from .refusals import require_success
+
+logger = logging.getLogger("ontraport_connect")
 
 
 def begin(
@@ -51,7 +52,6 @@ def begin(
         limits.require_room(owner)
     client = refreshing.oauth_client(conf.ONTRAPORT_CLIENT_ID or client_id)
     new_state, verifier = attempts.new_state(), new_verifier()
-    refreshing.Terms.read(owner.new_account(client_id=client.client_id, issuer=refreshing.issuer()))
     url = client.authorization_url(redirect_uri=redirect_uri, state=new_state, challenge=challenge_of(verifier))
     attempt = Attempt(
         owner=str(owner.user.pk),
@@ -86,8 +86,7 @@ def _complete_or_fail(
 ) -> tuple[OntraportAccount, Attempt]:
     """Turn unexpected errors into ``LinkingFailed``. A separate function, so that the logged frames do not contain ``parameters``."""
     try:
-        with one_database():
-            return _complete(browser, owner, response, address)
+        return _complete(browser, owner, response, address)
     except LinkingFailed:
         raise
     except Exception:  # noqa: BLE001  # logged with its traceback; the customer gets a page
@@ -105,26 +104,16 @@ def _complete(
         if not attempt.account:
             limits.require_room(owner)  # again: others may have been completed since
         limits.count_exchange(owner, address)
-        terms = _terms(owner, attempt)
-        grant = _exchanged(attempt, response)
-        return store_grant(owner, attempt, grant, terms=terms, state=response.state), attempt
+        return store_grant(owner, attempt, _exchanged(owner, attempt, response), state=response.state), attempt
     finally:
         with suppress(DatabaseFailure):
             attempts.finish_attempt(response.state)
 
 
-def _terms(owner: Owner, attempt: Attempt) -> refreshing.Terms:
-    """Read what the save of the grant asks of the settings, before the code is spent."""
+def _exchanged(owner: Owner, attempt: Attempt, response: AuthorizationResponse) -> Grant:
     try:
         refreshing.require_own_database()
-        account = owner.new_account(client_id=attempt.client_id, issuer=attempt.issuer)
-        return refreshing.Terms.read(account, asked=attempt.scope)
-    except OntraportError as error:
-        raise _exchange_failed(error) from None
-
-
-def _exchanged(attempt: Attempt, response: AuthorizationResponse) -> Grant:
-    try:
+        refreshing.require_storable(owner.new_account(client_id=attempt.client_id, issuer=attempt.issuer))
         refreshing.wait_for_revocations()
         with refreshing.new_transport() as transport:
             client = refreshing.oauth_client(attempt.client_id, attempt.issuer)

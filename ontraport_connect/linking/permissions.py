@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, cast
 
 from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
@@ -11,7 +12,8 @@ from django.utils.module_loading import import_string
 
 from ontraport_connect.conf import MayFunction, conf
 from ontraport_connect.exceptions import OntraportMisconfigured
-from ontraport_connect.monitoring import logger
+
+logger = logging.getLogger("ontraport_connect")
 
 PERMISSIONS = {
     "link": "ontraport_connect.link_ontraportaccount",

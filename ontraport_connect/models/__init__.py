@@ -14,7 +14,6 @@ from .account import (
 from .actors import LONGEST_ACTOR, acting
 from .attempt import OntraportAttempt
 from .budget import OntraportBudget
-from .chosen_database import alias, one_database
 from .clock import Now, as_stored, aware
 from .event import EventKind, OntraportEvent
 from .exact_texts import ExactCharField, exact_collation
@@ -47,7 +46,6 @@ __all__ = [
     "Status",
     "acting",
     "actor_of",
-    "alias",
     "are_elsewhere",
     "as_stored",
     "aware",
@@ -60,7 +58,6 @@ __all__ = [
     "is_visible",
     "keep_without_user",
     "limited_transactions",
-    "one_database",
     "one_plain_line",
     "owner_is_active",
     "owner_is_inactive",

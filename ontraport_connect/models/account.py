@@ -43,13 +43,11 @@ class Status(models.TextChoices):
     NEEDS_RECONNECT = "needs_reconnect", _("reconnect needed")
 
 
-def refresh_delay(lifetime: float, *, is_idle: bool = False, margin: float | None = None) -> float:
+def refresh_delay(lifetime: float, *, is_idle: bool = False) -> float:
     """Return how many seconds after its issue a token is refreshed: ``ONTRAPORT_REFRESH_MARGIN`` before its end, or at half of its lifetime
     where the margin is longer than that, and after a week at the latest. The token of an idle account is refreshed once a day at most.
-    ``margin`` is that setting as it was read before (default: as it is now).
     """
-    margin = conf.ONTRAPORT_REFRESH_MARGIN if margin is None else margin
-    delay = min(lifetime - min(margin, lifetime / 2), LONGEST_UNUSED)
+    delay = min(lifetime - min(conf.ONTRAPORT_REFRESH_MARGIN, lifetime / 2), LONGEST_UNUSED)
     return max(delay, IDLE_DELAY) if is_idle else delay
 
 

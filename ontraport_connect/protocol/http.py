@@ -11,7 +11,6 @@ from __future__ import annotations
 import http.client
 import zlib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, Self
 
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -132,8 +131,7 @@ class Transport:
                 response.close()
             connection.close()
             raise
-        with suppress(Exception):  # whatever becomes of the connection, the answer is here
-            self._connections.give_back(connection, response)
+        self._connections.give_back(connection, response)
         return None if body is None else Answer(status=response.status, headers=headers, body=body)
 
 

@@ -7,7 +7,7 @@ from .batches import BATCH_SIZE, due_batches, refresh_batch
 from .circuit_breaker import MANY_ENDED, is_site_refused, may_refresh, site_standing
 from .client_settings import endpoints, issuer, new_transport, oauth_client, route
 from .deletions import queue_on_delete
-from .grants import Terms, from_now
+from .grants import from_now, grant_columns, require_storable
 from .heartbeat import (
     Pulse,
     Signs,
@@ -46,7 +46,6 @@ __all__ = [
     "Pulse",
     "Signs",
     "SitePause",
-    "Terms",
     "adopt_database",
     "can_revoke",
     "database_time",
@@ -58,6 +57,7 @@ __all__ = [
     "endpoints",
     "ensure_fresh",
     "from_now",
+    "grant_columns",
     "has_left",
     "is_fresh",
     "is_grant_shared",
@@ -83,6 +83,7 @@ __all__ = [
     "refresh_batch",
     "replace_refused",
     "require_own_database",
+    "require_storable",
     "revoke_grant",
     "route",
     "signs",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import cached_property
 from queue import SimpleQueue
 from typing import Any
 
@@ -16,19 +17,18 @@ from django.db.models import Q
 
 from ontraport_connect import monitoring
 from ontraport_connect.conf import conf
-from ontraport_connect.database import in_transaction, one_database, short_lock_waits
+from ontraport_connect.database import alias, in_transaction, short_lock_waits
 from ontraport_connect.exceptions import OntraportError, OntraportUnavailable, ReconnectRequired
-from ontraport_connect.monitoring import logger
+from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.protocol import Grant, Transport
 
-from . import circuit_breaker, client_settings, group_saves, leases, outcomes, strikes
+from . import circuit_breaker, client_settings, group_saves, leases, one_account, outcomes, strikes
 from .leases import Lease
-from .one_by_one import among, due, refresh_one_by_one
 from .outcomes import Outcome
-from .process_end import process_stays
 from .recovery import recover, recover_all
-from .saving import columns_for
 from .spending import call
+
+logger = logging.getLogger("ontraport_connect")
 
 BATCH_SIZE = 640
 """Twenty rounds of calls at the concurrency that is the default: the last round, which is never full, costs little of the whole."""
@@ -44,12 +44,12 @@ def due_batches(limit: int, size: int = BATCH_SIZE) -> Iterator[list[int]]:
     their row are taken over first. Raises ``OntraportMisconfigured``.
     """
     recover_all()
-    rows_due = due().filter(leases.is_free()).usable()
+    due = _due().filter(leases.is_free()).usable()
     after: Any = None
     while limit > 0:
-        rows = rows_due
+        rows = due
         if after is not None:
-            rows = rows_due.filter(Q(refresh_at__gt=after[0]) | Q(pk__gt=after[1]), refresh_at__gte=after[0])
+            rows = due.filter(Q(refresh_at__gt=after[0]) | Q(pk__gt=after[1]), refresh_at__gte=after[0])
         page = list(rows.order_by("refresh_at", "pk").values_list("refresh_at", "pk")[: min(size, limit)])
         if not page:
             return
@@ -64,7 +64,7 @@ def refresh_batch(pks: Sequence[int], seconds: float = LONGEST_BATCH) -> dict[st
     After ``seconds`` no more of them are taken on.
     """
     if in_transaction():
-        return refresh_one_by_one(pks)
+        return _refresh_one_by_one(pks)
     try:
         is_probe = circuit_breaker.enter()
     except OntraportError as error:
@@ -72,6 +72,33 @@ def refresh_batch(pks: Sequence[int], seconds: float = LONGEST_BATCH) -> dict[st
     # The one that probes is any, lest the site wait for one account that nobody can refresh.
     ordered = random.sample(pks, len(pks)) if is_probe else list(pks)
     return _Batch(ordered, is_probe=is_probe, seconds=seconds).refresh()
+
+
+def _due() -> Any:
+    """Return the accounts that are to be refreshed now, and that this site may refresh. Some may be claimed already."""
+    rows = OntraportAccount.objects.using(alias()).due().filter(method=Method.OAUTH)
+    return rows.filter(client_settings.of_this_client())
+
+
+def _among(due: Any, pks: Sequence[int]) -> Any:
+    """Return those of the accounts that are ``due`` whose owners are active."""
+    usable = OntraportAccount.objects.using(alias()).filter(pk__in=pks).usable()
+    return due.filter(pk__in=usable.order_by().values("pk"))
+
+
+def _refresh_one_by_one(pks: Sequence[int]) -> dict[str, int]:
+    """Refresh in the caller's transaction, whose one connection knows no other threads."""
+    counts: Counter[str] = Counter()
+    for account in _among(_due().filter(leases.is_free()), pks).order_by("refresh_at", "pk"):
+        try:
+            one_account.refresh(account)
+        except OntraportError as error:
+            counts[error.code] += 1
+            if not circuit_breaker.may_refresh():
+                break
+        else:
+            counts["refreshed"] += 1
+    return dict(counts)
 
 
 class _Batch:
@@ -87,19 +114,14 @@ class _Batch:
         self.is_stopped = False
         self.pks = deque(pks)
         self.claimed: deque[Lease] = deque()
-        self.fresh: deque[Lease] = deque()
         self.started: dict[Future[Outcome | None], Lease] = {}
         self.done: SimpleQueue[Future[Outcome | None]] = SimpleQueue()
-        self.interruption: BaseException | None = None
-        self.interrupted = set[Future[Outcome | None]]()
         self.columns: dict[int, Mapping[str, Any]] = {}
         self.counts: Counter[str] = Counter()
 
     def refresh(self) -> dict[str, int]:
         """Whatever ends this, an error or a signal: what was sent is waited for and saved, what was not is given back."""
         with (
-            one_database(),
-            process_stays(),
             short_lock_waits(),
             client_settings.new_transport() as transport,
             ThreadPoolExecutor(self.concurrency, thread_name_prefix="ontraport-refresh") as threads,
@@ -114,16 +136,14 @@ class _Batch:
                     if not self.started:
                         return dict(self.counts)
                     self.finish_all([self.done.get(), *self.waiting()])
-                    if self.interruption is not None:
-                        raise self.interruption
             finally:
                 self.is_stopped = True
                 for future in [future for future in self.started if future.cancel()]:
                     self.claimed.append(self.started.pop(future))
                 while self.started:
                     self.finish_all(list(wait(self.started, return_when=FIRST_COMPLETED).done))
-                for lease in (*self.claimed, *self.fresh):
-                    self.let_go(lease)
+                for lease in self.claimed:
+                    outcomes.let_go(lease)
 
     def next_lease(self) -> Lease | None:
         """Claim two rounds of calls at once, as soon as less than one is left: to claim many costs hardly more. A lease that is too old by
@@ -135,9 +155,8 @@ class _Batch:
             if not self.done.empty():
                 break  # answers exist nowhere else until they are saved: they come first
             pks = [self.pks.popleft() for _ in range(min(self.lot, len(self.pks)))]
-            self.fresh.extend(leases.claim(among(self.due, pks), pks, is_probe=self.is_probe))
-            while self.fresh:
-                if recover(lease := self.fresh.popleft()):
+            for lease in leases.claim(_among(self.due, pks), pks, is_probe=self.is_probe):
+                if recover(lease):
                     self.counts["recovered"] += 1
                 else:
                     self.claimed.append(lease)
@@ -155,7 +174,7 @@ class _Batch:
 
     @cached_property
     def due(self) -> Any:
-        return due()
+        return _due()
 
     def is_over(self) -> bool:
         return self.is_stopped or time.monotonic() > self.end
@@ -177,7 +196,7 @@ class _Batch:
         if isinstance(outcome, Grant):
             # Encrypted here, so that the thread that saves has less to do. What fails is reported when the answer is saved alone.
             with suppress(BaseException):
-                self.columns[lease.account.pk] = columns_for(lease, outcome)
+                self.columns[lease.account.pk] = outcomes.columns_for(lease, outcome)
         if isinstance(outcome, OntraportError) and circuit_breaker.is_for_the_site(outcome, lease.account):
             self.is_stopped = True
         return outcome
@@ -190,26 +209,26 @@ class _Batch:
         """Save what came of these calls: grants together where that can be done, the rest one by one."""
         leases = [self.started[future] for future in futures]
         answered = [(lease, columns) for lease in leases if (columns := self.columns.pop(lease.account.pk, None))]
-        saved = set[int]()
         try:
             saved = group_saves.save(answered)
-        except BaseException as error:  # noqa: BLE001  # raised when all is saved
-            self.tell(error, "Answers could not be saved together; they are saved one by one.")
+        except Exception:
+            logger.exception("Answers could not be saved together; they are saved one by one.")
+            saved = set[int]()
         for future in futures:
             self.finish(future, is_saved=self.started[future].account.pk in saved)
 
     def finish(self, future: Future[Outcome | None], *, is_saved: bool) -> None:
-        """Save one outcome, and raise nothing: the others' are to be saved, too. One that is interrupted is saved a second time."""
+        """Save one outcome; what goes wrong with one account must not keep the answers of the others from being saved."""
         lease, outcome = self.started[future], None
         try:
             outcome = future.result()
-            if not is_saved:
-                outcomes.settle_whatever_happens(lease, outcome, partial(self.settle, lease, outcome))
-        except BaseException as error:  # noqa: BLE001  # raised when all is saved
-            self.tell(error, "The outcome of refreshing account %s could not be saved.", lease.account.uid)
-            if not isinstance(error, Exception) and future not in self.interrupted:
-                self.interrupted.add(future)
-                return
+            if outcome is None:
+                outcomes.let_go(lease)
+            elif not is_saved:
+                outcomes.settle(lease, outcome, read=False)
+                self.is_stopped |= self.stops_all(outcome)
+        except Exception:
+            logger.exception("The outcome of refreshing account %s could not be saved.", lease.account.uid)
         del self.started[future]
         if outcome is not None:
             self.counts[outcome.code if isinstance(outcome, OntraportError) else "refreshed"] += 1
@@ -218,32 +237,14 @@ class _Batch:
         elif isinstance(outcome, OntraportUnavailable) and outcome.code != outcomes.LATE:
             self.is_stopped = True  # the probe was sent, and does not tell whether this site is accepted
 
-    def settle(self, lease: Lease, outcome: Outcome | None) -> None:
-        if outcome is None:
-            outcomes.let_go(lease)
-            return
-        outcomes.settle(lease, outcome, read=False)
-        self.is_stopped |= self.stops_all(outcome)
-
-    def let_go(self, lease: Lease) -> None:
-        """Give back a lease whose token was not sent; what fails holds up none of the others."""
-        try:
-            outcomes.let_go(lease)
-        except BaseException as error:  # noqa: BLE001  # raised when all is saved
-            self.tell(error, "The lease on account %s could not be given back; it ends.", lease.account.uid)
-
-    def tell(self, error: BaseException, text: str, *args: object) -> None:
-        """Log what is being handled, and remember it where it is to end this batch."""
-        self.interruption = self.interruption if isinstance(error, Exception) else error
-        try:
-            logger.exception(text, *args)
-        except BaseException as interruption:  # noqa: BLE001  # raised when all is saved
-            self.interruption = interruption
-
     def stops_all(self, outcome: Outcome) -> bool:
         """Tell whether the breaker is open now. A probe of a grant that has ended stops nobody: the next account may tell more."""
-        if not (isinstance(outcome, OntraportError) and outcome.code in strikes.THRESHOLDS):
+        if not _may_stop_all(outcome):
             return False
         if self.is_probe and isinstance(outcome, ReconnectRequired):
             return circuit_breaker.site_standing().hold_code == circuit_breaker.MANY_ENDED
         return not circuit_breaker.may_refresh()
+
+
+def _may_stop_all(outcome: Outcome) -> bool:
+    return isinstance(outcome, OntraportError) and outcome.code in strikes.THRESHOLDS

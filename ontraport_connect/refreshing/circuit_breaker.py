@@ -12,6 +12,7 @@ finds out whether Ontraport serves this site again (half-open); a changed config
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -28,13 +29,14 @@ from ontraport_connect.exceptions import (
     SecretUnreadable,
 )
 from ontraport_connect.models import EventKind, Now, OntraportAccount, OntraportEvent, OntraportService
-from ontraport_connect.monitoring import logger
 from ontraport_connect.protocol import LONGEST_PAUSE, OPERATOR_ERRORS
 from ontraport_connect.signals import site_accepted, site_refused
 
 from . import client_settings, installation, strikes
 from .client_settings import fingerprint
 from .strikes import GRANT_ENDED, RATE_LIMITED, THRESHOLDS
+
+logger = logging.getLogger("ontraport_connect")
 
 PROBE_AFTER = 60.0
 """Seconds between two probes."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import fields
 from urllib.parse import urlsplit
 
@@ -14,7 +13,6 @@ from ontraport_connect.conf import conf
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.protocol import PRESETS, Client, Endpoints, Route, Transport, shared_transport
-from ontraport_connect.values import UNSTORABLE
 
 NO_CLIENT = "client_id"
 """The code of an account that cannot be refreshed since neither it nor the site names a client."""
@@ -38,23 +36,13 @@ def endpoints() -> Endpoints:
         return PRESETS[configured]
     known = {field.name for field in fields(Endpoints)}
     unknown, missing = set(configured) - known, {"authorization_endpoint", "token_endpoint"} - set(configured)
-    if unknown or missing or not all(value is None or _is_url(value) for value in configured.values()):
+    if unknown or missing or not all(value is None or isinstance(value, str) for value in configured.values()):
         raise OntraportMisconfigured(
             "ONTRAPORT_ENDPOINTS needs authorization_endpoint and token_endpoint, and may have issuer, revocation_endpoint and"
             f" registration_endpoint, each a URL; unknown: {sorted(unknown)}, missing: {sorted(missing)}.",
             code="endpoints",
         )
     return Endpoints(**_without_none(configured))
-
-
-def _is_url(value: object) -> bool:
-    """Tell whether a value is a text that can be taken to pieces as a URL. Whether it is a secure one is asked before it is used."""
-    if not isinstance(value, str) or UNSTORABLE.search(value):
-        return False
-    with suppress(ValueError):
-        urlsplit(value)
-        return True
-    return False
 
 
 def _endpoints_of_sandbox(public: str, internal: str) -> Endpoints:
@@ -155,13 +143,5 @@ def route() -> Route:
 
 def fingerprint() -> str:
     """Return what tells one configuration of the client from another, without telling the secret."""
-    parts = tuple(map(_read, ("ONTRAPORT_CLIENT_ID", "ONTRAPORT_CLIENT_SECRET", "ONTRAPORT_ENDPOINTS")))
+    parts = (conf.ONTRAPORT_CLIENT_ID, conf.ONTRAPORT_CLIENT_SECRET, conf.ONTRAPORT_ENDPOINTS)
     return salted_hmac("ontraport_connect.client", repr(parts), algorithm="sha256").hexdigest()
-
-
-def _read(name: str) -> object:
-    """Return a setting, or why it cannot be used: that is a configuration, too, which another one will follow."""
-    try:
-        return getattr(conf, name)
-    except OntraportMisconfigured as error:
-        return str(error)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Self
 
 from django.db import transaction
@@ -23,7 +23,6 @@ from ontraport_connect.database import alias, passes_over_locked_rows_in_one, ro
 from ontraport_connect.models import Now, OntraportAccount, Status
 
 from . import spent_tokens
-from .grants import Terms
 from .spent_token_stores import SpentToken
 
 SEND_WITHIN = 15.0
@@ -41,7 +40,7 @@ monotonic_seconds: Callable[[], float] = (
 """A clock that nobody sets. Where there is one, it goes on while the machine sleeps, as a lease does."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Lease:
     """The right to spend the refresh token of ``account``, as its row was when it was claimed, at ``now`` by the database's clock.
 
@@ -66,11 +65,6 @@ class Lease:
     def now(self) -> datetime:
         """Return the time by the database's clock."""
         return self.claimed_when() + timedelta(seconds=self.age())
-
-    @cached_property
-    def terms(self) -> Terms:
-        """What the save of a grant asks of the settings, read when first asked for. Raises ``OntraportMisconfigured``."""
-        return Terms.read(self.account)
 
     def rows(self) -> Any:
         """Return the row, as long as its grant is the one that was claimed: whatever changes a grant changes the version."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext
 from typing import Any
 
 from ontraport_connect import monitoring
@@ -16,7 +15,6 @@ from . import client_settings, grants, outcomes
 from .claiming import Seen
 from .leases import SEND_WITHIN, Lease
 from .outcomes import Outcome
-from .process_end import process_stays
 
 
 def call(lease: Lease, transport: Transport) -> Outcome:
@@ -30,16 +28,11 @@ def call(lease: Lease, transport: Transport) -> Outcome:
             "Ontraport gave no refresh token for this link, and its access token ends.", code="no_refresh_token"
         )
     try:
-        lease.terms  # noqa: B018  # read now, and kept
+        grants.require_storable(lease.account)
         refresh_token.reveal()
         client = client_settings.oauth_client(lease.account.client_id, lease.account.issuer)
-    except OntraportError as error:
-        return error
-    except Exception as error:  # noqa: BLE001  # settings may be objects of the site that compute something
-        return grants.unusable(error)
-    if lease.age() > SEND_WITHIN:
-        return OntraportUnavailable("The lease was too old to send the request.", code=outcomes.LATE)
-    try:
+        if lease.age() > SEND_WITHIN:
+            return OntraportUnavailable("The lease was too old to send the request.", code=outcomes.LATE)
         return client.refresh(transport, refresh_token)
     except OntraportError as error:
         return error
@@ -47,24 +40,21 @@ def call(lease: Lease, transport: Transport) -> Outcome:
 
 def spend(lease: Lease) -> Seen | None:
     """Call in a thread of its own: a caller who is interrupted meanwhile (Ctrl-C, a soft time limit) saves what comes all the same."""
-    with ExitStack() as stack:
+    with (
+        client_settings.new_transport() as transport,
+        ThreadPoolExecutor(1, thread_name_prefix="ontraport-call") as thread,
+    ):
         try:
-            stack.enter_context(process_stays())
-            transport = stack.enter_context(client_settings.new_transport())
-            thread = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ontraport-call"))
             future = thread.submit(monitoring.carried(call), lease, transport)
         except RuntimeError:  # no thread is left, or the process is ending
             outcomes.let_go(lease)
             raise OntraportUnavailable("No thread could be started.", code="no_thread", retry_after=5.0) from None
-        except BaseException:
-            outcomes.let_go(lease)
-            raise
         try:
             outcome = future.result()
         except BaseException:
             _settle(lease, future.result(), read=False)
             raise
-        current = _settle(lease, outcome)
+    current = _settle(lease, outcome)
     if current is None:
         return None
     is_anothers = current.version != lease.account.version and current.status == Status.CONNECTED
@@ -73,9 +63,7 @@ def spend(lease: Lease) -> Seen | None:
 
 def _settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> Any:
     """Save without waiting long for a row that somebody else holds."""
-
-    def settle() -> Any:
-        with nullcontext() if in_transaction() else short_lock_waits():
-            return outcomes.settle(lease, outcome, read=read)
-
-    return outcomes.settle_whatever_happens(lease, outcome, settle)
+    if in_transaction():
+        return outcomes.settle(lease, outcome, read=read)
+    with short_lock_waits():
+        return outcomes.settle(lease, outcome, read=read)

@@ -160,22 +160,8 @@ BUGS = [
     Bug(
         "a token is spent although a setting keeps what comes for it from being saved",
         "refreshing/spending",
-        "        lease.terms  # noqa: B018  # read now, and kept\n",
+        "        grants.require_storable(lease.account)\n",
         "",
         "refreshing/test_client_settings.py::test_a_setting_that_would_keep_a_grant_from_being_saved_is_noticed_before_the_token_is_spent",
-    ),
-    Bug(
-        "code of the site keeps an answer from its row",
-        "refreshing/outcomes",
-        "                elsewhere(lambda: save_elsewhere(lease, outcome))\n",
-        "                pass\n",
-        "refreshing/test_hostile_site.py::test_a_wrapper_that_refuses_every_save",
-    ),
-    Bug(
-        "a receiver that ends the process takes the answers of its batch along",
-        "refreshing/batches",
-        '        except BaseException as error:  # noqa: BLE001  # raised when all is saved\n            self.tell(error, "The outcome',
-        '        except Exception as error:\n            self.tell(error, "The outcome',
-        "refreshing/test_hostile_site.py::test_a_receiver_that_raises",
     ),
 ]

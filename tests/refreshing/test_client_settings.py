@@ -138,18 +138,3 @@ def test_a_setting_that_would_keep_a_grant_from_being_saved_is_noticed_before_th
     assert "No account was touched" in caplog.text
     circuit_breaker.release()
     assert batches.refresh_batch([account.pk for account in accounts]) == {"refreshed": 3}
-
-
-@pytest.mark.parametrize("endpoint", ["https://[app.example", "https://app.example/\udce9", 7])
-def test_an_endpoint_that_is_no_url_is_the_operators_turn(strict: StrictServer, endpoint: Any) -> None:
-    account = linked("one")
-    endpoints = {**strict.settings["ONTRAPORT_ENDPOINTS"], "token_endpoint": endpoint}
-    with override_settings(ONTRAPORT_ENDPOINTS=endpoints), pytest.raises(OntraportMisconfigured) as raised:
-        one_account.refresh(account)
-    assert (raised.value.code, read(account).lease_until) == ("endpoints", None)
-
-
-def test_settings_that_cannot_be_read_have_a_fingerprint_of_their_own() -> None:
-    right = client_settings.fingerprint()
-    with override_settings(ONTRAPORT_CLIENT_SECRET=7):
-        assert client_settings.fingerprint() != right
