@@ -213,12 +213,13 @@ class OntraportSettings:
 
 def _numbers(name: str, *defaults: float) -> Any:
     """Return a setting that is a number, or a tuple of as many as there are defaults. Raises ``OntraportMisconfigured``."""
-    value = getattr(settings, name, defaults)
+    value, is_pair = getattr(settings, name, defaults), len(defaults) > 1
     numbers = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-    if len(numbers) != len(defaults) or any(type(each) not in {int, float} for each in numbers):
-        kind = "a number" if len(defaults) == 1 else "a pair of numbers"
+    are_fit = all(type(each) in {int, float} and (each > 0 or not is_pair) for each in numbers)
+    if len(numbers) != len(defaults) or not are_fit:
+        kind = "a pair of positive numbers" if is_pair else "a number"
         raise OntraportMisconfigured(f"{name} is not {kind}. `manage.py check` says more.", code=UNUSABLE)
-    return numbers if len(defaults) > 1 else numbers[0]
+    return numbers if is_pair else numbers[0]
 
 
 conf = OntraportSettings()

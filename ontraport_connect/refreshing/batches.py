@@ -7,7 +7,7 @@ import random
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
 from queue import SimpleQueue
@@ -26,7 +26,7 @@ from . import circuit_breaker, client_settings, group_saves, leases, one_account
 from .leases import Lease
 from .outcomes import Outcome
 from .recovery import recover, recover_all
-from .spending import call
+from .spending import call, first_ended
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -141,7 +141,7 @@ class _Batch:
                 for future in [future for future in self.started if future.cancel()]:
                     self.claimed.append(self.started.pop(future))
                 while self.started:
-                    self.finish_all(list(wait(self.started, return_when=FIRST_COMPLETED).done))
+                    self.finish_all(first_ended(self.started))
                 for lease in self.claimed:
                     outcomes.let_go(lease)
 

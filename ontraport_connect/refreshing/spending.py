@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from ontraport_connect import monitoring
 from ontraport_connect.database import in_transaction, short_lock_waits
@@ -15,6 +17,8 @@ from . import client_settings, grants, outcomes
 from .claiming import Seen
 from .leases import SEND_WITHIN, Lease
 from .outcomes import Outcome
+
+T = TypeVar("T")
 
 
 def call(lease: Lease, transport: Transport) -> Outcome:
@@ -44,21 +48,45 @@ def spend(lease: Lease) -> Seen | None:
         client_settings.new_transport() as transport,
         ThreadPoolExecutor(1, thread_name_prefix="ontraport-call") as thread,
     ):
+        future: Future[Outcome] = Future()  # known before: what ``submit`` raises for may run all the same
         try:
-            future = thread.submit(monitoring.carried(call), lease, transport)
-        except RuntimeError:  # no thread is left, or the process is ending
-            outcomes.let_go(lease)
-            raise OntraportUnavailable("No thread could be started.", code="no_thread", retry_after=5.0) from None
-        try:
+            thread.submit(monitoring.carried(_run), future, lease, transport)
             outcome = future.result()
-        except BaseException:
-            _settle(lease, future.result(), read=False)
+        except BaseException as error:
+            if future.cancel():
+                outcomes.let_go(lease)
+                if isinstance(error, RuntimeError):  # no thread is left, or the process is ending
+                    raise OntraportUnavailable(
+                        "No thread could be started.", code="no_thread", retry_after=5.0
+                    ) from None
+            else:
+                first_ended([future])
+                _settle(lease, future.result(), read=False)
             raise
     current = _settle(lease, outcome)
     if current is None:
         return None
     is_anothers = current.version != lease.account.version and current.status == Status.CONNECTED
     return Seen(account=current, error=outcome if isinstance(outcome, OntraportError) and not is_anothers else None)
+
+
+def _run(future: Future[Outcome], lease: Lease, transport: Transport) -> None:
+    """Runs in a thread."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(call(lease, transport))
+    except BaseException as error:  # noqa: BLE001  # who waits for it learns of it
+        future.set_exception(error)
+
+
+def first_ended(futures: Iterable[Future[T]]) -> list[Future[T]]:
+    """Wait until one of these calls has ended, however often that is interrupted, and return those that have. They are bounded in time, and
+    what came for them exists nowhere else. The interruption that led here is raised by the caller, once all is saved.
+    """
+    while True:
+        with suppress(BaseException):
+            return list(wait(futures, return_when=FIRST_COMPLETED).done)
 
 
 def _settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> Any:

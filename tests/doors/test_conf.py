@@ -69,6 +69,12 @@ def test_every_setting_follows_override_settings() -> None:
             assert getattr(conf, name) == other
 
 
+@pytest.mark.parametrize("value", [(3.05, 0), (3.05, -1), (3.05, float("nan"))])
+def test_a_time_limit_in_which_no_answer_can_come_is_refused(value: Any) -> None:
+    with override_settings(ONTRAPORT_TIMEOUT=value), pytest.raises(OntraportMisconfigured, match="positive"):
+        assert conf.ONTRAPORT_TIMEOUT
+
+
 @pytest.mark.parametrize("name", OTHER_NUMBERS)
 @pytest.mark.parametrize("value", ["600", True, (1, 2, 3), ("1", "2"), b"5"])
 def test_a_number_that_is_none_is_refused_in_words(name: str, value: Any) -> None:

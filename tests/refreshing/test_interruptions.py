@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -213,6 +214,53 @@ def test_without_a_thread_to_be_had_the_lease_is_given_back(
     with pytest.raises(OntraportUnavailable) as raised:
         one_account.refresh(account)
     assert (raised.value.code, read(account).lease_until, strict.requests) == ("no_thread", None, 0)
+
+
+@pytest.mark.parametrize("is_sent", [True, False], ids=["sent", "not sent"])
+def test_who_is_interrupted_while_the_call_is_handed_over_neither_loses_the_answer_nor_the_lease(
+    strict: StrictServer, monkeypatch: pytest.MonkeyPatch, *, is_sent: bool
+) -> None:
+    account = linked("one")
+    submit = ThreadPoolExecutor.submit
+
+    def interrupted(pool: ThreadPoolExecutor, *args: Any) -> None:
+        if is_sent:
+            submit(pool, *args).result()
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    with pytest.raises(SoftTimeLimitExceeded):
+        one_account.refresh(account)
+    seen = read(account)
+    assert (token_of(seen), strict.requests) == (("a.one.1", 1) if is_sent else ("a.one.0", 0))
+    assert seen.lease_until is None
+
+
+class Twice(BaseException):
+    """Raised once more while what was sent is waited for."""
+
+
+@pytest.mark.parametrize("is_batch", [True, False], ids=["a batch", "one account"])
+def test_who_is_interrupted_twice_loses_no_answer(strict: StrictServer, *, is_batch: bool) -> None:
+    """Real signals, the second of which comes while the answer is waited for."""
+    strict.behave(delay=0.6)
+    account = linked("one")
+    numbers = iter([SoftTimeLimitExceeded, Twice])
+
+    def interrupt(number: int, frame: object) -> None:
+        error = next(numbers, None)
+        if error is not None:
+            raise error
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+    try:
+        with pytest.raises(SoftTimeLimitExceeded):
+            batches.refresh_batch([account.pk]) if is_batch else one_account.refresh(account)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert (token_of(read(account)), strict.requests, next(numbers, None)) == ("a.one.1", 1, None)
 
 
 def test_a_batch_that_finds_no_more_threads_loses_nothing(
