@@ -35,10 +35,14 @@ def _marked(request: HttpRequest) -> Iterator[str]:
 def _marks() -> dict[str, Callable[[Any], Any]]:
     """Return how each package marks a session, and how its mark is read as a user's key. The first of several is who began."""
     return {
-        "hijack_history": lambda mark: mark[0] if isinstance(mark, (list, tuple)) else None,
-        "exit_users_pk": lambda mark: mark[0][0],  # django-su: key and backend
+        "hijack_history": _first,
+        "exit_users_pk": lambda mark: _first(_first(mark)),  # django-su: key and backend
         getattr(settings, "LOGINAS_FROM_USER_SESSION_FLAG", "loginas_from_user"): lambda mark: mark.rsplit(":", 2)[0],
     }
+
+
+def _first(items: Any) -> Any:
+    return items[0] if isinstance(items, (list, tuple)) else None
 
 
 def _name(mark: Any, read: Callable[[Any], Any]) -> str:

@@ -60,7 +60,9 @@ def test_the_mark_of_django_loginas_may_have_another_name(support: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["hijack_history", "exit_users_pk", "loginas_from_user"])
-@pytest.mark.parametrize("mark", ["x:y:z", "12", ["no-such-key"], [None], {"a": "b"}, 7, [["x"]], [float("inf")]], ids=repr)
+@pytest.mark.parametrize(
+    "mark", ["x:y:z", "12", ["no-such-key"], [None], {"a": "b"}, 7, [["x"]], [float("inf")]], ids=repr
+)
 def test_a_mark_that_leads_to_nobody_stops_nothing(name: str, mark: Any) -> None:
     assert who_disconnected({name: mark}) == "somebody else as maya"
 
