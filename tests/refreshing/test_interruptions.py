@@ -236,6 +236,37 @@ def test_who_is_interrupted_while_the_call_is_handed_over_neither_loses_the_answ
     assert seen.lease_until is None
 
 
+def test_a_call_that_begins_after_its_lease_was_given_back_sends_nothing(
+    strict: StrictServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, submit = linked("one"), ThreadPoolExecutor.submit
+
+    def interrupted(pool: ThreadPoolExecutor, run: Callable[..., None], *args: Any) -> None:
+        def run_late() -> None:
+            time.sleep(0.3)
+            run(*args)
+
+        submit(pool, run_late)
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    with pytest.raises(SoftTimeLimitExceeded):
+        one_account.refresh(account)
+    assert (strict.requests, read(account).lease_until, token_of(read(account))) == (0, None, "a.one.0")
+
+
+def test_a_call_that_fails_as_nobody_thought_is_raised(strict: StrictServer) -> None:
+    account = linked("one")
+    endpoints = {
+        **strict.settings["ONTRAPORT_ENDPOINTS"],
+        "issuer": "https://issuer.example",
+        "token_endpoint": "https://[",
+    }
+    with override_settings(ONTRAPORT_ENDPOINTS=endpoints), pytest.raises(ValueError, match="IPv6"):
+        one_account.refresh(account)
+    assert strict.requests == 0
+
+
 class Twice(BaseException):
     """Raised once more while what was sent is waited for."""
 
