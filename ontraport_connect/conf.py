@@ -215,8 +215,8 @@ def _numbers(name: str, *defaults: float) -> Any:
     """Return a setting that is a number, or a tuple of as many as there are defaults. Raises ``OntraportMisconfigured``."""
     value, is_pair = getattr(settings, name, defaults), len(defaults) > 1
     numbers = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-    are_fit = all(type(each) in {int, float} and (each > 0 or not is_pair) for each in numbers)
-    if len(numbers) != len(defaults) or not are_fit:
+    are_numbers = all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in numbers)
+    if len(numbers) != len(defaults) or not are_numbers or (is_pair and not all(each > 0 for each in numbers)):
         kind = "a pair of positive numbers" if is_pair else "a number"
         raise OntraportMisconfigured(f"{name} is not {kind}. `manage.py check` says more.", code=UNUSABLE)
     return numbers if is_pair else numbers[0]

@@ -229,7 +229,8 @@ def _lists() -> Iterator[CheckMessage]:
         value = getattr(conf, name)
         if name == "ONTRAPORT_MCP_TOOLS" and value is None:
             continue
-        if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
+        is_list = isinstance(value, Sequence) and not isinstance(value, str)
+        if not is_list or not all(isinstance(each, str) for each in value):
             yield Error(f"{name} is not a list of strings.", hint=f'Write {name} = ["…"].', id="ontraport_connect.E007")
 
 

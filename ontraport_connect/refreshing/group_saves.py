@@ -39,7 +39,7 @@ def save(answers: Sequence[tuple[Lease, Mapping[str, Any]]]) -> set[int]:
     """Save what came for these leases (see ``outcomes.columns_for``), and return the primary keys of the rows that took theirs. What is not
     among them (the guard failed, a row is locked, the database is another) is to be settled alone.
     """
-    if not answers or in_transaction() or connections[alias()].vendor != "postgresql":
+    if len(answers) < 2 or in_transaction() or connections[alias()].vendor != "postgresql":
         return set()
     rows = [{**columns, "lease_owner": lease.receipt} for lease, columns in answers]
     guards = [(lease.account.pk, lease.account.version) for lease, _ in answers]

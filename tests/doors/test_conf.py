@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import IntEnum
 from typing import Any
 from uuid import UUID
 
@@ -67,6 +68,15 @@ def test_every_setting_follows_override_settings() -> None:
         other = OTHER_NUMBERS.get(name, "something else")
         with override_settings(**{name: other}):
             assert getattr(conf, name) == other
+
+
+class Seconds(IntEnum):
+    LONG = 900
+
+
+def test_a_number_of_a_kind_of_its_own_is_one() -> None:
+    with override_settings(ONTRAPORT_REFRESH_MARGIN=Seconds.LONG):
+        assert conf.ONTRAPORT_REFRESH_MARGIN == 900
 
 
 @pytest.mark.parametrize("value", [(3.05, 0), (3.05, -1), (3.05, float("nan"))])

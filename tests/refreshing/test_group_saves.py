@@ -52,16 +52,22 @@ def test_a_row_whose_guard_fails_is_left_alone_and_the_others_of_its_group_are_s
 
 @pytest.mark.postgresql
 def test_a_text_that_is_no_json_and_a_grant_without_a_refresh_token_are_saved_as_they_are() -> None:
-    (lease, columns) = answers("one")[0]
+    (lease, columns), other = answers("one", "two")
     kept = {name: value for name, value in columns.items() if name != "refresh_token"}
-    assert group_saves.save([(lease, {**kept, "scope": "a\"b\\c 'd' %s ü"})]) == {lease.account.pk}
-    account = OntraportAccount.objects.get()
+    saved = group_saves.save([(lease, {**kept, "scope": "a\"b\\c 'd' %s ü"}), other])
+    assert saved == {lease.account.pk, other[0].account.pk}
+    account = OntraportAccount.objects.get(pk=lease.account.pk)
     assert (account.scope, token_of(account), account.refresh_token) == (
         "a\"b\\c 'd' %s ü",
         "a.one.1",
         Secret("r.one.0"),
     )
     assert account.expires_at == columns["expires_at"]
+
+
+def test_one_answer_is_no_group() -> None:
+    """A row that is locked is waited for once, not first in a group of one and then alone."""
+    assert group_saves.save(answers("one")) == set()
 
 
 @pytest.mark.sqlite
