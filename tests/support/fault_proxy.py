@@ -174,7 +174,7 @@ class FaultProxy:
         for task in [*self._serving]:
             if task is not None:
                 self._loop.call_soon_threadsafe(task.cancel)
-        self.settle()
+        wait_until(lambda: not self._serving, "the connections to be closed")
 
     def requests(self, start: bytes = b"POST /oauth/token ") -> int:
         """Count the requests that the client began to send."""
@@ -209,4 +209,5 @@ class FaultProxy:
         finally:
             for writer in (to_client, to_server):
                 writer.close()
+            await asyncio.sleep(0)  # it is closed now
             self._serving.discard(asyncio.current_task())

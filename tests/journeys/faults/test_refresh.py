@@ -15,7 +15,6 @@ from django.test import Client, override_settings
 from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.models import OntraportAccount
 from ontraport_connect.refreshing import batches, client_settings, one_account
-from ontraport_connect.signals import account_refreshed
 from tests.support.accounts import read
 from tests.support.fault_proxy import Fault, FaultProxy, Kind
 from tests.support.faults import (
@@ -116,21 +115,14 @@ def test_a_failure_leaves_no_other_connection_open(proxy: FaultProxy) -> None:
         gc.enable()
 
 
-@override_settings(ONTRAPORT_REFRESH_CONCURRENCY=1)
 def test_a_kept_connection_that_was_closed_meanwhile_is_made_anew(
     proxy: FaultProxy, sandbox: Sandbox, maya: Any
 ) -> None:
     pks = two_due(sandbox, maya)
     proxy.meet()
-
-    def hang_up(**kwargs: Any) -> None:
+    for pk in pks:
+        assert batches.refresh_batch([pk]) == {"refreshed": 1}
         proxy.hang_up()
-
-    account_refreshed.connect(hang_up)
-    try:
-        assert batches.refresh_batch(pks) == {"refreshed": 2}
-    finally:
-        account_refreshed.disconnect(hang_up)
     assert (len(proxy.passages), proxy.requests(), alive(sandbox)) == (2, 2, 2)
 
 
