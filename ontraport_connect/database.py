@@ -20,11 +20,13 @@ from contextvars import ContextVar, copy_context
 from typing import TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connections, router
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connections
 from django.db import Error as DatabaseFailure
 
 from .exceptions import OntraportError, OntraportUnavailable
-from .models import OntraportAccount, is_pooled, limited_transactions
+from .models import alias, any_database, is_pooled, limited_transactions, one_database
+
+__all__ = ["alias", "any_database", "one_database"]  # beside what is defined here
 
 T = TypeVar("T")
 
@@ -55,11 +57,6 @@ LOCK_TIMEOUTS: dict[str, tuple[str, str, Sequence[str | int], str]] = {
     ),
 }
 """For each vendor: how to ask a connection how long it waits for locks, how to tell it, what it is told, and how it forgets that."""
-
-
-def alias() -> str:
-    """Return the database that holds the accounts."""
-    return router.db_for_write(OntraportAccount)
 
 
 def in_transaction() -> bool:
@@ -103,9 +100,12 @@ def passes_over_locked_rows_in_one() -> bool:
 
 def on_own_connection(step: Callable[[], T]) -> T:
     """Run ``step`` where each of its statements commits by itself, and to its end even when the caller is interrupted."""
-    if not in_transaction():
-        return step()
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ontraport-own") as thread:
+    return elsewhere(step) if in_transaction() else step()
+
+
+def elsewhere(step: Callable[[], T]) -> T:
+    """Run ``step`` in a thread of its own, on a connection of its own. Raises ``RuntimeError`` where no thread can be started."""
+    with one_database(), ThreadPoolExecutor(max_workers=1, thread_name_prefix="ontraport-own") as thread:
         return thread.submit(copy_context().run, _run_and_close, step).result()
 
 

@@ -93,7 +93,7 @@ def _save(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity, stat
         finish_attempt(state)
         OntraportEvent.record(account, EventKind.LINKED if is_new else EventKind.RECONNECTED, using=alias())
         transaction.on_commit(
-            lambda: account_linked.send_robust(sender=OntraportAccount, account=account, created=is_new), using=alias()
+            lambda: refreshing.tell(account_linked, OntraportAccount, account=account, created=is_new), using=alias()
         )
     return account
 

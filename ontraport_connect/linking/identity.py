@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import re
 from dataclasses import dataclass
@@ -13,8 +12,7 @@ from ontraport_connect.conf import conf
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError
 from ontraport_connect.models import is_visible
-
-logger = logging.getLogger("ontraport_connect")
+from ontraport_connect.monitoring import logger
 
 CHEAP_CALL = "objects/getInfo?objectID=0"
 """A REST call that costs Ontraport little, and whose answer names the account: it verifies a key pair."""

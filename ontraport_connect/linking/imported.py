@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +10,9 @@ from django.db import IntegrityError, transaction
 from ontraport_connect import protocol
 from ontraport_connect.database import alias
 from ontraport_connect.models import Method, OntraportAccount, Status
+from ontraport_connect.monitoring import logger
 
 from .identity import identify
-
-logger = logging.getLogger("ontraport_connect")
 
 
 def without_id(pks: Sequence[int]) -> list[int]:

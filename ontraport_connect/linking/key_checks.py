@@ -7,7 +7,6 @@ checks, minutes apart; until then the account stays connected. A marked pair is 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -25,11 +24,10 @@ from ontraport_connect.exceptions import (
     ReconnectRequired,
 )
 from ontraport_connect.models import EventKind, Method, Now, OntraportAccount, OntraportEvent, Status, with_users
+from ontraport_connect.monitoring import logger
 from ontraport_connect.signals import account_needs_reconnect, account_recovered
 
 from .identity import CHEAP_CALL, next_check
-
-logger = logging.getLogger("ontraport_connect")
 
 RETRY_AFTER = 3600.0
 """Seconds until a check that gave no result is repeated."""
@@ -122,7 +120,7 @@ def _accept(account: OntraportAccount) -> None:
         account.refresh_from_db(using=alias())
         OntraportEvent.record(account, EventKind.RECOVERED, using.KEY_REFUSED, using=alias())
         transaction.on_commit(
-            lambda: account_recovered.send_robust(sender=OntraportAccount, account=account), using=alias()
+            lambda: refreshing.tell(account_recovered, OntraportAccount, account=account), using=alias()
         )
 
 
@@ -148,6 +146,6 @@ def _count_refusal(account: OntraportAccount) -> None:
         account.refresh_from_db(using=alias())
         OntraportEvent.record(account, EventKind.NEEDS_RECONNECT, using.KEY_REFUSED, using=alias())
         transaction.on_commit(
-            lambda: account_needs_reconnect.send_robust(sender=OntraportAccount, account=account), using=alias()
+            lambda: refreshing.tell(account_needs_reconnect, OntraportAccount, account=account), using=alias()
         )
     logger.warning("Account %s needs a new key: Ontraport refused it %d times.", account.uid, CONFIRMATIONS)

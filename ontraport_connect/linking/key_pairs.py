@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -23,14 +22,13 @@ from ontraport_connect.exceptions import (
     OntraportMisconfigured,
 )
 from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, Status, validate_label
+from ontraport_connect.monitoring import logger
 from ontraport_connect.protocol import Answer
 from ontraport_connect.signals import account_linked
 
 from . import limits
 from .identity import CHEAP_CALL, account_id_of, next_check
 from .owner import Owner
-
-logger = logging.getLogger("ontraport_connect")
 
 
 def link_key_pair(
@@ -154,7 +152,7 @@ def _save(
         account.save(using=alias())
         OntraportEvent.record(account, EventKind.LINKED if is_new else EventKind.RECONNECTED, using=alias())
         transaction.on_commit(
-            lambda: account_linked.send_robust(sender=OntraportAccount, account=account, created=is_new), using=alias()
+            lambda: refreshing.tell(account_linked, OntraportAccount, account=account, created=is_new), using=alias()
         )
     return account
 

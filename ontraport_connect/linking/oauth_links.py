@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
@@ -19,6 +18,7 @@ from ontraport_connect.exceptions import (
     ReconnectRequired,
 )
 from ontraport_connect.models import OntraportAccount
+from ontraport_connect.monitoring import logger
 from ontraport_connect.protocol import AuthorizationResponse, Grant, challenge_of, new_verifier
 
 from . import attempts, limits
@@ -26,8 +26,6 @@ from .attempts import Attempt
 from .grant_storage import store_grant
 from .owner import Owner
 from .refusals import require_success
-
-logger = logging.getLogger("ontraport_connect")
 
 
 def begin(

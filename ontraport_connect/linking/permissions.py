@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, cast
 
 from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
@@ -12,8 +11,7 @@ from django.utils.module_loading import import_string
 
 from ontraport_connect.conf import MayFunction, conf
 from ontraport_connect.exceptions import OntraportMisconfigured
-
-logger = logging.getLogger("ontraport_connect")
+from ontraport_connect.monitoring import logger
 
 PERMISSIONS = {
     "link": "ontraport_connect.link_ontraportaccount",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from uuid import UUID
@@ -12,8 +11,7 @@ from django.db import transaction
 from ontraport_connect import refreshing
 from ontraport_connect.database import alias
 from ontraport_connect.models import OntraportAccount, OntraportRevocation
-
-logger = logging.getLogger("ontraport_connect")
+from ontraport_connect.monitoring import logger
 
 REVOKE_SECONDS = 10.0
 """Seconds after which ``unlink_tenant`` leaves the remaining grants to the beat task: the tenant may be deleted in a web request."""
@@ -48,7 +46,7 @@ def unlink_tenant(tenant: str) -> int:
         try:
             with transaction.atomic(using=alias()):
                 account.delete(using=alias())
-        except Exception:  # the site's receivers may raise anything
+        except Exception:  # noqa: BLE001  # the site's receivers may raise anything
             logger.exception("Account %s of a tenant that is deleted was not disconnected.", account.uid)
         else:
             deleted.append(account.uid)

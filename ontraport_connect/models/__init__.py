@@ -14,6 +14,7 @@ from .account import (
 from .actors import LONGEST_ACTOR, acting
 from .attempt import OntraportAttempt
 from .budget import OntraportBudget
+from .chosen_database import alias, any_database, one_database
 from .clock import Now, as_stored, aware
 from .event import EventKind, OntraportEvent
 from .exact_texts import ExactCharField, exact_collation
@@ -46,6 +47,8 @@ __all__ = [
     "Status",
     "acting",
     "actor_of",
+    "alias",
+    "any_database",
     "are_elsewhere",
     "as_stored",
     "aware",
@@ -58,6 +61,7 @@ __all__ = [
     "is_visible",
     "keep_without_user",
     "limited_transactions",
+    "one_database",
     "one_plain_line",
     "owner_is_active",
     "owner_is_inactive",

@@ -5,6 +5,7 @@ The engine calls these functions and knows neither Prometheus nor OpenTelemetry.
 
 from .events import calling, refresh_ended, turn_refused, turn_reserved
 from .prometheus import Gauge, is_prometheus_installed, metrics_text
+from .quiet_log import logger
 from .spans import carried, span
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "calling",
     "carried",
     "is_prometheus_installed",
+    "logger",
     "metrics_text",
     "refresh_ended",
     "span",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -32,19 +32,39 @@ def span(name: str, **attributes: str) -> Iterator[None]:
     if not is_installed or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         yield  # the site has not set OpenTelemetry up: nobody would see the span
         return
-    with trace.get_tracer(NAME).start_as_current_span(
-        name,
-        kind=trace.SpanKind.CLIENT,
-        attributes={key.replace("_", "."): value for key, value in attributes.items()},
-        record_exception=False,
-        set_status_on_exception=False,
-    ) as current:
+    with _started(name, attributes) as current:
         try:
             yield
         except BaseException as error:
-            current.set_attribute("error.type", result_of(error))
-            current.set_status(trace.StatusCode.ERROR)
+            with suppress(Exception):
+                current.set_attribute("error.type", result_of(error))
+                current.set_status(trace.StatusCode.ERROR)
             raise
+
+
+@contextmanager
+def _started(name: str, attributes: Mapping[str, str]) -> Iterator[Any]:
+    """Start a span, and end it. What a sampler, a processor or an exporter of the site raises has no other effect: within a span, Ontraport
+    may have answered with tokens that exist nowhere else.
+    """
+    with ExitStack() as stack:
+        current: Any = trace.INVALID_SPAN
+        with suppress(Exception):
+            manager = trace.get_tracer(NAME).start_as_current_span(
+                name,
+                kind=trace.SpanKind.CLIENT,
+                attributes={key.replace("_", "."): value for key, value in attributes.items()},
+                record_exception=False,
+                set_status_on_exception=False,
+            )
+            current = manager.__enter__()
+            stack.callback(_end, manager)
+        yield current
+
+
+def _end(manager: Any) -> None:
+    with suppress(Exception):
+        manager.__exit__(None, None, None)
 
 
 def carried(function: Callable[P, T]) -> Callable[P, T]:
@@ -57,7 +77,8 @@ def _attached(context: Any, function: Callable[..., T], *args: Any, **kwargs: An
     try:
         return function(*args, **kwargs)
     finally:
-        otel_context.detach(token)
+        with suppress(Exception):
+            otel_context.detach(token)
 
 
 def result_of(error: BaseException) -> str:

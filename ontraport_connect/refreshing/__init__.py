@@ -3,10 +3,11 @@
 Also the site's standing with Ontraport (may it call the token endpoint now?) and the revocation of grants.
 """
 
-from .batches import BATCH_SIZE, due_batches, refresh_batch
+from .batches import refresh_batch
 from .circuit_breaker import MANY_ENDED, is_site_refused, may_refresh, site_standing
 from .client_settings import endpoints, issuer, new_transport, oauth_client, route
 from .deletions import queue_on_delete
+from .due_accounts import BATCH_SIZE, due_batches
 from .grants import from_now, grant_columns, require_storable
 from .heartbeat import (
     Pulse,
@@ -35,6 +36,7 @@ from .revoking import (
     revoke_grant,
 )
 from .strikes import RATE_LIMITED
+from .telling import tell
 
 __all__ = [
     "BATCH_SIZE",
@@ -91,5 +93,6 @@ __all__ = [
     "site_standing",
     "standing_and_signs",
     "stored_mark",
+    "tell",
     "wait_for_revocations",
 ]

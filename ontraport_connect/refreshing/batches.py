@@ -1,61 +1,36 @@
-"""Many accounts at once: find what is due, oldest first, and refresh it with bounded concurrency over kept-alive connections."""
+"""Many accounts at once: refresh what is due with bounded concurrency over kept-alive connections."""
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from queue import SimpleQueue
 from typing import Any
 
-from django.db.models import Q
-
 from ontraport_connect import monitoring
 from ontraport_connect.conf import conf
-from ontraport_connect.database import alias, in_transaction, short_lock_waits
+from ontraport_connect.database import DATABASE_IS_AWAY, in_transaction, one_database, short_lock_waits
 from ontraport_connect.exceptions import OntraportError, OntraportUnavailable, ReconnectRequired
-from ontraport_connect.models import Method, OntraportAccount
+from ontraport_connect.monitoring import logger
 from ontraport_connect.protocol import Grant, Transport
 
-from . import circuit_breaker, client_settings, group_saves, leases, one_account, outcomes, strikes
+from . import circuit_breaker, client_settings, group_saves, leases, outcomes, strikes
+from .due_accounts import among, due
 from .leases import Lease
+from .one_by_one import refresh_one_by_one
 from .outcomes import Outcome
-from .recovery import recover, recover_all
+from .process_end import process_stays
+from .recovery import recover
+from .saving import columns_for
 from .spending import call, first_ended
-
-logger = logging.getLogger("ontraport_connect")
-
-BATCH_SIZE = 640
-"""Twenty rounds of calls at the concurrency that is the default: the last round, which is never full, costs little of the whole."""
 
 LONGEST_BATCH = 20.0
 """Seconds after which a batch takes no more accounts on, so that a worker which is told to stop can do so; the rest stays due."""
-
-
-def due_batches(limit: int, size: int = BATCH_SIZE) -> Iterator[list[int]]:
-    """Yield the ids of at most ``limit`` due accounts in batches, oldest first, a keyset page at a time.
-
-    Accounts that nobody may claim now are left out, and those of another client or issuer than the settings name. Answers that wait for
-    their row are taken over first. Raises ``OntraportMisconfigured``.
-    """
-    recover_all()
-    due = _due().filter(leases.is_free()).usable()
-    after: Any = None
-    while limit > 0:
-        rows = due
-        if after is not None:
-            rows = due.filter(Q(refresh_at__gt=after[0]) | Q(pk__gt=after[1]), refresh_at__gte=after[0])
-        page = list(rows.order_by("refresh_at", "pk").values_list("refresh_at", "pk")[: min(size, limit)])
-        if not page:
-            return
-        yield [pk for _, pk in page]
-        after = page[-1]
-        limit -= len(page)
 
 
 def refresh_batch(pks: Sequence[int], seconds: float = LONGEST_BATCH) -> dict[str, int]:
@@ -64,7 +39,7 @@ def refresh_batch(pks: Sequence[int], seconds: float = LONGEST_BATCH) -> dict[st
     After ``seconds`` no more of them are taken on.
     """
     if in_transaction():
-        return _refresh_one_by_one(pks)
+        return refresh_one_by_one(pks)
     try:
         is_probe = circuit_breaker.enter()
     except OntraportError as error:
@@ -72,33 +47,6 @@ def refresh_batch(pks: Sequence[int], seconds: float = LONGEST_BATCH) -> dict[st
     # The one that probes is any, lest the site wait for one account that nobody can refresh.
     ordered = random.sample(pks, len(pks)) if is_probe else list(pks)
     return _Batch(ordered, is_probe=is_probe, seconds=seconds).refresh()
-
-
-def _due() -> Any:
-    """Return the accounts that are to be refreshed now, and that this site may refresh. Some may be claimed already."""
-    rows = OntraportAccount.objects.using(alias()).due().filter(method=Method.OAUTH)
-    return rows.filter(client_settings.of_this_client())
-
-
-def _among(due: Any, pks: Sequence[int]) -> Any:
-    """Return those of the accounts that are ``due`` whose owners are active."""
-    usable = OntraportAccount.objects.using(alias()).filter(pk__in=pks).usable()
-    return due.filter(pk__in=usable.order_by().values("pk"))
-
-
-def _refresh_one_by_one(pks: Sequence[int]) -> dict[str, int]:
-    """Refresh in the caller's transaction, whose one connection knows no other threads."""
-    counts: Counter[str] = Counter()
-    for account in _among(_due().filter(leases.is_free()), pks).order_by("refresh_at", "pk"):
-        try:
-            one_account.refresh(account)
-        except OntraportError as error:
-            counts[error.code] += 1
-            if not circuit_breaker.may_refresh():
-                break
-        else:
-            counts["refreshed"] += 1
-    return dict(counts)
 
 
 class _Batch:
@@ -112,7 +60,10 @@ class _Batch:
         self.is_probe = is_probe
         self.end = time.monotonic() + seconds
         self.is_stopped = False
+        self.interruption: BaseException | None = None
         self.pks = deque(pks)
+        self.owner = leases.new_owner()
+        self.held = set[int]()
         self.claimed: deque[Lease] = deque()
         self.started: dict[Future[Outcome | None], Lease] = {}
         self.done: SimpleQueue[Future[Outcome | None]] = SimpleQueue()
@@ -122,28 +73,35 @@ class _Batch:
     def refresh(self) -> dict[str, int]:
         """Whatever ends this, an error or a signal: what was sent is waited for and saved, what was not is given back."""
         with (
+            one_database(),
+            process_stays(),
             short_lock_waits(),
             client_settings.new_transport() as transport,
             ThreadPoolExecutor(self.concurrency, thread_name_prefix="ontraport-refresh") as threads,
         ):
-            try:
-                while True:
-                    while len(self.started) < self.room and (lease := self.next_lease()) is not None:
-                        future: Future[Outcome | None] = Future()
-                        future.add_done_callback(self.done.put)
-                        self.started[future] = lease
-                        threads.submit(monitoring.carried(self.run), future, transport)
-                    if not self.started:
-                        return dict(self.counts)
-                    self.finish_all([self.done.get(), *self.waiting()])
-            finally:
-                self.is_stopped = True
-                for future in [future for future in self.started if future.cancel()]:
-                    self.claimed.append(self.started.pop(future))
-                while self.started:
-                    self.finish_all(first_ended(self.started))
-                for lease in self.claimed:
-                    outcomes.let_go(lease)
+            while self.started or self.held or (self.pks and not self.is_over()):
+                try:
+                    self.take_turn(threads, transport)
+                except BaseException as error:  # noqa: BLE001  # raised when all is saved
+                    self.interruption, self.is_stopped = self.interruption or error, True
+        if self.interruption is not None:
+            raise self.interruption
+        return dict(self.counts)
+
+    def take_turn(self, threads: ThreadPoolExecutor, transport: Transport) -> None:
+        """Start as many calls as there is room for, and save what has come; once the batch is over, what was not sent is given back."""
+        if self.is_over():
+            self.is_stopped = True
+            self.give_back()
+        while len(self.started) < self.room and (lease := self.next_lease()) is not None:
+            future: Future[Outcome | None] = Future()
+            future.add_done_callback(self.done.put)
+            self.started[future] = lease
+            threads.submit(monitoring.carried(self.run), future, transport)
+        if self.is_stopped:
+            self.finish_all(first_ended(self.started))
+        elif self.started:
+            self.finish_all([self.done.get(), *self.waiting()])
 
     def next_lease(self) -> Lease | None:
         """Claim two rounds of calls at once, as soon as less than one is left: to claim many costs hardly more. A lease that is too old by
@@ -155,12 +113,39 @@ class _Batch:
             if not self.done.empty():
                 break  # answers exist nowhere else until they are saved: they come first
             pks = [self.pks.popleft() for _ in range(min(self.lot, len(self.pks)))]
-            for lease in leases.claim(_among(self.due, pks), pks, is_probe=self.is_probe):
-                if recover(lease):
-                    self.counts["recovered"] += 1
-                else:
-                    self.claimed.append(lease)
+            self.held.update(pks)
+            found = leases.claim(among(self.due, pks), pks, is_probe=self.is_probe, owner=self.owner)
+            self.held.difference_update({*pks} - {lease.account.pk for lease in found})
+            self.claimed.extend(lease for lease in found if not self.is_recovered(lease))
         return self.claimed.popleft() if self.claimed else None
+
+    def is_recovered(self, lease: Lease) -> bool:
+        """Tell whether nothing is to be sent. What fails with one account holds up no other."""
+        try:
+            if not recover(lease):
+                return False
+        except DATABASE_IS_AWAY:
+            raise
+        except Exception as error:  # noqa: BLE001  # code of the site runs with each statement, and may raise anything
+            self.report(error, "What is noted on account %s could not be taken over.", lease.account.uid)
+        else:
+            self.counts["recovered"] += 1
+        self.held.discard(lease.account.pk)
+        return True
+
+    def give_back(self) -> None:
+        """Give back the leases on whose tokens no call has begun."""
+        for future in [future for future in self.started if future.cancel()]:
+            del self.started[future]
+        self.claimed.clear()
+        unsent = self.held - {lease.account.pk for lease in self.started.values()}
+        self.held -= unsent
+        try:
+            leases.give_back(unsent, self.owner)
+        except Exception as error:  # noqa: BLE001  # what has come is to be saved all the same
+            self.report(
+                error, "The leases on %s accounts could not be given back; they end by themselves.", len(unsent)
+            )
 
     @property
     def lot(self) -> int:
@@ -174,7 +159,7 @@ class _Batch:
 
     @cached_property
     def due(self) -> Any:
-        return _due()
+        return due()
 
     def is_over(self) -> bool:
         return self.is_stopped or time.monotonic() > self.end
@@ -196,7 +181,7 @@ class _Batch:
         if isinstance(outcome, Grant):
             # Encrypted here, so that the thread that saves has less to do. What fails is reported when the answer is saved alone.
             with suppress(BaseException):
-                self.columns[lease.account.pk] = outcomes.columns_for(lease, outcome)
+                self.columns[lease.account.pk] = columns_for(lease, outcome)
         if isinstance(outcome, OntraportError) and circuit_breaker.is_for_the_site(outcome, lease.account):
             self.is_stopped = True
         return outcome
@@ -209,33 +194,45 @@ class _Batch:
         """Save what came of these calls: grants together where that can be done, the rest one by one."""
         leases = [self.started[future] for future in futures]
         answered = [(lease, columns) for lease in leases if (columns := self.columns.pop(lease.account.pk, None))]
+        saved = set[int]()
         try:
             saved = group_saves.save(answered)
-        except Exception:
-            logger.exception("Answers could not be saved together; they are saved one by one.")
-            saved = set[int]()
+        except BaseException as error:  # noqa: BLE001  # raised when all is saved
+            self.report(error, "Answers could not be saved together; they are saved one by one.")
         for future in futures:
             self.finish(future, is_saved=self.started[future].account.pk in saved)
 
     def finish(self, future: Future[Outcome | None], *, is_saved: bool) -> None:
-        """Save one outcome; what goes wrong with one account must not keep the answers of the others from being saved."""
+        """Save one outcome, and raise nothing: the others' are to be saved, too."""
         lease, outcome = self.started[future], None
         try:
             outcome = future.result()
             if outcome is None:
                 outcomes.let_go(lease)
             elif not is_saved:
-                outcomes.settle(lease, outcome, read=False)
-                self.is_stopped |= self.stops_all(outcome)
-        except Exception:
-            logger.exception("The outcome of refreshing account %s could not be saved.", lease.account.uid)
+                settle = partial(outcomes.settle, lease, outcome, read=False)
+                outcomes.settle_whatever_happens(lease, outcome, settle)
+                if self.stops_all(outcome):
+                    self.is_stopped = True
+        except BaseException as error:  # noqa: BLE001  # raised when all is saved
+            self.report(error, "The outcome of refreshing account %s could not be saved.", lease.account.uid)
+        self.held.discard(lease.account.pk)
         del self.started[future]
         if outcome is not None:
             self.counts[outcome.code if isinstance(outcome, OntraportError) else "refreshed"] += 1
         if not self.is_probe or isinstance(outcome, Grant):
-            self.room = self.most
+            self.room, self.is_probe = self.most, False
         elif isinstance(outcome, OntraportUnavailable) and outcome.code != outcomes.LATE:
             self.is_stopped = True  # the probe was sent, and does not tell whether this site is accepted
+
+    def report(self, error: BaseException, text: str, *args: object) -> None:
+        """Log what is being handled, and remember it where it is to end this batch."""
+        try:
+            logger.exception(text, *args)
+        except BaseException as interruption:  # noqa: BLE001  # raised when all is saved
+            error = interruption
+        if not isinstance(error, Exception):
+            self.interruption, self.is_stopped = self.interruption or error, True
 
     def stops_all(self, outcome: Outcome) -> bool:
         """Tell whether the breaker is open now. A probe of a grant that has ended stops nobody: the next account may tell more."""

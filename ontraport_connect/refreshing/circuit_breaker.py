@@ -12,7 +12,6 @@ finds out whether Ontraport serves this site again (half-open); a changed config
 
 from __future__ import annotations
 
-import logging
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -29,14 +28,14 @@ from ontraport_connect.exceptions import (
     SecretUnreadable,
 )
 from ontraport_connect.models import EventKind, Now, OntraportAccount, OntraportEvent, OntraportService
+from ontraport_connect.monitoring import logger
 from ontraport_connect.protocol import LONGEST_PAUSE, OPERATOR_ERRORS
 from ontraport_connect.signals import site_accepted, site_refused
 
 from . import client_settings, installation, strikes
 from .client_settings import fingerprint
 from .strikes import GRANT_ENDED, RATE_LIMITED, THRESHOLDS
-
-logger = logging.getLogger("ontraport_connect")
+from .telling import tell
 
 PROBE_AFTER = 60.0
 """Seconds between two probes."""
@@ -197,10 +196,10 @@ def hold(error: OntraportError) -> None:
         hold_code=code, hold_client=mark, held_until=Now() + Value(timedelta(seconds=PROBE_AFTER))
     )
     if first:
-        site_refused.send_robust(sender=OntraportService, code=code)
         text = f"{error} No account was touched; refreshing goes on by itself once this is fixed."
         logger.critical("%s", _reason(code) if code == MANY_ENDED else text)
-        OntraportEvent.objects.using(alias()).create(kind=EventKind.MISCONFIGURED, detail=code)
+        _record(EventKind.MISCONFIGURED, code)
+        tell(site_refused, OntraportService, code=code)
 
 
 def release(client_id: str = "") -> None:
@@ -221,9 +220,18 @@ def _release(client_id: str) -> None:
     if client_id and client_id != conf.ONTRAPORT_CLIENT_ID:
         rows = rows.exclude(hold_code__in=OPERATOR_ERRORS, hold_client=fingerprint())
     if rows.update(**closed):
-        site_accepted.send_robust(sender=OntraportService, code=row.hold_code)
         logger.warning("Ontraport accepts this site as a client again; refreshing goes on.")
-        OntraportEvent.objects.using(alias()).create(kind=EventKind.MENDED)
+        _record(EventKind.MENDED)
+        tell(site_accepted, OntraportService, code=row.hold_code)
+
+
+def _record(kind: EventKind, detail: str = "") -> None:
+    """Add to the history. What receivers of the site raise is left at that: the breaker has moved already."""
+    try:
+        with transaction.atomic(using=alias()):
+            OntraportEvent.objects.using(alias()).create(kind=kind, detail=detail)
+    except Exception:  # noqa: BLE001  # the database's, or that of a receiver of the site
+        logger.exception("The history of this site lacks: %s", kind)
 
 
 def believe_ended_grants() -> None:
@@ -231,4 +239,4 @@ def believe_ended_grants() -> None:
     site_standing()
     strikes.believe(GRANT_ENDED)
     if OntraportService.objects.using(alias()).filter(pk=1, hold_code=MANY_ENDED).update(**CLOSED):
-        site_accepted.send_robust(sender=OntraportService, code=MANY_ENDED)
+        tell(site_accepted, OntraportService, code=MANY_ENDED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields
 from urllib.parse import urlsplit
 
@@ -36,13 +37,20 @@ def endpoints() -> Endpoints:
         return PRESETS[configured]
     known = {field.name for field in fields(Endpoints)}
     unknown, missing = set(configured) - known, {"authorization_endpoint", "token_endpoint"} - set(configured)
-    if unknown or missing or not all(value is None or isinstance(value, str) for value in configured.values()):
+    if unknown or missing or not all(value is None or _is_url(value) for value in configured.values()):
         raise OntraportMisconfigured(
             "ONTRAPORT_ENDPOINTS needs authorization_endpoint and token_endpoint, and may have issuer, revocation_endpoint and"
             f" registration_endpoint, each a URL; unknown: {sorted(unknown)}, missing: {sorted(missing)}.",
             code="endpoints",
         )
     return Endpoints(**_without_none(configured))
+
+
+def _is_url(value: object) -> bool:
+    """Tell whether a value is a text that can be taken to pieces as a URL. Whether it is a secure one is asked before it is used."""
+    with suppress(ValueError):
+        return isinstance(value, str) and bool(urlsplit(value))
+    return False
 
 
 def _endpoints_of_sandbox(public: str, internal: str) -> Endpoints:

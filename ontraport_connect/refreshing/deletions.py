@@ -19,6 +19,7 @@ from ontraport_connect.signals import account_disconnected
 
 from . import installation, spent_tokens
 from .revoking import queue_revocation
+from .telling import tell
 
 
 @receiver(pre_delete, sender=OntraportAccount, dispatch_uid="ontraport_connect.refreshing.deletions")
@@ -38,9 +39,7 @@ def queue_on_delete(instance: OntraportAccount, using: str, **kwargs: Any) -> No
             detail = error.code
     OntraportEvent.record(current, EventKind.DISCONNECTED, detail, using=using)
     transaction.on_commit(lambda: spent_tokens.forget_account(current.uid), using=using, robust=True)
-    transaction.on_commit(
-        lambda: account_disconnected.send_robust(sender=OntraportAccount, account=current), using=using
-    )
+    transaction.on_commit(lambda: tell(account_disconnected, OntraportAccount, account=current), using=using)
 
 
 def let_go_after_user(instance: Model, using: str, **kwargs: Any) -> None:

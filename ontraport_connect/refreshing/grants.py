@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, cast
@@ -20,6 +21,14 @@ from . import client_settings
 
 EARLIEST = 0.9
 """Due times are spread over the last tenth of the time to wait, so that links made together are not refreshed together."""
+
+SETTINGS = {"client_id": "ONTRAPORT_CLIENT_ID", "issuer": "The issuer, or the token endpoint, of ONTRAPORT_ENDPOINTS"}
+"""The columns of a grant that are filled from settings."""
+
+UNSTORABLE = re.compile("[\\0\\ud800-\\udfff]")
+"""What no text may hold that is stored: PostgreSQL has no NUL, and UTF-8 no half of a surrogate pair. ``os.environ`` has those where the
+environment is not UTF-8.
+"""
 
 
 def from_now(seconds: float) -> Any:
@@ -69,14 +78,31 @@ def require_storable(account: OntraportAccount) -> None:
     """
     current_key_id()
     try:
-        token_columns(account, {"refresh_token": Sealed()}, ASSUMED_LIFETIME, "", timezone.now())
-    except OntraportError:
+        columns = token_columns(account, {"refresh_token": Sealed()}, ASSUMED_LIFETIME, "", timezone.now())
+        for name, setting in SETTINGS.items():
+            field: Any = OntraportAccount._meta.get_field(name)
+            _require_fit(setting, columns[name], field.max_length)
+    except (OntraportError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001  # such as a number that no time can hold
+        raise unusable(error) from None
+
+
+def unusable(error: Exception) -> OntraportMisconfigured:
+    """Return what to raise for a setting that failed, in a way that nobody thought of, before anything was sent."""
+    return OntraportMisconfigured(
+        f"A grant could not be stored, so nothing was sent. Is a setting out of range? {type(error).__name__}: {error}",
+        code=UNUSABLE,
+    )
+
+
+def _require_fit(setting: str, text: str, longest: int) -> None:
+    """Raise ``OntraportMisconfigured`` for a text that its column cannot hold. Ontraport is not told of a shortened one."""
+    if len(text) > longest or UNSTORABLE.search(text):
         raise OntraportMisconfigured(
-            f"A grant could not be stored, so nothing was sent. Is a setting out of range? {type(error).__name__}: {error}",
+            f"{setting} has more than {longest} characters, or one that no database can hold, so nothing was sent.",
             code=UNUSABLE,
-        ) from None
+        )
 
 
 def sealed_tokens(account: OntraportAccount, grant: Grant) -> dict[str, Sealed]:

@@ -36,7 +36,7 @@ KEPT = "refresh_token"
 
 
 def save(answers: Sequence[tuple[Lease, Mapping[str, Any]]]) -> set[int]:
-    """Save what came for these leases (see ``outcomes.columns_for``), and return the primary keys of the rows that took theirs. What is not
+    """Save what came for these leases (see ``saving.columns_for``), and return the primary keys of the rows that took theirs. What is not
     among them (the guard failed, a row is locked, the database is another) is to be settled alone.
     """
     if len(answers) < 2 or in_transaction() or connections[alias()].vendor != "postgresql":

@@ -11,7 +11,6 @@ of the server it was made of, exactly as the replica has that takes over in a fa
 
 from __future__ import annotations
 
-import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,10 +21,9 @@ from ontraport_connect.conf import conf
 from ontraport_connect.database import DATABASE_IS_AWAY, alias
 from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportRevocation, OntraportService
+from ontraport_connect.monitoring import logger
 
 from .database_identity import Marks, identity_of, mark_of
-
-logger = logging.getLogger("ontraport_connect")
 
 COPIED = "copied_database"
 ADOPTED = "adopted_database"

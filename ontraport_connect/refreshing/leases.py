@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import Q, Value
 
 from ontraport_connect.conf import conf
-from ontraport_connect.database import alias, passes_over_locked_rows_in_one, row_lock
+from ontraport_connect.database import alias, passes_over_locked_rows_in_one, persistently, row_lock
 from ontraport_connect.models import Now, OntraportAccount, Status
 
 from . import spent_tokens
@@ -97,12 +97,26 @@ def is_free(*, is_needed: bool = False) -> Q:
     return Q(lease_until=None) | has_ended
 
 
-def claim(rows: Any, pks: Sequence[int], *, is_probe: bool, is_needed: bool = False) -> list[Lease]:
+def new_owner() -> str:
+    """Return the name of an owner of leases, which no other has."""
+    return secrets.token_hex(15)
+
+
+def give_back(pks: Iterable[int], owner: str) -> None:
+    """Give back those leases on these rows that are ``owner``'s. None of their tokens may have been sent."""
+    rows = OntraportAccount.objects.using(alias()).filter(pk__in=list(pks), lease_owner=owner)
+    persistently(lambda: rows.exclude(lease_until=None).update(lease_until=None))
+
+
+def claim(
+    rows: Any, pks: Sequence[int], *, is_probe: bool, is_needed: bool = False, owner: str | None = None
+) -> list[Lease]:
     """Take a lease on those of ``rows`` with ``pks`` that are free, by one UPDATE, and return them as they are then.
 
-    A row that is locked by an open transaction is passed over: waiting for it could take any time.
+    A row that is locked by an open transaction is passed over: waiting for it could take any time. ``owner`` is given by who has to know it
+    even when this is interrupted.
     """
-    owner = secrets.token_hex(15)
+    owner = owner or new_owner()
     claimed_at = monotonic_seconds()
     accounts = OntraportAccount.objects.using(alias()).filter(pk__in=pks)
     with transaction.atomic(using=alias()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -10,13 +9,12 @@ from typing import Any
 from django.db import Error as DatabaseFailure
 
 from ontraport_connect.database import has_one_writer, persistently
+from ontraport_connect.monitoring import logger
 from ontraport_connect.protocol import Grant
 
 from . import spent_tokens
 from .leases import Lease, duration
 from .spent_token_stores import SpentToken
-
-logger = logging.getLogger("ontraport_connect")
 
 
 def is_noted_beside(lease: Lease, grant: Grant, columns: Mapping[str, Any]) -> bool:

@@ -18,6 +18,7 @@ from ontraport_connect.database import (
     has_one_writer,
     in_transaction,
     on_own_connection,
+    one_database,
     unavailable_while_away,
 )
 from ontraport_connect.exceptions import (
@@ -82,7 +83,7 @@ def replace_refused(account: OntraportAccount) -> None:
 def _refresh(account: OntraportAccount, wish: Wish) -> None:
     if account.method != Method.OAUTH:
         return
-    with unavailable_while_away():
+    with one_database(), unavailable_while_away():
         seen = _refresh_somewhere(account, wish)
     if seen is None:
         raise ReconnectRequired("This Ontraport account was disconnected.", code="disconnected")

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-from django.db import DatabaseError, transaction
 from django.db import Error as DatabaseFailure
+from django.db import transaction
 from django.db.models import F
 
 from ontraport_connect import monitoring
-from ontraport_connect.database import alias, persistently, to_the_end, whatever_runs_here
+from ontraport_connect.database import alias, elsewhere, persistently, to_the_end
 from ontraport_connect.encryption import Sealed
-from ontraport_connect.exceptions import OntraportError, ReconnectRequired, SecretUnreadable
+from ontraport_connect.exceptions import OntraportError, ReconnectRequired
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status
+from ontraport_connect.monitoring import logger
 from ontraport_connect.protocol import Grant
 from ontraport_connect.signals import account_needs_reconnect, account_recovered, account_refreshed
 
 from . import circuit_breaker, client_settings, revoking, spent_tokens, strikes
-from .grants import from_now, grant_columns, token_columns
+from .grants import from_now, token_columns
 from .leases import Lease
-from .notes import answered, is_noted_beside
+from .saving import columns_for, current_row, in_plain_values, save, save_elsewhere, store
 from .spent_token_stores import SpentToken
+from .telling import tell
 
-logger = logging.getLogger("ontraport_connect")
-
+T = TypeVar("T")
 Outcome = Grant | OntraportError
 
 FIRST_BACKOFF = 30.0
@@ -57,62 +58,31 @@ def settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> OntraportAcc
     else:
         _back_off(lease, outcome)
     monitoring.refresh_ended(lease.account.uid, outcome.code, lease.age())
-    return _current(lease) if read else None
+    return current_row(lease) if read else None
+
+
+def settle_whatever_happens(lease: Lease, outcome: Outcome | None, step: Callable[[], T]) -> T:
+    """Run ``step``, which settles. Where something else than the database keeps it from that (code of the site that runs with each
+    statement, log record or signal; a stack that is nearly used up; Ctrl-C once more), a grant is saved by another thread, on a connection
+    that nothing of the site is hooked into. Raises what got in the way.
+    """
+    try:
+        return step()
+    except (DatabaseFailure, OntraportError):
+        raise
+    except BaseException:
+        if isinstance(outcome, Grant):
+            with suppress(BaseException):
+                elsewhere(lambda: save_elsewhere(lease, outcome))
+        raise
 
 
 def _keep(lease: Lease, grant: Grant, *, read: bool) -> OntraportAccount | None:
     columns = columns_for(lease, grant)
-    stored = to_the_end(lambda: _store(lease, grant, columns))
+    stored = to_the_end(lambda: store(lease, grant, columns))
     if stored is None:
         return _drop(lease, grant, deliver=read)
     return after_save(stored, read=read) if isinstance(stored, Lease) else _with(lease.account, columns)
-
-
-def _store(lease: Lease, grant: Grant, columns: Mapping[str, Any]) -> Lease | SpentToken | None:
-    """Save a grant, and return the lease whose row holds it now. Where the row cannot be written, note the grant outside, for whoever
-    claims the row next, and return the note. ``None``: no row is to hold it. It may be run again after it was interrupted.
-    """
-    is_noted = lease.spent is not None and is_noted_beside(lease, grant, columns)
-    try:
-        saved = _saved(lease, columns)
-    except DatabaseFailure:
-        note = answered(lease, grant, columns)
-        whatever_runs_here(lambda: spent_tokens.keep(note))
-        monitoring.refresh_ended(lease.account.uid, "noted", lease.age())
-        if lease.spent is not None:
-            raise
-        logger.warning("Account %s cannot be written now; its new tokens are kept beside its row.", lease.account.uid)
-        return note
-    if saved is not None and lease.spent is not None and not is_noted:
-        # What kept it from being noted may be over, and the transaction may still be rolled back.
-        is_noted_beside(lease, grant, columns)
-    return saved
-
-
-def _saved(lease: Lease, columns: Mapping[str, Any]) -> Lease | None:
-    """Save, and return the lease for the row as it was then, ``None`` where the row holds another grant now, or is gone."""
-    if persistently(lambda: _save(lease, columns)):
-        return lease
-    current = _holding_the_spent_token(lease)
-    if current is None:
-        return None
-    columns = {**columns, "version": current.account.version + 1}
-    return current if persistently(lambda: _save(current, columns)) else None
-
-
-def _holding_the_spent_token(lease: Lease) -> Lease | None:
-    """Return the lease for the row as it is now, if other code changed another secret of it meanwhile: its refresh token is spent all the
-    same, and what came for it is the only way on.
-    """
-    current = _current(lease)
-    if current is None or current.status != Status.CONNECTED:
-        return None
-    try:
-        is_same = spent_tokens.digest_of(current) == spent_tokens.digest_of(lease.account)
-    except SecretUnreadable:
-        return None
-    vars(current)["now"] = lease.claimed_when()
-    return replace(lease, account=current) if is_same else None
 
 
 def take_noted(lease: Lease, answers: Sequence[SpentToken]) -> OntraportAccount | None:
@@ -123,22 +93,11 @@ def take_noted(lease: Lease, answers: Sequence[SpentToken]) -> OntraportAccount 
     noted = {"access_token": spent.access_token, "refresh_token": spent.refresh_token}
     tokens = {name: Sealed(value) for name, value in noted.items() if value is not None}
     columns = token_columns(lease.account, tokens, spent.lifetime or 0.0, spent.scope, spent.sent_at)
-    if not persistently(lambda: _save(lease, _in_plain_values(lease, columns))):
-        return _current(lease)
+    if not persistently(lambda: save(lease, in_plain_values(lease, columns))):
+        return current_row(lease)
     logger.info("Account %s takes over the tokens that came for it before.", lease.account.uid)
     spent_tokens.forget_on_commit([each.digest for each in answers])
     return after_save(replace(lease, is_probe=False), read=True, result="recovered")
-
-
-def columns_for(lease: Lease, grant: Grant) -> dict[str, Any]:
-    """Return the columns of the row that was claimed, once it holds this grant."""
-    asked = lease.account.scope
-    return _in_plain_values(lease, grant_columns(lease.account, grant, asked=asked, since=lease.claimed_when()))
-
-
-def _in_plain_values(lease: Lease, columns: Mapping[str, Any]) -> dict[str, Any]:
-    """To compile expressions costs more than to encrypt."""
-    return {**columns, "refreshed_at": lease.now(), "version": lease.account.version + 1}
 
 
 def _with(account: OntraportAccount, columns: Mapping[str, Any]) -> OntraportAccount:
@@ -150,17 +109,8 @@ def _with(account: OntraportAccount, columns: Mapping[str, Any]) -> OntraportAcc
     return current
 
 
-def _save(lease: Lease, columns: Mapping[str, Any]) -> bool:
-    """Save, also when the lease has ended: nothing newer is in the row. Returns whether it is there; the answer to an earlier attempt
-    may have been lost with the connection.
-    """
-    return bool(
-        lease.rows().update(**columns, lease_owner=lease.receipt)
-        or OntraportAccount.objects.using(alias()).filter(pk=lease.account.pk, lease_owner=lease.receipt).exists()
-    )
-
-
 def after_save(lease: Lease, *, read: bool, result: str = "refreshed") -> OntraportAccount | None:
+    """Do what is due once a grant is in its row. Nothing here undoes that, or keeps the rest from being done."""
     account = lease.account
     monitoring.refresh_ended(lease.account.uid, result, lease.age())
     if lease.spent is not None:
@@ -169,11 +119,13 @@ def after_save(lease: Lease, *, read: bool, result: str = "refreshed") -> Ontrap
         _record(lease, EventKind.RECOVERED, account.last_error)
     if lease.is_probe:
         persistently(lambda: circuit_breaker.release(account.client_id))
-    current = _current(lease) if read or account.failures or account_refreshed.has_listeners(OntraportAccount) else None
+    current = (
+        current_row(lease) if read or account.failures or account_refreshed.has_listeners(OntraportAccount) else None
+    )
     if current is not None:
-        account_refreshed.send_robust(sender=OntraportAccount, account=current)
+        tell(account_refreshed, OntraportAccount, account=current)
         if account.failures:
-            account_recovered.send_robust(sender=OntraportAccount, account=current)
+            tell(account_recovered, OntraportAccount, account=current)
     return current
 
 
@@ -182,7 +134,7 @@ def _drop(lease: Lease, grant: Grant, *, deliver: bool) -> OntraportAccount | No
     since to revoke one may end both (RFC 7009, 2.1).
     """
     monitoring.refresh_ended(lease.account.uid, "superseded", lease.age())
-    current, account = _current(lease), lease.account
+    current, account = current_row(lease), lease.account
     if current is not None and current.status == Status.CONNECTED and current.linked_at == account.linked_at:
         rows = OntraportAccount.objects.using(alias()).filter(pk=account.pk, lease_owner=lease.owner)
         persistently(lambda: rows.update(lease_until=None))
@@ -209,9 +161,9 @@ def _mark(lease: Lease, error: ReconnectRequired) -> None:
         return
     _record(lease, EventKind.NEEDS_RECONNECT, error.code)
     logger.warning("Account %s needs to be reconnected: %s", lease.account.uid, error.code)
-    current = _current(lease)
+    current = current_row(lease)
     if current is not None:
-        account_needs_reconnect.send_robust(sender=OntraportAccount, account=current)
+        tell(account_needs_reconnect, OntraportAccount, account=current)
 
 
 def let_go(lease: Lease) -> None:
@@ -239,11 +191,5 @@ def _record(lease: Lease, kind: EventKind, detail: str) -> None:
     try:
         with transaction.atomic(using=alias()):
             OntraportEvent.record(lease.account, kind, detail, using=alias())
-    except DatabaseError:
+    except Exception:  # noqa: BLE001  # the database's, or that of a receiver of the site
         logger.exception("The history of account %s lacks: %s", lease.account.uid, kind)
-
-
-def _current(lease: Lease) -> OntraportAccount | None:
-    rows = OntraportAccount.objects.using(alias()).filter(pk=lease.account.pk)
-    current: OntraportAccount | None = persistently(rows.first)
-    return current

@@ -4,7 +4,6 @@ accounts that were marked by mistake.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from datetime import timedelta
 from uuid import UUID
@@ -14,17 +13,24 @@ from django.db.models import F
 from ontraport_connect.database import DATABASE_IS_AWAY, alias, in_transaction
 from ontraport_connect.exceptions import SecretUnreadable
 from ontraport_connect.models import Method, Now, OntraportAccount, Status
+from ontraport_connect.monitoring import logger
 
 from . import circuit_breaker, client_settings, installation, outcomes, spent_tokens, strikes
 from .leases import TAKE_OVER_WITHIN, Lease, claim
-
-logger = logging.getLogger("ontraport_connect")
 
 
 def recover(lease: Lease, *, is_needed: bool = False) -> bool:
     """Look for a note on the token of a row that was just claimed. Returns true when nothing is to be sent: the row has taken the answer,
     or the token is being spent by somebody else and the lease was given back.
     """
+    try:
+        return _recover_lease(lease, is_needed=is_needed)
+    except Exception:
+        outcomes.let_go(lease)
+        raise
+
+
+def _recover_lease(lease: Lease, *, is_needed: bool) -> bool:
     account = lease.account
     if not vars(account).get("has_spent_token"):
         return False
@@ -78,22 +84,32 @@ def recover_all() -> int:
 
 
 def _recover(uids: Iterable[UUID]) -> None:
+    """Take over what is noted on each of these accounts. What fails with one is told to the log, and holds up no other."""
     for uid in uids:
-        rows = OntraportAccount.objects.using(alias()).filter(uid=uid)
-        account = rows.first()
-        if account is None:
-            spent_tokens.forget_abandoned(uid)
-            continue
         try:
-            spent = spent_tokens.find(account)
-        except SecretUnreadable:
-            continue
-        if spent is not None and not spent.is_answered:
-            continue
-        # An answer is safe to take whoever had the lease; a note on another token is only forgotten, which is no reason to take over.
-        for lease in claim(rows, [account.pk], is_probe=False, is_needed=spent is not None):
-            if not recover(lease):
-                outcomes.let_go(lease)
+            _recover_one(uid)
+        except DATABASE_IS_AWAY:
+            raise
+        except Exception:  # noqa: BLE001  # code of the site runs with each statement, and may raise anything
+            logger.exception("The tokens that are kept beside the row of account %s could not be taken over.", uid)
+
+
+def _recover_one(uid: UUID) -> None:
+    rows = OntraportAccount.objects.using(alias()).filter(uid=uid)
+    account = rows.first()
+    if account is None:
+        spent_tokens.forget_abandoned(uid)
+        return
+    try:
+        spent = spent_tokens.find(account)
+    except SecretUnreadable:
+        return
+    if spent is not None and not spent.is_answered:
+        return
+    # An answer is safe to take whoever had the lease; a note on another token is only forgotten, which is no reason to take over.
+    for lease in claim(rows, [account.pk], is_probe=False, is_needed=spent is not None):
+        if not recover(lease):
+            outcomes.let_go(lease)
 
 
 def reconsider() -> list[int]:

@@ -7,7 +7,6 @@ with the last of the accounts that share it.
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections.abc import Iterator
@@ -24,11 +23,10 @@ from ontraport_connect.database import alias
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.models import Method, Now, OntraportAccount, OntraportRevocation, Status
+from ontraport_connect.monitoring import logger
 
 from . import client_settings, installation
 from .new_grants import is_grant_being_made, is_on_its_way
-
-logger = logging.getLogger("ontraport_connect")
 
 KEEP_TRYING = timedelta(days=7)
 LONGEST_PAUSE = 3600.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import ExitStack, nullcontext, suppress
 from typing import Any, TypeVar
 
 from ontraport_connect import monitoring
@@ -17,6 +17,7 @@ from . import client_settings, grants, outcomes
 from .claiming import Seen
 from .leases import SEND_WITHIN, Lease
 from .outcomes import Outcome
+from .process_end import process_stays
 
 T = TypeVar("T")
 
@@ -35,8 +36,15 @@ def call(lease: Lease, transport: Transport) -> Outcome:
         grants.require_storable(lease.account)
         refresh_token.reveal()
         client = client_settings.oauth_client(lease.account.client_id, lease.account.issuer)
-        if lease.age() > SEND_WITHIN:
-            return OntraportUnavailable("The lease was too old to send the request.", code=outcomes.LATE)
+    except OntraportError as error:
+        return error
+    except Exception as error:  # settings may be objects of the site that compute something
+        if isinstance(error, MemoryError):
+            raise
+        return grants.unusable(error)
+    if lease.age() > SEND_WITHIN:
+        return OntraportUnavailable("The lease was too old to send the request.", code=outcomes.LATE)
+    try:
         return client.refresh(transport, refresh_token)
     except OntraportError as error:
         return error
@@ -44,12 +52,16 @@ def call(lease: Lease, transport: Transport) -> Outcome:
 
 def spend(lease: Lease) -> Seen | None:
     """Call in a thread of its own: a caller who is interrupted meanwhile (Ctrl-C, a soft time limit) saves what comes all the same."""
-    with (
-        client_settings.new_transport() as transport,
-        ThreadPoolExecutor(1, thread_name_prefix="ontraport-call") as thread,
-    ):
-        future: Future[Outcome] = Future()  # known before: what ``submit`` raises for may run all the same
+    future: Future[Outcome] = Future()  # known before: what ``submit`` raises for may run all the same
+    with ExitStack() as stack:
         try:
+            transport = stack.enter_context(client_settings.new_transport())
+        except BaseException:
+            outcomes.let_go(lease)
+            raise
+        try:
+            stack.enter_context(process_stays())
+            thread = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ontraport-call"))
             thread.submit(monitoring.carried(_run), future, lease, transport)
             outcome = future.result()
         except BaseException as error:
@@ -63,7 +75,7 @@ def spend(lease: Lease) -> Seen | None:
                 first_ended([future])
                 _settle(lease, future.result(), read=False)
             raise
-    current = _settle(lease, outcome)
+        current = _settle(lease, outcome)
     if current is None:
         return None
     is_anothers = current.version != lease.account.version and current.status == Status.CONNECTED
@@ -91,7 +103,9 @@ def first_ended(futures: Iterable[Future[T]]) -> list[Future[T]]:
 
 def _settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> Any:
     """Save without waiting long for a row that somebody else holds."""
-    if in_transaction():
-        return outcomes.settle(lease, outcome, read=read)
-    with short_lock_waits():
-        return outcomes.settle(lease, outcome, read=read)
+
+    def settle() -> Any:
+        with nullcontext() if in_transaction() else short_lock_waits():
+            return outcomes.settle(lease, outcome, read=read)
+
+    return outcomes.settle_whatever_happens(lease, outcome, settle)

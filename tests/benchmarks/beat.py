@@ -12,7 +12,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 
 from ontraport_connect.models import Method, OntraportAccount
-from ontraport_connect.refreshing import batches
+from ontraport_connect.refreshing import due_accounts
 from tests.benchmarks.site import forget_accounts
 
 DUE = 1_000
@@ -67,7 +67,7 @@ def fill(user: int, count: int) -> None:
 
 
 def look() -> None:
-    assert sum(map(len, batches.due_batches(DUE * 2))) == DUE
+    assert sum(map(len, due_accounts.due_batches(DUE * 2))) == DUE
 
 
 def cost() -> dict[str, Any]:
@@ -88,7 +88,7 @@ def cost() -> dict[str, Any]:
 def scan() -> str:
     """Return how PostgreSQL finds the due accounts."""
     due = OntraportAccount.objects.due().usable().filter(method=Method.OAUTH).order_by("refresh_at", "pk")
-    plan = due.values_list("refresh_at", "pk")[: batches.BATCH_SIZE].explain()
+    plan = due.values_list("refresh_at", "pk")[: due_accounts.BATCH_SIZE].explain()
     scans = [line.strip(" ->").split("  (")[0] for line in plan.splitlines() if "Scan" in line]
     return next(
         scan for scan in scans if INDEX in scan or scan.startswith(f"Seq Scan on {OntraportAccount._meta.db_table}")

@@ -26,6 +26,7 @@ from django.test import override_settings
 from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.protocol import close_connections
 from ontraport_connect.refreshing import batches
+from ontraport_connect.refreshing.due_accounts import BATCH_SIZE
 from ontraport_connect.using import rate_store
 from tests.benchmarks.answering import OBJECTS, PAGE, Server, answering
 from tests.benchmarks.site import Site, due_accounts, forget_accounts
@@ -269,8 +270,8 @@ def our_refreshes(site: Site, server: Server, prefix: str, count: int) -> tuple[
 
     with counted(site, server) as costs, connection.execute_wrapper(watch):
         started = time.perf_counter()
-        for at in range(0, count, batches.BATCH_SIZE):
-            outcome = batches.refresh_batch(pks[at : at + batches.BATCH_SIZE])
+        for at in range(0, count, BATCH_SIZE):
+            outcome = batches.refresh_batch(pks[at : at + BATCH_SIZE])
             assert set(outcome) == {"refreshed"}, outcome
         seconds = time.perf_counter() - started
     spent = server.get("spent")

@@ -31,7 +31,7 @@ from ontraport_connect.encryption import Secret  # noqa: E402
 from ontraport_connect.models import OntraportAccount  # noqa: E402
 from ontraport_connect.protocol import Grant  # noqa: E402
 from ontraport_connect.refreshing import group_saves, leases  # noqa: E402
-from ontraport_connect.refreshing.outcomes import columns_for  # noqa: E402
+from ontraport_connect.refreshing.saving import columns_for  # noqa: E402
 from tests.benchmarks.site import due_accounts, table  # noqa: E402
 
 TABLE = OntraportAccount._meta.db_table

@@ -13,7 +13,7 @@ import requests
 from celery import Celery
 from requests.adapters import HTTPAdapter
 
-from ontraport_connect.refreshing import batches
+from ontraport_connect.refreshing.due_accounts import BATCH_SIZE
 from tests.benchmarks.site import Site, due_accounts, seconds_until_all_are_refreshed
 
 CONCURRENCY = 32
@@ -64,7 +64,7 @@ def this_app(site: Site, count: int, processes: int) -> float:
     pks = due_accounts(f"app{processes}-", count)
     each = CONCURRENCY // processes
     with site.worker("--pool", "prefork", "--concurrency", str(processes), ONTRAPORT_REFRESH_CONCURRENCY=each):
-        pages = [pks[at : at + batches.BATCH_SIZE] for at in range(0, count, batches.BATCH_SIZE)]
+        pages = [pks[at : at + BATCH_SIZE] for at in range(0, count, BATCH_SIZE)]
         return count / run(site, "ontraport_connect.tasks.refresh_accounts", pages)
 
 

@@ -14,6 +14,7 @@ from ontraport_connect.refreshing import (
     batches,
     circuit_breaker,
     client_settings,
+    due_accounts,
     leases,
     one_account,
     outcomes,
@@ -54,7 +55,7 @@ def test_with_another_client_id_or_other_endpoints_nothing_is_sent_and_no_row_is
         accounts = many(200)
     pks = [account.pk for account in accounts]
     with override_settings(ONTRAPORT_CLIENT_ID="client"), override_settings(**deployed):
-        assert list(batches.due_batches(1000)) == []
+        assert list(due_accounts.due_batches(1000)) == []
         assert batches.refresh_batch(pks) == {}
         with pytest.raises(OntraportMisconfigured) as raised:
             one_account.refresh(read(accounts[0]))

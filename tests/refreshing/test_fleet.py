@@ -16,7 +16,7 @@ from django.test import override_settings
 
 from ontraport_connect import tasks
 from ontraport_connect.models import OntraportAccount, Status
-from ontraport_connect.refreshing import batches
+from ontraport_connect.refreshing import batches, due_accounts
 from tests.doors.test_tasks import batches_of
 from tests.refreshing.test_batches import many
 from tests.support.strict_server import StrictServer
@@ -40,7 +40,7 @@ def test_one_undecryptable_and_one_hanging_account_among_a_thousand_hold_up_no_o
     strict.behave("g5", hold="before")
     counts: Counter[str] = Counter()
     with override_settings(ONTRAPORT_TIMEOUT=(1, 1)):
-        for batch in list(batches.due_batches(1000)):
+        for batch in list(due_accounts.due_batches(1000)):
             counts.update(batches.refresh_batch(batch))
     assert counts == {"refreshed": 998, "secret_unreadable": 1, "timeout": 1}
     left = OntraportAccount.objects.filter(version=0)

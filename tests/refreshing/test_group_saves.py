@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from ontraport_connect.encryption import Secret
 from ontraport_connect.models import OntraportAccount
 from ontraport_connect.protocol import Grant
-from ontraport_connect.refreshing import batches, group_saves, leases, outcomes
+from ontraport_connect.refreshing import batches, group_saves, leases, saving
 from ontraport_connect.refreshing.outcomes import Outcome
 from tests.support.accounts import linked, read, token_of
 
@@ -26,7 +26,7 @@ def answers(*names: str) -> list[tuple[leases.Lease, Mapping[str, Any]]]:
     pks = [linked(name).pk for name in names]
     claimed = leases.claim(OntraportAccount.objects.all(), pks, is_probe=False)
     names_of = dict(zip(pks, names, strict=True))
-    return [(lease, outcomes.columns_for(lease, new_grant(names_of[lease.account.pk]))) for lease in claimed]
+    return [(lease, saving.columns_for(lease, new_grant(names_of[lease.account.pk]))) for lease in claimed]
 
 
 def new_grant(name: str) -> Grant:

@@ -19,7 +19,7 @@ from django.urls import path
 from ontraport_connect import database, linking, staff
 from ontraport_connect.exceptions import OntraportError, OntraportUnavailable, ReconnectRequired
 from ontraport_connect.models import OntraportAccount, OntraportEvent, OntraportSpentToken, Status
-from ontraport_connect.refreshing import batches, one_account, recovery, spent_tokens
+from ontraport_connect.refreshing import batches, due_accounts, one_account, recovery, spent_tokens
 from ontraport_connect.refreshing.spent_token_stores import sqlite_store
 from tests.refreshing.test_one_account import Undone, hold_lease, in_thread, rolled_back
 from tests.support import dialects
@@ -224,7 +224,7 @@ def test_beat_takes_over_what_came_although_the_row_is_not_due(strict: StrictSer
     with rolled_back():
         change(account)
         one_account.refresh(account)
-    assert list(batches.due_batches(10)) == []
+    assert list(due_accounts.due_batches(10)) == []
     assert (token_of(account), strict.requests, account.uid in spent_tokens.uids()) == ("a.one.1", 1, False)
 
 
@@ -429,5 +429,5 @@ def test_what_cannot_be_taken_over_at_once_is_left_to_the_beat_task(
     with connection.execute_wrapper(fail):
         recovery.recover_left()
     assert "the beat task does that" in caplog.text
-    assert list(batches.due_batches(10)) == []
+    assert list(due_accounts.due_batches(10)) == []
     assert token_of(account) == "a.one.1"

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from ontraport_connect.exceptions import OntraportUnavailable
 from ontraport_connect.models import OntraportAccount, Status
-from ontraport_connect.refreshing import batches, one_account, recovery, spent_tokens
+from ontraport_connect.refreshing import batches, due_accounts, one_account, recovery, spent_tokens
 from ontraport_connect.refreshing.spent_token_stores import SpentToken
 from tests.refreshing.test_crashes import child, let_the_lease_end
 from tests.refreshing.test_one_account import hold_lease, in_thread, rolled_back
@@ -41,7 +41,7 @@ def tokens() -> list[str]:
 def test_a_lease_that_nobody_gave_back_waits_for_the_end_of_the_access_token(strict: StrictServer) -> None:
     account = linked("one", expires_in=1800)
     hold_lease(account, -1)
-    assert list(batches.due_batches(10)) == []
+    assert list(due_accounts.due_batches(10)) == []
     assert batches.refresh_batch([account.pk]) == {}
     with pytest.raises(OntraportUnavailable, match="access token still serves") as raised:
         one_account.refresh(account)
@@ -49,7 +49,7 @@ def test_a_lease_that_nobody_gave_back_waits_for_the_end_of_the_access_token(str
     one_account.ensure_fresh(account)
     assert strict.requests == 0
     OntraportAccount.objects.update(expires_at=timezone.now() + timedelta(seconds=100))
-    assert list(batches.due_batches(10)) == [[account.pk]]
+    assert list(due_accounts.due_batches(10)) == [[account.pk]]
     assert batches.refresh_batch([account.pk]) == {"refreshed": 1}
 
 
