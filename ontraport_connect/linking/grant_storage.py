@@ -40,7 +40,7 @@ def store_grant(owner: Owner, attempt: Attempt, grant: Grant, *, state: str) -> 
             return _save(owner, attempt, grant, identity, state)
     except IntegrityError:
         _revoke_unsaved(owner, attempt, grant, identity, state)
-    except Exception:
+    except BaseException:  # a receiver may end the process
         _revoke_unsaved(owner, attempt, grant, identity, state)
         raise
     raise LinkingFailed(_("This account was changed at the same moment. Please try again."), code="twice")

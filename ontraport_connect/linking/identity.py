@@ -51,8 +51,9 @@ def identify(access_token: Secret) -> Identity:
             route=refreshing.route(),
         )
         info = protocol.tool_value(result)
-    except OntraportError as error:
-        logger.warning("Ontraport did not tell whose account was linked: %s", error.code)
+    except Exception as error:  # noqa: BLE001  # the setting may hold anything, and the grant that came is to be saved
+        code = error.code if isinstance(error, OntraportError) else type(error).__name__
+        logger.warning("Ontraport did not tell whose account was linked: %s", code)
         return Identity()
     return read_identity(info)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property, partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from ontraport_connect import monitoring
@@ -101,7 +101,8 @@ class _Batch:
         if self.is_stopped:
             self.finish_all(first_ended(self.started))
         elif self.started:
-            self.finish_all([self.done.get(), *self.waiting()])
+            with suppress(Empty):  # the batch is over
+                self.finish_all([self.done.get(timeout=max(0.0, self.end - time.monotonic())), *self.waiting()])
 
     def next_lease(self) -> Lease | None:
         """Claim two rounds of calls at once, as soon as less than one is left: to claim many costs hardly more. A lease that is too old by

@@ -111,7 +111,8 @@ BUGS = [
     Bug(
         "a grant that could not be saved lives on",
         "linking/grant_storage",
-        "    except Exception:\n        _revoke_unsaved(owner, attempt, grant, identity, state)\n        raise\n",
+        "    except BaseException:  # a receiver may end the process\n"
+        "        _revoke_unsaved(owner, attempt, grant, identity, state)\n        raise\n",
         "",
         "pages/test_attempts.py::test_a_grant_that_could_not_be_saved_is_revoked_and_the_customer_gets_a_page",
     ),

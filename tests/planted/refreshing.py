@@ -34,8 +34,8 @@ BUGS = [
     Bug(
         "a disconnect is announced before it happened",
         "refreshing/deletions",
-        "    transaction.on_commit(\n        lambda: account_disconnected",
-        "    (lambda step, using: step())(\n        lambda: account_disconnected",
+        "    transaction.on_commit(lambda: tell(account_disconnected",
+        "    (lambda step, using: step())(lambda: tell(account_disconnected",
         "refreshing/test_revoking.py::test_a_disconnect_that_is_rolled_back_never_happened",
     ),
     Bug(
@@ -163,5 +163,33 @@ BUGS = [
         "        grants.require_storable(lease.account)\n",
         "",
         "refreshing/test_client_settings.py::test_a_setting_that_would_keep_a_grant_from_being_saved_is_noticed_before_the_token_is_spent",
+    ),
+    Bug(
+        "code of the site keeps an answer from its row",
+        "refreshing/outcomes",
+        "                elsewhere(lambda: save_elsewhere(lease, outcome))\n",
+        "                pass\n",
+        "refreshing/test_hostile_site.py::test_a_wrapper_that_refuses_every_save",
+    ),
+    Bug(
+        "a receiver that ends the process takes the answers of its batch along",
+        "refreshing/batches",
+        '        except BaseException as error:  # noqa: BLE001  # raised when all is saved\n            self.report(error, "The outcome',
+        '        except Exception as error:\n            self.report(error, "The outcome',
+        "refreshing/test_hostile_site.py::test_a_receiver_that_raises",
+    ),
+    Bug(
+        "a batch that is interrupted while it claims keeps what it has claimed",
+        "refreshing/batches",
+        "            self.held.update(pks)\n",
+        "            pass\n",
+        "refreshing/test_given_back.py::test_a_batch_that_is_interrupted_while_it_claims_gives_back_what_it_has_claimed",
+    ),
+    Bug(
+        "a token is sent to a client or issuer that its row cannot hold",
+        "refreshing/grants",
+        "            _require_fit(setting, columns[name], field.max_length)\n",
+        "            pass\n",
+        "refreshing/test_odd_answers.py::test_a_client_or_issuer_that_no_column_holds_is_noticed_before_the_token_is_spent",
     ),
 ]

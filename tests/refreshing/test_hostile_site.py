@@ -6,18 +6,20 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, transaction
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_save
 from django.test import override_settings
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
+from ontraport_connect.database import alias
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.models import OntraportAccount, OntraportEvent, Status
@@ -211,6 +213,43 @@ def test_a_router_that_raises_once_a_token_was_spent(strict: StrictServer, how: 
         refresh(accounts, how)
     assert strict.requests
     assert_alive(strict, accounts)
+
+
+class OfThisThread(threading.local):
+    """A database router that knows the database from the request, and so in the request's own thread only."""
+
+    database = "a database that is not there"
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return self.database
+
+
+@WAYS
+def test_a_router_that_knows_the_database_in_the_callers_thread_only(strict: StrictServer, how: str) -> None:
+    accounts = [linked(f"g{number}") for number in range(4)]
+    router = OfThisThread()
+    router.database = DEFAULT_DB_ALIAS
+    with override_settings(DATABASE_ROUTERS=[router]):
+        refresh(accounts, how)
+        assert [token_of(account) for account in accounts] == [f"a.g{number}.1" for number in range(4)]
+
+
+def test_a_receiver_reaches_the_database_that_its_routers_name(strict: StrictServer) -> None:
+    router, seen = OfThisThread(), list[str]()
+    router.database = DEFAULT_DB_ALIAS
+
+    def receive(**event: object) -> None:
+        router.database = "another customer's"
+        seen.append(alias())
+        router.database = DEFAULT_DB_ALIAS
+
+    account_refreshed.connect(receive)
+    try:
+        with override_settings(DATABASE_ROUTERS=[router]):
+            refresh([linked("one")], "alone")
+    finally:
+        account_refreshed.disconnect(receive)
+    assert seen == ["another customer's"]
 
 
 DAEMON = """

@@ -1,0 +1,77 @@
+"""Leases on tokens that were not sent are given back, whatever ends the batch that holds them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import override_settings
+
+from ontraport_connect.models import OntraportAccount
+from ontraport_connect.refreshing import batches, one_account, recovery
+from tests.refreshing.test_one_account import in_thread, rolled_back
+from tests.refreshing.test_rollbacks import change
+from tests.support.accounts import linked, token_of
+from tests.support.servers import wait_until
+from tests.support.strict_server import StrictServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Unruly(BaseException):
+    """What gevent's timeout is, for one: no ``Exception``."""
+
+
+def leased() -> int:
+    return OntraportAccount.objects.exclude(lease_until=None).count()
+
+
+def test_a_batch_that_is_interrupted_while_it_claims_gives_back_what_it_has_claimed(strict: StrictServer) -> None:
+    pks = [linked(f"g{number}").pk for number in range(4)]
+    is_first = iter([True])
+
+    def interrupt(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("SELECT") and "has_spent_token" in sql and next(is_first, False):
+            raise Unruly
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(interrupt), pytest.raises(Unruly):
+        batches.refresh_batch(pks)
+    assert (next(is_first, None), leased(), strict.requests) == (None, 0, 0)
+
+
+@pytest.mark.server_database
+@override_settings(ONTRAPORT_REFRESH_CONCURRENCY=2)
+def test_a_batch_that_is_over_gives_back_what_it_has_not_sent_although_calls_of_it_go_on(strict: StrictServer) -> None:
+    pks = [linked(f"g{number}").pk for number in range(8)]
+    strict.behave(hold="after")
+    with in_thread(lambda: batches.refresh_batch(pks, seconds=1)) as batch:
+        strict.wait_for_held(2)
+        wait_until(lambda: leased() == 2, "the leases to be given back")
+        strict.release()
+        assert batch.result(30) == {"refreshed": 2}
+    assert (leased(), strict.requests) == (0, 2)
+
+
+def test_what_is_noted_on_one_account_and_cannot_be_taken_over_holds_up_no_other(
+    strict: StrictServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    accounts = [linked(f"g{number}") for number in range(3)]
+    with rolled_back():
+        change(accounts[0])
+        one_account.refresh(accounts[0])
+    is_first = iter([True, True])
+
+    def refuse(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("UPDATE") and "refreshed_at" in sql and next(is_first, False):
+            raise ValueError("a driver's fault")
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(refuse), override_settings(ONTRAPORT_REFRESH_CONCURRENCY=1):
+        assert batches.refresh_batch([account.pk for account in accounts]) == {"refreshed": 2}
+    assert "could not be taken over" in caplog.text
+    assert (leased(), token_of(accounts[0])) == (0, "a.g0.0")
+    recovery.recover_all()
+    assert token_of(accounts[0]) == "a.g0.1"
+    assert strict.dead == []
