@@ -51,7 +51,7 @@ def identify(access_token: Secret) -> Identity:
             route=refreshing.route(),
         )
         info = protocol.tool_value(result)
-    except Exception as error:  # noqa: BLE001  # the setting may hold anything, and the grant that came is to be saved
+    except (OntraportError, AttributeError, TypeError, ValueError) as error:  # the setting may hold anything
         code = error.code if isinstance(error, OntraportError) else type(error).__name__
         logger.warning("Ontraport did not tell whose account was linked: %s", code)
         return Identity()

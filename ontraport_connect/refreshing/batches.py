@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from billiard.exceptions import SoftTimeLimitExceeded
+
 from ontraport_connect import monitoring
 from ontraport_connect.conf import conf
-from ontraport_connect.database import DATABASE_IS_AWAY, in_transaction, one_database, short_lock_waits
+from ontraport_connect.database import in_transaction, one_database, short_lock_waits
 from ontraport_connect.exceptions import OntraportError, OntraportUnavailable, ReconnectRequired
 from ontraport_connect.monitoring import logger
 from ontraport_connect.protocol import Grant, Transport
 
-from . import circuit_breaker, client_settings, group_saves, leases, outcomes, strikes
-from .due_accounts import among, due
+from . import circuit_breaker, client_settings, group_saves, outcomes, strikes
+from .claims import Claims
 from .leases import Lease
 from .one_by_one import refresh_one_by_one
 from .outcomes import Outcome
 from .process_end import process_stays
-from .recovery import recover
 from .saving import columns_for
 from .spending import call, first_ended
 
@@ -61,13 +62,11 @@ class _Batch:
         self.end = time.monotonic() + seconds
         self.is_stopped = False
         self.interruption: BaseException | None = None
-        self.pks = deque(pks)
-        self.owner = leases.new_owner()
-        self.held = set[int]()
-        self.claimed: deque[Lease] = deque()
+        self.claims = Claims(pks, self.report)
         self.started: dict[Future[Outcome | None], Lease] = {}
         self.done: SimpleQueue[Future[Outcome | None]] = SimpleQueue()
         self.columns: dict[int, Mapping[str, Any]] = {}
+        self.tried = set[Future[Outcome | None]]()
         self.counts: Counter[str] = Counter()
 
     def refresh(self) -> dict[str, int]:
@@ -79,14 +78,22 @@ class _Batch:
             client_settings.new_transport() as transport,
             ThreadPoolExecutor(self.concurrency, thread_name_prefix="ontraport-refresh") as threads,
         ):
-            while self.started or self.held or (self.pks and not self.is_over()):
-                try:
+            try:
+                while self.started or self.claims.held or (self.claims.pks and not self.is_over()):
                     self.take_turn(threads, transport)
-                except BaseException as error:  # noqa: BLE001  # raised when all is saved
-                    self.interruption, self.is_stopped = self.interruption or error, True
+            finally:
+                self.is_stopped = True
+                self.wind_up(threads, transport)
         if self.interruption is not None:
             raise self.interruption
-        return dict(self.counts)
+        return dict(self.counts + self.claims.counts)
+
+    def wind_up(self, threads: ThreadPoolExecutor, transport: Transport) -> None:
+        while self.started or self.claims.held:
+            try:
+                self.take_turn(threads, transport)
+            except BaseException as error:  # noqa: BLE001  # raised when all is saved
+                self.interruption = self.interruption or error
 
     def take_turn(self, threads: ThreadPoolExecutor, transport: Transport) -> None:
         """Start as many calls as there is room for, and save what has come; once the batch is over, what was not sent is given back."""
@@ -102,7 +109,8 @@ class _Batch:
             self.finish_all(first_ended(self.started))
         elif self.started:
             with suppress(Empty):  # the batch is over
-                self.finish_all([self.done.get(timeout=max(0.0, self.end - time.monotonic())), *self.waiting()])
+                first = self.done.get(timeout=max(0.0, self.end - time.monotonic()))
+                self.finish_all([first, *(self.done.get() for _ in range(self.done.qsize()))])
 
     def next_lease(self) -> Lease | None:
         """Claim two rounds of calls at once, as soon as less than one is left: to claim many costs hardly more. A lease that is too old by
@@ -110,43 +118,17 @@ class _Batch:
         """
         if self.is_over():
             return None
-        while len(self.claimed) < self.reserve and self.pks:
+        while len(self.claims.ready) < self.reserve and self.claims.pks:
             if not self.done.empty():
                 break  # answers exist nowhere else until they are saved: they come first
-            pks = [self.pks.popleft() for _ in range(min(self.lot, len(self.pks)))]
-            self.held.update(pks)
-            found = leases.claim(among(self.due, pks), pks, is_probe=self.is_probe, owner=self.owner)
-            self.held.difference_update({*pks} - {lease.account.pk for lease in found})
-            self.claimed.extend(lease for lease in found if not self.is_recovered(lease))
-        return self.claimed.popleft() if self.claimed else None
-
-    def is_recovered(self, lease: Lease) -> bool:
-        """Tell whether nothing is to be sent. What fails with one account holds up no other."""
-        try:
-            if not recover(lease):
-                return False
-        except DATABASE_IS_AWAY:
-            raise
-        except Exception as error:  # noqa: BLE001  # code of the site runs with each statement, and may raise anything
-            self.report(error, "What is noted on account %s could not be taken over.", lease.account.uid)
-        else:
-            self.counts["recovered"] += 1
-        self.held.discard(lease.account.pk)
-        return True
+            self.claims.take(self.lot, is_probe=self.is_probe)
+        return self.claims.ready.popleft() if self.claims.ready else None
 
     def give_back(self) -> None:
         """Give back the leases on whose tokens no call has begun."""
         for future in [future for future in self.started if future.cancel()]:
             del self.started[future]
-        self.claimed.clear()
-        unsent = self.held - {lease.account.pk for lease in self.started.values()}
-        self.held -= unsent
-        try:
-            leases.give_back(unsent, self.owner)
-        except Exception as error:  # noqa: BLE001  # what has come is to be saved all the same
-            self.report(
-                error, "The leases on %s accounts could not be given back; they end by themselves.", len(unsent)
-            )
+        self.claims.give_back(in_flight={lease.account.pk for lease in self.started.values()})
 
     @property
     def lot(self) -> int:
@@ -157,10 +139,6 @@ class _Batch:
     def reserve(self) -> int:
         """With how many claimed no more are claimed."""
         return 1 if self.room == 1 else self.concurrency
-
-    @cached_property
-    def due(self) -> Any:
-        return due()
 
     def is_over(self) -> bool:
         return self.is_stopped or time.monotonic() > self.end
@@ -187,10 +165,6 @@ class _Batch:
             self.is_stopped = True
         return outcome
 
-    def waiting(self) -> list[Future[Outcome | None]]:
-        """Return the calls that have ended meanwhile."""
-        return [self.done.get() for _ in range(self.done.qsize())]
-
     def finish_all(self, futures: Sequence[Future[Outcome | None]]) -> None:
         """Save what came of these calls: grants together where that can be done, the rest one by one."""
         leases = [self.started[future] for future in futures]
@@ -204,21 +178,37 @@ class _Batch:
             self.finish(future, is_saved=self.started[future].account.pk in saved)
 
     def finish(self, future: Future[Outcome | None], *, is_saved: bool) -> None:
-        """Save one outcome, and raise nothing: the others' are to be saved, too."""
-        lease, outcome = self.started[future], None
+        """Save one outcome, in another turn once more where something got in the way; the others' are to be saved, too."""
+        lease, failure = self.started[future], future.exception()
+        outcome = future.result() if failure is None else None
+        if failure is not None:  # the token may have been sent: the lease stays until it ends
+            logger.error(
+                "Refreshing account %s failed as nobody thought; its token may have been sent.",
+                lease.account.uid,
+                exc_info=failure,
+            )
+        elif outcome is not None and not is_saved and not self.is_settled(lease, outcome) and future not in self.tried:
+            self.tried.add(future)
+            self.done.put(future)
+            return
+        if outcome is not None or failure is not None:
+            self.claims.held.pop(lease.account.pk, None)
+        del self.started[future]
+        self.go_by(outcome)
+
+    def is_settled(self, lease: Lease, outcome: Outcome) -> bool:
         try:
-            outcome = future.result()
-            if outcome is None:
-                outcomes.let_go(lease)
-            elif not is_saved:
-                settle = partial(outcomes.settle, lease, outcome, read=False)
-                outcomes.settle_whatever_happens(lease, outcome, settle)
-                if self.stops_all(outcome):
-                    self.is_stopped = True
+            settle = partial(outcomes.settle, lease, outcome, read=False)
+            outcomes.settle_whatever_happens(lease, outcome, settle)
+            if self.stops_all(outcome):
+                self.is_stopped = True
         except BaseException as error:  # noqa: BLE001  # raised when all is saved
             self.report(error, "The outcome of refreshing account %s could not be saved.", lease.account.uid)
-        self.held.discard(lease.account.pk)
-        del self.started[future]
+            return False
+        return True
+
+    def go_by(self, outcome: Outcome | None) -> None:
+        """Count an outcome. One of a probe tells whether others may follow."""
         if outcome is not None:
             self.counts[outcome.code if isinstance(outcome, OntraportError) else "refreshed"] += 1
         if not self.is_probe or isinstance(outcome, Grant):
@@ -232,17 +222,13 @@ class _Batch:
             logger.exception(text, *args)
         except BaseException as interruption:  # noqa: BLE001  # raised when all is saved
             error = interruption
-        if not isinstance(error, Exception):
+        if not isinstance(error, Exception) or isinstance(error, SoftTimeLimitExceeded):
             self.interruption, self.is_stopped = self.interruption or error, True
 
     def stops_all(self, outcome: Outcome) -> bool:
         """Tell whether the breaker is open now. A probe of a grant that has ended stops nobody: the next account may tell more."""
-        if not _may_stop_all(outcome):
+        if not isinstance(outcome, OntraportError) or outcome.code not in strikes.THRESHOLDS:
             return False
         if self.is_probe and isinstance(outcome, ReconnectRequired):
             return circuit_breaker.site_standing().hold_code == circuit_breaker.MANY_ENDED
         return not circuit_breaker.may_refresh()
-
-
-def _may_stop_all(outcome: Outcome) -> bool:
-    return isinstance(outcome, OntraportError) and outcome.code in strikes.THRESHOLDS

@@ -20,7 +20,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, Value
 
 from ontraport_connect.conf import conf
-from ontraport_connect.database import alias, has_one_writer, on_own_connection
+from ontraport_connect.database import alias, any_database, has_one_writer, on_own_connection
 from ontraport_connect.exceptions import (
     OntraportError,
     OntraportMisconfigured,
@@ -227,9 +227,10 @@ def _release(client_id: str) -> None:
 
 def _record(kind: EventKind, detail: str = "") -> None:
     """Add to the history. What receivers of the site raise is left at that: the breaker has moved already."""
+    using = alias()
     try:
-        with transaction.atomic(using=alias()):
-            OntraportEvent.objects.using(alias()).create(kind=kind, detail=detail)
+        with any_database(), transaction.atomic(using=using):
+            OntraportEvent.objects.using(using).create(kind=kind, detail=detail)
     except Exception:  # noqa: BLE001  # the database's, or that of a receiver of the site
         logger.exception("The history of this site lacks: %s", kind)
 

@@ -81,7 +81,7 @@ def require_storable(account: OntraportAccount) -> None:
         columns = token_columns(account, {"refresh_token": Sealed()}, ASSUMED_LIFETIME, "", timezone.now())
         for name, setting in SETTINGS.items():
             field: Any = OntraportAccount._meta.get_field(name)
-            _require_fit(setting, columns[name], field.max_length)
+            _require_fit(setting, field.get_prep_value(columns[name]), field.max_length)
     except (OntraportError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001  # such as a number that no time can hold

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import Q, Value
 
 from ontraport_connect.conf import conf
-from ontraport_connect.database import alias, passes_over_locked_rows_in_one, persistently, row_lock
+from ontraport_connect.database import alias, passes_over_locked_rows_in_one, row_lock
 from ontraport_connect.models import Now, OntraportAccount, Status
 
 from . import spent_tokens
@@ -102,10 +102,21 @@ def new_owner() -> str:
     return secrets.token_hex(15)
 
 
-def give_back(pks: Iterable[int], owner: str) -> None:
-    """Give back those leases on these rows that are ``owner``'s. None of their tokens may have been sent."""
-    rows = OntraportAccount.objects.using(alias()).filter(pk__in=list(pks), lease_owner=owner)
-    persistently(lambda: rows.exclude(lease_until=None).update(lease_until=None))
+def give_back(owners: Mapping[int, str]) -> None:
+    """Give back the leases that these rows' owners have still, on tokens that were not sent. Locked rows are passed over."""
+    held = OntraportAccount.objects.using(alias()).filter(
+        pk__in=[*owners], lease_owner__in={*owners.values()}, lease_until__isnull=False
+    )
+    with transaction.atomic(using=alias()):
+        _unlocked(held).update(lease_until=None)
+
+
+def _unlocked(rows: Any) -> Any:
+    """Return those of ``rows`` that no open transaction holds, locked: to wait for one could take any time."""
+    locked: Any = rows.select_for_update(**row_lock()).order_by().values_list("pk", flat=True)
+    if not passes_over_locked_rows_in_one():
+        locked = list(locked)
+    return OntraportAccount.objects.using(alias()).filter(pk__in=locked)
 
 
 def claim(
@@ -121,12 +132,7 @@ def claim(
     accounts = OntraportAccount.objects.using(alias()).filter(pk__in=pks)
     with transaction.atomic(using=alias()):
         free = rows.filter(is_free(is_needed=is_needed), pk__in=pks, status=Status.CONNECTED)
-        locked: Any = free.select_for_update(**row_lock()).order_by().values_list("pk", flat=True)
-        if not passes_over_locked_rows_in_one():
-            locked = list(locked)
-        claimed = accounts.filter(pk__in=locked).update(
-            lease_owner=owner, lease_until=Now() + Value(timedelta(seconds=duration()))
-        )
+        claimed = _unlocked(free).update(lease_owner=owner, lease_until=Now() + Value(timedelta(seconds=duration())))
     if not claimed:
         return []
     leased = spent_tokens.annotated(accounts.filter(lease_owner=owner)).annotate(now=Now())

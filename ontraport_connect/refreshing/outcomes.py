@@ -9,12 +9,11 @@ from copy import copy
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from django.db import Error as DatabaseFailure
 from django.db import transaction
 from django.db.models import F
 
 from ontraport_connect import monitoring
-from ontraport_connect.database import alias, elsewhere, persistently, to_the_end
+from ontraport_connect.database import DATABASE_IS_AWAY, alias, any_database, elsewhere, persistently, to_the_end
 from ontraport_connect.encryption import Sealed
 from ontraport_connect.exceptions import OntraportError, ReconnectRequired
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status
@@ -62,13 +61,13 @@ def settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> OntraportAcc
 
 
 def settle_whatever_happens(lease: Lease, outcome: Outcome | None, step: Callable[[], T]) -> T:
-    """Run ``step``, which settles. Where something else than the database keeps it from that (code of the site that runs with each
-    statement, log record or signal; a stack that is nearly used up; Ctrl-C once more), a grant is saved by another thread, on a connection
-    that nothing of the site is hooked into. Raises what got in the way.
+    """Run ``step``, which settles. Where something else keeps it from that than a database which is away (code of the site that runs with
+    each statement, log record or signal; a stack that is nearly used up; Ctrl-C once more), a grant is saved by another thread, on a
+    connection that nothing of the site is hooked into. Raises what got in the way.
     """
     try:
         return step()
-    except (DatabaseFailure, OntraportError):
+    except DATABASE_IS_AWAY:
         raise
     except BaseException:
         if isinstance(outcome, Grant):
@@ -188,8 +187,9 @@ def _update(lease: Lease, **values: Any) -> bool:
 
 def _record(lease: Lease, kind: EventKind, detail: str) -> None:
     """Add to the history. An account that is deleted at this moment has no place for it, which must not undo what was saved."""
+    using = alias()
     try:
-        with transaction.atomic(using=alias()):
-            OntraportEvent.record(lease.account, kind, detail, using=alias())
+        with any_database(), transaction.atomic(using=using):
+            OntraportEvent.record(lease.account, kind, detail, using=using)
     except Exception:  # noqa: BLE001  # the database's, or that of a receiver of the site
         logger.exception("The history of account %s lacks: %s", lease.account.uid, kind)

@@ -19,8 +19,9 @@ def process_stays() -> Iterator[None]:
         yield
         return
     done = threading.Event()
-    threading.Thread(target=done.wait, args=(LONGEST,), name="ontraport-stay", daemon=False).start()
+    stay = threading.Thread(target=done.wait, args=(LONGEST,), name="ontraport-stay", daemon=False)
     try:
+        stay.start()
         yield
     finally:
         done.set()

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from uuid import UUID
 
+from billiard.exceptions import SoftTimeLimitExceeded
 from django.db.models import F
 
 from ontraport_connect.database import DATABASE_IS_AWAY, alias, in_transaction
@@ -88,7 +89,7 @@ def _recover(uids: Iterable[UUID]) -> None:
     for uid in uids:
         try:
             _recover_one(uid)
-        except DATABASE_IS_AWAY:
+        except (*DATABASE_IS_AWAY, SoftTimeLimitExceeded):
             raise
         except Exception:  # noqa: BLE001  # code of the site runs with each statement, and may raise anything
             logger.exception("The tokens that are kept beside the row of account %s could not be taken over.", uid)

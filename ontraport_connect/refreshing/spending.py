@@ -8,9 +8,10 @@ from contextlib import ExitStack, nullcontext, suppress
 from typing import Any, TypeVar
 
 from ontraport_connect import monitoring
-from ontraport_connect.database import in_transaction, short_lock_waits
+from ontraport_connect.database import DATABASE_IS_AWAY, in_transaction, short_lock_waits
 from ontraport_connect.exceptions import OntraportError, OntraportUnavailable, ReconnectRequired
 from ontraport_connect.models import Status
+from ontraport_connect.monitoring import logger
 from ontraport_connect.protocol import Transport
 
 from . import client_settings, grants, outcomes
@@ -63,7 +64,9 @@ def spend(lease: Lease) -> Seen | None:
             stack.enter_context(process_stays())
             thread = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ontraport-call"))
             thread.submit(monitoring.carried(_run), future, lease, transport)
-            outcome = future.result()
+            current = _settle(lease, future.result())
+        except DATABASE_IS_AWAY:
+            raise
         except BaseException as error:
             if future.cancel():
                 outcomes.let_go(lease)
@@ -72,12 +75,11 @@ def spend(lease: Lease) -> Seen | None:
                         "No thread could be started.", code="no_thread", retry_after=5.0
                     ) from None
             else:
-                first_ended([future])
-                _settle(lease, future.result(), read=False)
+                _settle_once_more(lease, future)
             raise
-        current = _settle(lease, outcome)
     if current is None:
         return None
+    outcome = future.result()
     is_anothers = current.version != lease.account.version and current.status == Status.CONNECTED
     return Seen(account=current, error=outcome if isinstance(outcome, OntraportError) and not is_anothers else None)
 
@@ -99,6 +101,15 @@ def first_ended(futures: Iterable[Future[T]]) -> list[Future[T]]:
     while True:
         with suppress(BaseException):
             return list(wait(futures, return_when=FIRST_COMPLETED).done)
+
+
+def _settle_once_more(lease: Lease, future: Future[Outcome]) -> None:
+    """Save what came, after what was raised meanwhile, which the caller raises again."""
+    first_ended([future])
+    try:
+        _settle(lease, future.result(), read=False)
+    except Exception:  # noqa: BLE001  # code of the site runs with each statement, and may raise anything
+        logger.exception("The outcome of refreshing account %s could not be saved.", lease.account.uid)
 
 
 def _settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> Any:

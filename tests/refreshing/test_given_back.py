@@ -9,9 +9,10 @@ from django.db import connection
 from django.test import override_settings
 
 from ontraport_connect.models import OntraportAccount
-from ontraport_connect.refreshing import batches, one_account, recovery
+from ontraport_connect.refreshing import batches, leases, one_account, recovery
 from tests.refreshing.test_one_account import in_thread, rolled_back
 from tests.refreshing.test_rollbacks import change
+from tests.refreshing.test_takeover import ROW, locked
 from tests.support.accounts import linked, token_of
 from tests.support.servers import wait_until
 from tests.support.strict_server import StrictServer
@@ -75,3 +76,30 @@ def test_what_is_noted_on_one_account_and_cannot_be_taken_over_holds_up_no_other
     recovery.recover_all()
     assert token_of(accounts[0]) == "a.g0.1"
     assert strict.dead == []
+
+
+@override_settings(ONTRAPORT_REFRESH_CONCURRENCY=2)
+def test_an_account_that_is_named_twice_is_refreshed_once(strict: StrictServer) -> None:
+    """It comes again while its first call is under way."""
+    pks = [linked(f"g{number}").pk for number in range(6)]
+    strict.behave("g0", delay=0.5)
+    assert batches.refresh_batch([*pks[:4], pks[0], *pks[4:]]) == {"refreshed": 6}
+    assert (strict.requests, strict.dead, leased()) == (6, [], 0)
+
+
+@pytest.mark.server_database
+def test_a_locked_row_keeps_no_other_from_being_given_back(strict: StrictServer) -> None:
+    pks = [linked(f"g{number}").pk for number in range(4)]
+    (first, *_) = claimed = leases.claim(OntraportAccount.objects.all(), pks, is_probe=False)
+    with locked(ROW, pks[0]):
+        leases.give_back(dict.fromkeys(pks, first.owner))
+        assert leased() == 1
+    leases.give_back(dict.fromkeys(pks, first.owner))
+    assert (len(claimed), leased()) == (4, 0)
+
+
+def test_a_lease_of_somebody_else_is_not_given_back() -> None:
+    pk = linked("one").pk
+    leases.claim(OntraportAccount.objects.all(), [pk], is_probe=False)
+    leases.give_back({pk: leases.new_owner()})
+    assert leased() == 1

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -300,6 +300,35 @@ def test_who_is_interrupted_twice_loses_no_answer(strict: StrictServer, *, is_ba
     assert (token_of(read(account)), strict.requests, next(numbers, None)) == ("a.one.1", 1, None)
 
 
+@pytest.mark.parametrize("interruption", [SoftTimeLimitExceeded, KeyboardInterrupt])
+@pytest.mark.parametrize("how", ["alone", "batch"])
+def test_an_interruption_at_the_moment_an_answer_is_taken_loses_nothing(
+    strict: StrictServer, monkeypatch: pytest.MonkeyPatch, interruption: type[BaseException], how: str
+) -> None:
+    accounts = [linked(f"g{number}") for number in range(4 if how == "batch" else 1)]
+    result, is_first = Future.result, iter([True])
+
+    def interrupt(*event: object) -> None:
+        raise interruption
+
+    def interrupted(future: Future[Any], *args: Any) -> Any:
+        value = result(future, *args)
+        if next(is_first, False):
+            signal.raise_signal(signal.SIGALRM)
+        return value
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    monkeypatch.setattr(Future, "result", interrupted)
+    try:
+        with pytest.raises(interruption):
+            batches.refresh_batch([a.pk for a in accounts]) if how == "batch" else one_account.refresh(accounts[0])
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    rows = list(OntraportAccount.objects.filter(lease_until=None))
+    assert sum(token_of(row).endswith(".1") for row in rows) == strict.requests > 0
+    assert len(rows) == len(accounts)
+
+
 def test_a_batch_that_finds_no_more_threads_loses_nothing(
     strict: StrictServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,7 +348,7 @@ def test_a_call_that_fails_as_nobody_thought_ends_no_batch(
     with monkeypatch.context() as broken:
         broken.setattr(socket.socket, "recv_into", fail_to_receive)
         assert batches.refresh_batch(pks) == {}
-    assert caplog.text.count("could not be saved") == 6
+    assert caplog.text.count("may have been sent") == 6
     assert not OntraportAccount.objects.filter(lease_until=None).exists()
 
 
