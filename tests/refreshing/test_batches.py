@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -246,28 +245,28 @@ class Told(BaseException):
     """Raised by a signal handler in the middle of a batch, as Celery and billiard do to end a worker."""
 
 
-@contextmanager
-def alarm(seconds: float) -> Iterator[None]:
-    def tell(*args: object) -> None:
-        raise Told
-
-    before = signal.signal(signal.SIGALRM, tell)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def test_a_worker_that_is_told_to_stop_saves_what_it_has_asked_for_and_gives_back_the_rest(
     strict: StrictServer,
 ) -> None:
-    strict.behave(delay=0.5)
-    strict.behave("g0", delay=0.05)
+    strict.behave(hold="after")
+    strict.behave("g0", delay=0)
     pks = many(6)
-    with override_settings(ONTRAPORT_REFRESH_CONCURRENCY=2), alarm(0.25), pytest.raises(Told):
-        batches.refresh_batch(pks)
+
+    def raise_told(*event: object) -> None:
+        raise Told
+
+    def tell() -> None:
+        strict.wait_for_held(2)
+        os.kill(os.getpid(), signal.SIGALRM)
+        time.sleep(0.2)
+        strict.release()
+
+    before = signal.signal(signal.SIGALRM, raise_told)
+    try:
+        with override_settings(ONTRAPORT_REFRESH_CONCURRENCY=2), in_thread(tell), pytest.raises(Told):
+            batches.refresh_batch(pks)
+    finally:
+        signal.signal(signal.SIGALRM, before)
     refreshed = [token for token in tokens(pks) if token.endswith(".1")]
     assert len(refreshed) == strict.requests == 3
     assert not OntraportAccount.objects.exclude(lease_until=None).exists()

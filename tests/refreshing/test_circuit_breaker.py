@@ -167,6 +167,7 @@ def test_a_preset_is_chosen_by_name() -> None:
         {"token_endpoint": "https://ontraport.example/token"},
         {"authorization_endpoint": "https://o.example/a", "token_endpoint": "https://o.example/t", "typo": "x"},
         {"authorization_endpoint": "https://o.example/a", "token_endpoint": 5},
+        {"authorization_endpoint": "https://o.example/a", "token_endpoint": "https://["},
     ],
 )
 def test_endpoints_that_are_not_complete_are_the_operators_to_mend(endpoints: Any) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import override_settings
 
+from ontraport_connect import database
 from ontraport_connect.models import OntraportAccount
 from ontraport_connect.refreshing import batches, leases, one_account, recovery
 from tests.refreshing.test_one_account import in_thread, rolled_back
@@ -76,6 +77,26 @@ def test_what_is_noted_on_one_account_and_cannot_be_taken_over_holds_up_no_other
     recovery.recover_all()
     assert token_of(accounts[0]) == "a.g0.1"
     assert strict.dead == []
+
+
+def test_a_database_that_is_away_while_an_answer_is_taken_over_ends_the_batch(
+    strict: StrictServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = linked("one")
+    with rolled_back():
+        change(account)
+        one_account.refresh(account)
+    is_first = iter([True])
+
+    def refuse(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("UPDATE") and "refreshed_at" in sql and next(is_first, False):
+            raise OperationalError("away")
+        return execute(sql, *args)
+
+    monkeypatch.setattr(database, "PATIENCE", 0.0)
+    with connection.execute_wrapper(refuse), pytest.raises(OperationalError):
+        batches.refresh_batch([account.pk])
+    assert (leased(), strict.requests) == (0, 1)
 
 
 @override_settings(ONTRAPORT_REFRESH_CONCURRENCY=2)

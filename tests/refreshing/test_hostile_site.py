@@ -23,7 +23,15 @@ from ontraport_connect.database import alias
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.models import OntraportAccount, OntraportEvent, Status
-from ontraport_connect.refreshing import batches, client_settings, leases, one_account, recovery, spending
+from ontraport_connect.refreshing import (
+    batches,
+    client_settings,
+    is_site_refused,
+    leases,
+    one_account,
+    recovery,
+    spending,
+)
 from ontraport_connect.signals import account_refreshed
 from tests.refreshing.test_crashes import let_the_lease_end
 from tests.refreshing.test_one_account import in_thread
@@ -189,6 +197,23 @@ def test_a_span_processor_that_raises(strict: StrictServer, how: str, monkeypatc
     with suppress(Exception):
         refresh(accounts, how)
     assert_alive(strict, accounts)
+
+
+def test_a_receiver_of_the_history_of_the_site_that_raises_keeps_the_breaker_from_nothing(
+    strict: StrictServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def receive(**event: object) -> None:
+        raise RuntimeError("a receiver of the site")
+
+    strict.behave(status=401, members={"error": "invalid_client"})
+    post_save.connect(receive, sender=OntraportEvent)
+    try:
+        with pytest.raises(OntraportMisconfigured):
+            one_account.refresh(linked("one"))
+    finally:
+        post_save.disconnect(receive, sender=OntraportEvent)
+    assert is_site_refused()
+    assert "The history of this site lacks" in caplog.text
 
 
 class Moody:
@@ -373,11 +398,17 @@ def test_what_code_of_the_site_computes_may_fail_before_anything_is_sent(strict:
     def fail() -> str:
         raise RuntimeError("a secret of the site")
 
+    def use_up() -> str:
+        raise MemoryError
+
     account = linked("one")
     (lease,) = leases.claim(OntraportAccount.objects.all(), [account.pk], is_probe=False)
     lease.account.refresh_token = Secret(fail)
     with client_settings.new_transport() as transport:
         outcome = spending.call(lease, transport)
+        lease.account.refresh_token = Secret(use_up)
+        with pytest.raises(MemoryError):
+            spending.call(lease, transport)
     assert isinstance(outcome, OntraportMisconfigured)
     assert strict.requests == 0
 

@@ -301,19 +301,19 @@ def test_who_is_interrupted_twice_loses_no_answer(strict: StrictServer, *, is_ba
 
 
 @pytest.mark.parametrize("interruption", [SoftTimeLimitExceeded, KeyboardInterrupt])
-@pytest.mark.parametrize("how", ["alone", "batch"])
+@pytest.mark.parametrize(("how", "times"), [("alone", 1), ("batch", 1), ("batch", 2)])
 def test_an_interruption_at_the_moment_an_answer_is_taken_loses_nothing(
-    strict: StrictServer, monkeypatch: pytest.MonkeyPatch, interruption: type[BaseException], how: str
+    strict: StrictServer, monkeypatch: pytest.MonkeyPatch, interruption: type[BaseException], how: str, times: int
 ) -> None:
     accounts = [linked(f"g{number}") for number in range(4 if how == "batch" else 1)]
-    result, is_first = Future.result, iter([True])
+    result, interruptions = Future.result, iter(range(times))
 
     def interrupt(*event: object) -> None:
         raise interruption
 
     def interrupted(future: Future[Any], *args: Any) -> Any:
         value = result(future, *args)
-        if next(is_first, False):
+        if next(interruptions, None) is not None:
             signal.raise_signal(signal.SIGALRM)
         return value
 
