@@ -13,26 +13,36 @@ import pytest
 from coverage import Coverage
 
 LONG = (
-    "tests/drill/",
-    "tests/doors/test_stopping.py",
-    "tests/journeys/",
+    "tests/journeys/faults/",
+    "tests/journeys/test_atomic_requests.py",
+    "tests/journeys/test_busy_sessions.py",
+    "tests/journeys/test_canaries.py",
+    "tests/journeys/test_copied_database.py",
+    "tests/journeys/test_databases.py",
+    "tests/journeys/test_example_tests.py",
+    "tests/journeys/test_guides.py",
+    "tests/journeys/test_lifecycle.py",
+    "tests/journeys/test_one_state.py",
+    "tests/journeys/test_switches.py",
     "tests/pages/test_callback_input.py",
     "tests/project/",
     "tests/refreshing/test_crashes.py",
     "tests/refreshing/test_endurance.py",
-    "tests/refreshing/test_failing_statements.py",
     "tests/refreshing/test_fleet.py",
     "tests/refreshing/test_race.py",
     "tests/refreshing/test_red_team.py",
-    "tests/upgrades/",
-    "tests/using/test_event_loops.py",
-    "tests/using/test_many_calls.py",
 )
-"""Whole ways, and races: they say whether it works, and other tests reach the same lines."""
+"""Whole ways, races and processes that are killed: they say whether it works, and shorter tests reach the same lines."""
 
 MEASURED: Mapping[str, tuple[str, ...]] = {
     "sqlite": ("tests/",),
-    "postgresql": ("tests/models/", "tests/protocol/", "tests/refreshing/", "tests/using/test_rest_api.py"),
+    "postgresql": (
+        "tests/models/",
+        "tests/protocol/",
+        "tests/refreshing/",
+        "tests/upgrades/",
+        "tests/using/test_rest_api.py",
+    ),
     "mariadb": ("tests/models/", "tests/refreshing/"),
 }
 """By database, the beginnings of the names of modules: on a server, what goes another way there than on SQLite."""

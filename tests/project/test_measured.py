@@ -22,7 +22,7 @@ assert "COVERAGE_PROCESS_CONFIG" not in os.environ
 
 def test_journeys_and_races_run_and_are_not_measured() -> None:
     assert is_measured("tests/pages/test_views.py", "sqlite")
-    assert not is_measured("tests/journeys/test_labels.py", "sqlite")
+    assert not is_measured("tests/journeys/test_switches.py", "sqlite")
     assert not is_measured("tests/refreshing/test_race.py", "postgresql")
 
 
@@ -39,7 +39,7 @@ class Item:
 
 
 def test_what_is_measured_comes_first_and_the_order_stays() -> None:
-    names = ["tests/drill/a.py", "tests/pages/b.py", "tests/journeys/c.py", "tests/models/d.py"]
+    names = ["tests/project/a.py", "tests/pages/b.py", "tests/journeys/faults/c.py", "tests/models/d.py"]
     found = measured_first([Item(name) for name in names], "sqlite")  # type: ignore[misc]
     assert [item.nodeid for item in found] == [names[1], names[3], names[0], names[2]]
 
