@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
@@ -273,23 +274,27 @@ class Twice(BaseException):
 
 @pytest.mark.parametrize("is_batch", [True, False], ids=["a batch", "one account"])
 def test_who_is_interrupted_twice_loses_no_answer(strict: StrictServer, *, is_batch: bool) -> None:
-    """Real signals, the second of which comes while the answer is waited for."""
-    strict.behave(delay=0.6)
+    """Real signals, which come when Ontraport has the request and before it answers."""
+    strict.behave(hold="after")
     account = linked("one")
     numbers = iter([SoftTimeLimitExceeded, Twice])
 
     def interrupt(number: int, frame: object) -> None:
-        error = next(numbers, None)
-        if error is not None:
-            raise error
+        raise next(numbers)
+
+    def send_both() -> None:
+        strict.wait_for_held()
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGALRM)
+            time.sleep(0.2)
+        strict.release()
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
     try:
-        with pytest.raises(SoftTimeLimitExceeded):
+        with in_thread(send_both) as sent, pytest.raises(SoftTimeLimitExceeded):
             batches.refresh_batch([account.pk]) if is_batch else one_account.refresh(account)
+        sent.result(20)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert (token_of(read(account)), strict.requests, next(numbers, None)) == ("a.one.1", 1, None)
 
