@@ -14,13 +14,8 @@ from coverage import Coverage
 
 LONG = (
     "tests/journeys/faults/",
-    "tests/journeys/test_atomic_requests.py",
-    "tests/journeys/test_busy_sessions.py",
     "tests/journeys/test_canaries.py",
     "tests/journeys/test_copied_database.py",
-    "tests/journeys/test_databases.py",
-    "tests/journeys/test_example_tests.py",
-    "tests/journeys/test_guides.py",
     "tests/journeys/test_lifecycle.py",
     "tests/journeys/test_one_state.py",
     "tests/journeys/test_switches.py",
