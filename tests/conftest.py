@@ -1,5 +1,6 @@
 """Real servers as fixtures. A server that cannot run on this machine skips a test with the reason; in CI that is an error."""
 
+import gc
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from django.test import override_settings
 from ontraport_connect.protocol import close_connections
 from ontraport_connect.refreshing import spent_tokens
 from ontraport_connect.using import mcp_requests
+from tests.measured import is_measured, measured_first, stop_measuring
 from tests.support import quick_flush
 from tests.support.databases import SERVERS, WANTED, test_database
 from tests.support.mariadb import MariaDB
@@ -39,19 +41,28 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect tests of behaviour that only other databases or sites have, instead of skipping them."""
+    """Deselect tests of behaviour that only other databases or sites have, instead of skipping them. Those that are measured come first."""
     others = {"sqlite", "postgresql", "mariadb", "server_database"} - {WANTED}
     if WANTED in SERVERS:
         others -= {"server_database"}
     if settings.SECURE_SSL_REDIRECT:
         others.add("plain_http")
-    left_out = [item for item in items if any(item.get_closest_marker(name) for name in others)]
+    left_out = {item for item in items if any(item.get_closest_marker(name) for name in others)}
     if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = measured_first([item for item in items if item not in left_out], WANTED)
 
 
-def pytest_runtest_setup() -> None:
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays, so the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if not is_measured(item.nodeid, WANTED):
+        stop_measuring()
     if test_database.missing:
         unavailable(test_database.missing)
 

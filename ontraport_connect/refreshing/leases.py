@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import Q, Value
 
 from ontraport_connect.conf import conf
-from ontraport_connect.database import alias, passes_over_locked_rows_in_one, row_lock
+from ontraport_connect.database import alias, passes_over_locked_rows_in_one, persistently, row_lock
 from ontraport_connect.models import Now, OntraportAccount, Status
 
 from . import spent_tokens
@@ -107,8 +107,12 @@ def give_back(owners: Mapping[int, str]) -> None:
     held = OntraportAccount.objects.using(alias()).filter(
         pk__in=[*owners], lease_owner__in={*owners.values()}, lease_until__isnull=False
     )
-    with transaction.atomic(using=alias()):
-        _unlocked(held).update(lease_until=None)
+
+    def update() -> None:
+        with transaction.atomic(using=alias()):
+            _unlocked(held).update(lease_until=None)
+
+    persistently(update)
 
 
 def _unlocked(rows: Any) -> Any:

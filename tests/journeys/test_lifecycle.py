@@ -153,7 +153,7 @@ def test_whatever_happens_a_link_lives_or_its_customer_is_asked(
         run_state_machine_as_test(
             cast("type[Lifecycle]", lambda: WholeLife(provider, elsewhere)),
             settings=settings(
-                max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "25")),
+                max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "15")),
                 stateful_step_count=30,
                 deadline=None,
                 phases=PHASES,

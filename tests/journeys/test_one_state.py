@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
@@ -84,22 +85,41 @@ EVERY_STATE = {
 }
 
 
-def states_of(account: OntraportAccount, client: Client, user: Any) -> dict[str, str]:
-    """Return what each place says, as the name of a state."""
-    return {
-        "button": said(BUTTONS, button(user), str.__contains__),
-        "card": said(CARDS, client.get("/ontraport/").context["cards"][0].state.title, lambda text, word: text == word),
-        "connect page": client.get(f"/ontraport/connect/?account={account.uid}").context["state"].code,
-        "badge": badge(client, account),
-        "filters": " ".join(state for state in LinkState if listed(state)),
-        "tiles": " ".join(tile.code for tile in tiles() if tile.count and tile.code in LinkState.values),
-        "accounts": said({state: {str(state.label)} for state in LinkState}, printed("accounts"), str.startswith),
-        "accounts --state": " ".join(state for state in LinkState if str(account.uid) in printed("accounts", "--state", state)),
-        "accounts --json": json.loads(printed("accounts", "--json"))[0]["state"],
-        "check": said({state: {f"1 {words}"} for state, words in WORDS.items()}, next(check_states()).text, str.__eq__),
-        "export": b"".join(exports.as_csv(OntraportAccount.objects.all()).streaming_content).decode().split(",")[13],  # type: ignore[arg-type]
-        "template": state_texts.state_of(account).code,
-    }  # fmt: skip
+def told_of_each(accounts: list[OntraportAccount], client: Client) -> dict[str, dict[int, str]]:
+    """Return what each place says of each account, by primary key, as the name of a state."""
+    own, admin = "/ontraport/", "/admin/ontraport_connect/ontraportaccount/"
+    cards = client.get(own).context["cards"]
+    rows = client.get(admin).content.decode().split("<tr")
+    lines = printed("accounts").splitlines()
+    data = json.loads(printed("accounts", "--json"))
+    listed = {state: printed("accounts", "--state", state) for state in LinkState}
+    filtered = {state: OntraportAccount.objects.filter(account_conditions()[state]).values("pk") for state in LinkState}
+    exported = b"".join(exports.as_csv(OntraportAccount.objects.all()).streaming_content).decode().splitlines()  # type: ignore[arg-type]
+    labels = {state: {str(state.label)} for state in LinkState}
+    told: dict[str, dict[int, str]] = defaultdict(dict)
+    for account in accounts:
+        pk, uid = account.pk, str(account.uid)
+        (card,) = (card for card in cards if card.account == account)
+        (row,) = (row for row in rows if f"/{pk}/change/" in row)
+        (line,) = (before for before, line in pairwise(lines) if uid in line)
+        told["card"][pk] = said(CARDS, card.state.title, lambda text, word: text == word)
+        told["connect page"][pk] = client.get(f"{own}connect/?account={uid}").context["state"].code
+        told["badge in the list"][pk] = badge(row)
+        told["badge"][pk] = badge(client.get(f"{admin}{pk}/change/").content.decode())
+        told["filters"][pk] = " ".join(state for state in LinkState if {"pk": pk} in filtered[state])
+        told["accounts"][pk] = said(labels, line, str.startswith)
+        told["accounts --state"][pk] = " ".join(state for state in LinkState if uid in listed[state])
+        told["accounts --json"][pk] = " ".join(entry["state"] for entry in data if entry["uid"] == uid)
+        told["export"][pk] = " ".join(cells.split(",")[2] for cells in exported if cells.startswith(uid))
+        told["template"][pk] = state_texts.state_of(account).code
+    return told
+
+
+def counts() -> Iterator[dict[str, int]]:
+    """Yield what each place that counts says, by the name of a state."""
+    yield {tile.code: tile.count for tile in tiles() if tile.count and tile.code in LinkState.values}
+    numbers = (part.partition(" ") for part in next(check_states()).text.split(", "))
+    yield {state.value: int(number) for number, _, words in numbers for state in LinkState if WORDS[state] == words}
 
 
 def said(words: dict[LinkState, Any], text: object, matches: Any) -> str:
@@ -114,16 +134,9 @@ def button(user: Any) -> str:
     return template.render(RequestContext(request, {}))
 
 
-def badge(client: Client, account: OntraportAccount) -> str:
-    pages = [client.get(f"/admin/ontraport_connect/ontraportaccount/{path}") for path in ("", f"{account.pk}/change/")]
-    (found,) = {
-        match for page in pages for match in re.findall(r'ontraport-badge ontraport-(\w+)"', page.content.decode())
-    }
+def badge(page: str) -> str:
+    (found,) = re.findall(r'ontraport-badge ontraport-(\w+)"', page)
     return str(found)
-
-
-def listed(state: LinkState) -> bool:
-    return OntraportAccount.objects.filter(account_conditions()[state]).exists()
 
 
 def printed(*arguments: str) -> str:
@@ -148,12 +161,18 @@ def expected(account: OntraportAccount, standing: str) -> LinkState:
 def test_every_place_tells_the_same_state(client: Client, standing: str) -> None:
     maya = get_user_model().objects.create_superuser("maya")
     client.force_login(maya)
-    seen = set()
     with site(standing):
-        for row in ROWS:
-            OntraportAccount.objects.all().delete()
-            account = OntraportAccount.objects.create(user=maya, ontraport_id="7", **row)
-            told = states_of(account, client, maya)
-            assert told == dict.fromkeys(told, expected(account, standing).value), row
-            seen |= set(told.values())
-    assert seen == EVERY_STATE[standing]
+        accounts = [
+            OntraportAccount.objects.create(user=maya, ontraport_id=f"{number}", **row)
+            for number, row in enumerate(ROWS)
+        ]
+        wanted = {account.pk: expected(account, standing).value for account in accounts}
+        for place, told in told_of_each(accounts, client).items():
+            assert told == wanted, place
+        for counted in counts():
+            assert counted == Counter(wanted.values())
+        for account in accounts:
+            account.user = get_user_model().objects.create(username=account.ontraport_id)
+            account.save()
+            assert said(BUTTONS, button(account.user), str.__contains__) == wanted[account.pk], account
+    assert set(wanted.values()) == EVERY_STATE[standing]

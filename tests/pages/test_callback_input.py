@@ -23,7 +23,7 @@ from tests.support.hostile_server import HostileServer
 from tests.support.memory import growth_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
-EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "50"))
 DEADLINE = 5.0
 """Seconds a callback may take: the exchange and the account lookup, at most two each."""
 

@@ -50,7 +50,7 @@ def run(folder: Path, tests: Sequence[str]) -> int:
         return subprocess.run(
             command,
             cwd=folder,
-            env={**environ, "TEST_DATABASE": "sqlite", "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**environ, "TEST_DATABASE": "sqlite"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=PATIENCE,

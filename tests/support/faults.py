@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pytest
+from django.conf import settings
 from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils import timezone
@@ -74,6 +75,9 @@ ONE_OF_EACH_KIND = {
         "a status that is none",
     )
 }
+
+MOST = ONE_OF_EACH_KIND if settings.SECURE_SSL_REDIRECT else FAULTS
+"""All of them, or one of each kind with the settings of cookiecutter-django, which play no part in how a line breaks."""
 
 SOME = FAULTS if os.environ.get("ALL_FAULTS") else ONE_OF_EACH_KIND
 """The refresh and the exchange meet all faults. Other flows use the same transport and meet one of each kind, or all with ``ALL_FAULTS``.
