@@ -29,7 +29,7 @@ Harbour Street Coffee is open.
   The admin     {site}admin/  (maya / demo)
   The commands  in another terminal, in this folder:
                 ENV_FILE={env_file} {python} manage.py ontraport accounts
-                (or check, events, …: manage.py ontraport --help)
+                (or check, refresh, …: manage.py ontraport --help)
 
 Access tokens live {lifetime} seconds here and beat looks every {beat:.0f}, so the dashboard shows them being refreshed.
 Ctrl-C stops everything.

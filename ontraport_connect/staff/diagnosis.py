@@ -191,7 +191,7 @@ def check_installation() -> Iterator[Finding]:
     if conf.ONTRAPORT_INSTALLATION:
         text = "a copy of the database that is given another ONTRAPORT_INSTALLATION sends nothing"
     elif refreshing.marks_of(alias()):
-        text = "a copy of the database on another server, under another name or, with SQLite, in another file sends nothing"
+        text = "a copy of the database sends nothing, if its server or its name is another one (with SQLite, its file)"
     else:
         text = (
             "a copy of the database would not be noticed; set ONTRAPORT_INSTALLATION, another value in each environment"

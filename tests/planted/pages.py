@@ -25,6 +25,13 @@ BUGS = [
         "journeys/test_databases.py::test_the_apps_tables_alone_are_in_a_second_database",
     ),
     Bug(
+        "what is no text counts as an empty one",
+        "pages/json_messages",
+        "            raise TextError(name)\n        try:",
+        '            return ""\n        try:',
+        "pages/test_json_faults.py::test_what_has_to_be_a_text_and_is_none_changes_nothing",
+    ),
+    Bug(
         "a stray answer is remembered",
         "pages/problems",
         'frozenset({"unknown", "other_owner", "switched_tenant"})',

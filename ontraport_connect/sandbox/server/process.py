@@ -110,7 +110,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         server = SandboxServer((options.host, options.port), RequestHandler)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        sys.stderr.write(f"Sandbox: cannot listen on {options.host}:{options.port}: {reason}\n")
+        sys.stderr.write(
+            f"Sandbox: cannot listen on {options.host}:{options.port}: {reason}. Choose another address with --port or --host.\n"
+        )
         return 1
     with suppress(Stopped), ExitStack() as stack:
         stack.callback(server.server_close)
