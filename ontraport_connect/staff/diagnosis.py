@@ -74,7 +74,8 @@ def _probe(transport: Transport, name: str, url: str) -> Finding:
     try:
         answer = transport.send("GET", url, limit=BODY_LIMIT)
     except OntraportError as error:
-        return _finding("endpoints", Level.ERROR, f"{name}: {error}", f"Can this machine reach {url}?")
+        hint = "Start it: manage.py ontraport sandbox." if conf.uses_sandbox else f"Can this machine reach {url}?"
+        return _finding("endpoints", Level.ERROR, f"{name}: {error}", hint)
     if answer.status >= 500:
         return _finding(
             "endpoints",

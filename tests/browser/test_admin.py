@@ -86,6 +86,7 @@ def test_on_a_narrow_screen_the_latest_hours_are_in_sight(open_page: OpenPage, s
     page.goto(f"{LIST}glance/")
     latest = page.locator(".ontraport-count").bounding_box()
     frame = page.locator(".ontraport-picture").bounding_box()
-    assert latest and frame
+    assert latest
+    assert frame
     assert frame["x"] <= latest["x"] <= latest["x"] + latest["width"] <= frame["x"] + frame["width"] + 1
     inspect(page, "admin-chart", shots, but=DJANGOS_OWN)

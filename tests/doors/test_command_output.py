@@ -243,7 +243,10 @@ def test_refresh_all_is_well_when_some_could_be_reached(account: OntraportAccoun
             {"connection": 2, "timeout": 1, "http_503": 1},
             "3 could not reach Ontraport, 1 got no usable answer from Ontraport",
         ),
-        ({"refreshed": 5, "invalid_grant": 1, "new_code": 1}, "5 refreshed, 1 need a reconnect, 1 failed (new_code)"),
+        (
+            {"refreshed": 5, "invalid_grant": 1, "new_code": 1},
+            "5 refreshed, 1 must be reconnected, 1 failed (new_code)",
+        ),
     ],
 )
 def test_outcomes_are_said_in_words(outcomes: dict[str, int], words: str) -> None:
