@@ -40,9 +40,13 @@ class Stopped(Exception):
     """A signal asked the demo to end."""
 
 
+def ignore(number: int, frame: object) -> None:
+    """Ignore a signal. With `SIG_IGN` Python complains of one that has arrived already, as Ctrl-C and SIGTERM do together."""
+
+
 def stop(number: int, frame: FrameType | None) -> NoReturn:
     for each in STOPPING_SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
+        signal.signal(each, ignore)
     raise Stopped(signal.Signals(number).name)
 
 
