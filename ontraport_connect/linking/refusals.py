@@ -35,4 +35,6 @@ class ProviderRefused(LinkingFailed):
 
     def __init__(self, message: str, *, code: str, said: str) -> None:
         super().__init__(message, code=code)
-        self.said = "".join(character for character in said if character.isprintable())[:MAX_SAID_LENGTH]
+        self.said = "".join(character for character in " ".join(said.split()) if character.isprintable())[
+            :MAX_SAID_LENGTH
+        ]

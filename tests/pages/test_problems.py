@@ -31,7 +31,7 @@ def test_the_way_on_from_a_problem_leads_back_to_what_was_asked(client: Client, 
     location = client.post(url("reconnect", account), {"next": "/used/"})["Location"]
     state = parse_qs(urlsplit(location).query)["state"][0]
     issuer = "http://127.0.0.1:9"
-    answer = {"state": state, "iss": issuer, "error": "invalid_scope", "error_description": "<b>No</b> \u202esuch"}
+    answer = {"state": state, "iss": issuer, "error": "invalid_scope", "error_description": "<b>No</b>\r\n\u202esuch"}
     response = client.get("/ontraport/callback/", answer)
     assert response["Location"] == "/ontraport/problem/refused/"
     page = text(client.get(response["Location"]))
