@@ -32,6 +32,13 @@ BUGS = [
         "pages/test_json_faults.py::test_what_has_to_be_a_text_and_is_none_changes_nothing",
     ),
     Bug(
+        "caches keep what comes with a person's session cookie",
+        "pages/views",
+        "conf.ONTRAPORT_REDIRECT_URI and not request.COOKIES",
+        "conf.ONTRAPORT_REDIRECT_URI",
+        "pages/test_client_metadata.py::test_no_cache_keeps_the_session_cookie_of_a_person_who_looks_at_the_metadata",
+    ),
+    Bug(
         "a stray answer is remembered",
         "pages/problems",
         'frozenset({"unknown", "other_owner", "switched_tenant"})',
