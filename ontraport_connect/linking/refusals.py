@@ -35,6 +35,5 @@ class ProviderRefused(LinkingFailed):
 
     def __init__(self, message: str, *, code: str, said: str) -> None:
         super().__init__(message, code=code)
-        self.said = "".join(character for character in " ".join(said.split()) if character.isprintable())[
-            :MAX_SAID_LENGTH
-        ]
+        line = " ".join(said.split())
+        self.said = "".join(character for character in line if character.isprintable())[:MAX_SAID_LENGTH]
