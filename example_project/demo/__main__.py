@@ -29,7 +29,7 @@ Harbour Street Coffee is open.
   The admin     {site}admin/  (maya / demo)
   The commands  in another terminal, in this folder:
                 ENV_FILE={env_file} {python} manage.py ontraport accounts
-                (or check, events, …: manage.py ontraport --help)
+                (or check, refresh, …: manage.py ontraport --help)
 
 Access tokens live {lifetime} seconds here and beat looks every {beat:.0f}, so the dashboard shows them being refreshed.
 Ctrl-C stops everything.
@@ -40,9 +40,13 @@ class Stopped(Exception):
     """A signal asked the demo to end."""
 
 
+def ignore(number: int, frame: object) -> None:
+    """Ignore a signal. With `SIG_IGN` Python complains of one that has arrived already, as Ctrl-C and SIGTERM do together."""
+
+
 def stop(number: int, frame: FrameType | None) -> NoReturn:
     for each in STOPPING_SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
+        signal.signal(each, ignore)
     raise Stopped(signal.Signals(number).name)
 
 

@@ -109,6 +109,7 @@ def site_settings(processes: Processes, environment: Environment, demo: Demo, pa
         "ONTRAPORT_ENDPOINTS": "sandbox",
         "ONTRAPORT_LEEWAY": str(pace.leeway),
         "ONTRAPORT_SANDBOX_URL": origin,
+        "ONTRAPORT_SITE_NAME": "Harbour Street Coffee",
     }
 
 

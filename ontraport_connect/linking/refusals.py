@@ -21,14 +21,19 @@ def require_success(response: AuthorizationResponse) -> None:
             _("We couldn't reach Ontraport. Nothing changed. Please try again in a moment."), code="unavailable"
         )
     if response.error:
-        raise ProviderRefused(_("Ontraport couldn't complete the connection."), code="refused", said=response.said)
+        raise ProviderRefused(
+            _("Ontraport couldn't complete the connection."), code="refused", said=response.said or response.error
+        )
     if not response.has_code:
         raise LinkingFailed(_("Ontraport's answer was incomplete."), code="incomplete")
 
 
 class ProviderRefused(LinkingFailed):
-    """Ontraport refused the authorization. ``said`` is its ``error_description``: untrusted text, cut to 200 characters."""
+    """Ontraport refused the authorization. ``said`` is its ``error_description``, or else its ``error``: untrusted text, cut to 200
+    characters.
+    """
 
     def __init__(self, message: str, *, code: str, said: str) -> None:
         super().__init__(message, code=code)
-        self.said = "".join(character for character in said if character.isprintable())[:MAX_SAID_LENGTH]
+        line = " ".join(said.split())
+        self.said = "".join(character for character in line if character.isprintable())[:MAX_SAID_LENGTH]

@@ -19,7 +19,9 @@ class BodyError(ValueError):
 
 
 class TextError(ValueError):
-    """A text in the body cannot be stored or sent: JSON can write half of a surrogate pair, and UTF-8 cannot. ``name`` is the member's."""
+    """A member that has to be a text is none, or one that cannot be stored or sent: JSON can write half of a surrogate pair, and UTF-8
+    cannot. ``name`` is the member's.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -33,10 +35,12 @@ class Body:
         self._members = members
 
     def text(self, name: str) -> str:
-        """Return the member as text; an empty text where there is none, or where it is something else. Raises ``TextError``."""
+        """Return the member as text; an empty text where there is none, or null. Raises ``TextError``."""
         value = self._members.get(name)
-        if not isinstance(value, str):
+        if value is None:
             return ""
+        if not isinstance(value, str):
+            raise TextError(name)
         try:
             value.encode()
         except UnicodeEncodeError:

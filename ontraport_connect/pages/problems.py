@@ -124,6 +124,9 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         text=_("Nothing in your Ontraport account was changed or lost. Please try again in a few minutes."),
         turn=THEIRS,
     ),
+    "failed": Explanation(
+        title=_("Something on our side isn't working"), text=_("Nothing was connected. Please try again."), turn=OURS
+    ),
     "misconfigured": Explanation(
         title=_("Something on our side isn't working"),
         text=_("Please try again later. If it keeps happening, let us know."),
@@ -140,6 +143,14 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         title=_("Ontraport didn't say whose account this is"),
         text=_("We couldn't make sure it's the same account as before, so nothing was changed."),
         turn=THEIRS,
+    ),
+    "posted": Explanation(
+        title=_("This address only works from a button"),
+        text=_("Nothing changed. Use the buttons on the page with your accounts."),
+        way_on="accounts",
+    ),
+    "twice": Explanation(
+        title=_("Couldn't connect"), text=_("This account was changed at the same moment. Please try again.")
     ),
     "gone": Explanation(
         title=_("This connection was removed meanwhile"),

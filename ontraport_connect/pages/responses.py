@@ -39,13 +39,19 @@ def not_signed_in(request: HttpRequest) -> HttpResponse:
 
 def _after_signing_in(request: HttpRequest) -> str:
     """Return the path to come back to after login: this page for GET, else the page that holds the button to press again."""
-    if request.method in {"GET", "HEAD"}:
+    if request.method in {"GET", "HEAD"} and not _is_posted_only(request):
         return request.get_full_path()
     if request.path not in {reverse("ontraport_connect:connect"), reverse("ontraport_connect:connect_key")}:
         return reverse("ontraport_connect:accounts")
     back = addresses.local_path(request.POST.get("next", ""))
     query = {**request.GET.dict(), **({"next": back} if back else {})}
     return request.path + (f"?{urlencode(query)}" if query else "")
+
+
+def _is_posted_only(request: HttpRequest) -> bool:
+    """Tell whether the view of this request takes no GET: see ``view_decorators.posted_page``."""
+    match = request.resolver_match
+    return match is not None and getattr(match.func, "redirect_field_name", "") is None
 
 
 def not_usable(request: HttpRequest, account: OntraportAccount | None) -> HttpResponse:
@@ -72,6 +78,13 @@ def switched_tenant(request: HttpRequest) -> HttpResponse:
 def not_permitted(request: HttpRequest) -> HttpResponse:
     """Answer 403: this person may not do that here."""
     return _explained(request, "not_permitted", 403)
+
+
+def only_posted(request: HttpRequest) -> HttpResponse:
+    """Answer 405 with a page: somebody opened the address of a form, as with a reload by hand after a mistake was shown there."""
+    response = _explained(request, "posted", 405)
+    response["Allow"] = "POST"
+    return response
 
 
 def misconfigured(request: HttpRequest, error: OntraportMisconfigured) -> HttpResponse:

@@ -46,14 +46,17 @@ def is_for_another_tenant(request: HttpRequest) -> bool:
 
 
 def permissions(request: HttpRequest) -> dict[str, bool]:
-    """Return which actions this person may take on the links of this request. Raises ``OntraportMisconfigured``: see ``linking.may``."""
+    """Return which actions this person may take on the links of this request: none where tenants are used, and the request has none.
+
+    Raises ``OntraportMisconfigured``: see ``linking.may``.
+    """
     tenant = tenant_of(request)
-    return {action: linking.may(request, tenant, action) for action in linking.PERMISSIONS}
+    return {action: tenant != "" and linking.may(request, tenant, action) for action in linking.PERMISSIONS}
 
 
 def require(request: HttpRequest, action: str) -> None:
-    """Raise ``PermissionDenied`` unless this person may take ``action`` on the links of this request."""
-    if not linking.may(request, tenant_of(request), action):
+    """Raise ``PermissionDenied`` unless this person may take ``action`` on the links of this request, and what ``owner_of`` raises."""
+    if not linking.may(request, owner_of(request).tenant, action):
         raise PermissionDenied
 
 

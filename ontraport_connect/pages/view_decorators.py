@@ -74,11 +74,19 @@ def outside_transactions(view: View) -> View:
 
 
 def posted_page(view: View) -> View:
-    """Make a view a page that is posted only.
+    """Make a view a page that is posted only. Who opens its address is told so, with a way on (status 405).
 
     ``LoginRequiredMiddleware`` reads ``redirect_field_name``: without one, nobody is led to this address by GET after signing in.
     """
-    wrapper: Any = page(require_POST(view))
+    posted_only = require_POST(view)
+
+    @wraps(view)
+    def explained(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.method in {"GET", "HEAD"}:
+            return responses.only_posted(request)
+        return posted_only(request, *args, **kwargs)
+
+    wrapper: Any = page(explained)
     wrapper.redirect_field_name = None
     posted: View = wrapper
     return posted

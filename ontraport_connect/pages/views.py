@@ -120,12 +120,13 @@ def disconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
 def client_metadata(request: HttpRequest) -> HttpResponse:
     """Serve the client metadata document. Its URL is the client id of a site without ``ONTRAPORT_CLIENT_ID``.
 
-    Without ``ONTRAPORT_REDIRECT_URI`` it follows the request's host, so no cache may keep it for others.
+    Without ``ONTRAPORT_REDIRECT_URI`` it follows the request's host, so no cache may keep it for others. Neither may one keep the answer to
+    who brings cookies: the site may renew a session cookie with it (``SESSION_SAVE_EVERY_REQUEST``).
     """
     response = JsonResponse(addresses.client_metadata(request))
-    if conf.ONTRAPORT_REDIRECT_URI:
-        response["Cache-Control"] = "public, max-age=300"
-    else:
-        response["Cache-Control"] = "no-store"
+    is_for_all = conf.ONTRAPORT_REDIRECT_URI and not request.COOKIES
+    response["Cache-Control"] = "public, max-age=300" if is_for_all else "no-store"
+    patch_vary_headers(response, ["Cookie"])
+    if not conf.ONTRAPORT_REDIRECT_URI:
         patch_vary_headers(response, ["Host", "X-Forwarded-Host", "X-Forwarded-Proto"])
     return response

@@ -10,7 +10,7 @@ from typing import Any
 
 FAULT_TARGETS = ("token", "revoke", "mcp", "rest")
 FAULT_KINDS = {
-    "none": "None",
+    "none": "As usual",
     "500": "500 Internal Server Error",
     "429": "429 Too Many Requests",
     "slow": "Slow: wait, then handle it",

@@ -74,7 +74,8 @@ def _probe(transport: Transport, name: str, url: str) -> Finding:
     try:
         answer = transport.send("GET", url, limit=BODY_LIMIT)
     except OntraportError as error:
-        return _finding("endpoints", Level.ERROR, f"{name}: {error}", f"Can this machine reach {url}?")
+        hint = "Start it: manage.py ontraport sandbox." if conf.uses_sandbox else f"Can this machine reach {url}?"
+        return _finding("endpoints", Level.ERROR, f"{name}: {error}", hint)
     if answer.status >= 500:
         return _finding(
             "endpoints",
@@ -191,7 +192,7 @@ def check_installation() -> Iterator[Finding]:
     if conf.ONTRAPORT_INSTALLATION:
         text = "a copy of the database that is given another ONTRAPORT_INSTALLATION sends nothing"
     elif refreshing.marks_of(alias()):
-        text = "a copy of the database on another server, under another name or, with SQLite, in another file sends nothing"
+        text = "a copy of the database sends nothing, if its server or its name is another one (with SQLite, its file)"
     else:
         text = (
             "a copy of the database would not be noticed; set ONTRAPORT_INSTALLATION, another value in each environment"

@@ -28,7 +28,8 @@ def _guarded(view: View) -> View:
         token = conf.ONTRAPORT_MONITORING_TOKEN
         if token is None:
             raise Http404
-        if not constant_time_compare(request.headers.get("Authorization", ""), f"Bearer {token}"):
+        scheme, _blank, given = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not constant_time_compare(given, token):  # RFC 9110, 11.1: any case
             return JsonResponse({"error": "unauthorized"}, status=401, headers={"WWW-Authenticate": "Bearer"})
         return view(request)
 

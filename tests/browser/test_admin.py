@@ -13,6 +13,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status
+from ontraport_connect.staff import tallies
 from tests.browser import person
 from tests.browser.look import inspect
 from tests.support.servers import Sandbox
@@ -77,3 +78,15 @@ def test_the_admin_pages(open_page: OpenPage, staff: User, shots: Path | None) -
     choose(page, "disconnect")
     expect(page.get_by_role("main")).to_contain_text("will be disconnected")
     inspect(page, "admin-disconnect", shots, but=DJANGOS_OWN)
+
+
+def test_on_a_narrow_screen_the_latest_hours_are_in_sight(open_page: OpenPage, staff: User, shots: Path | None) -> None:
+    tallies.count_refreshes({"refreshed": 7})
+    page = open_page(staff, viewport={"width": 375, "height": 700})
+    page.goto(f"{LIST}glance/")
+    latest = page.locator(".ontraport-count").bounding_box()
+    frame = page.locator(".ontraport-picture").bounding_box()
+    assert latest
+    assert frame
+    assert frame["x"] <= latest["x"] <= latest["x"] + latest["width"] <= frame["x"] + frame["width"] + 1
+    inspect(page, "admin-chart", shots, but=DJANGOS_OWN)

@@ -122,6 +122,26 @@ def test_the_problem_page(open_page: OpenPage, maya: User, shots: Path | None, c
     inspect(page, f"problem-{code}", shots)
 
 
+def test_the_page_for_developers_without_a_stand_in(open_page: OpenPage, maya: User, shots: Path | None) -> None:
+    page = open_page(maya)
+    page.goto("/ontraport/connect/")
+    with override_settings(DEBUG=True, ONTRAPORT_ENDPOINTS="sandbox", ONTRAPORT_SANDBOX_URL="http://127.0.0.1:1"):
+        page.get_by_role("button", name="Continue to Ontraport").click()
+        expect(page.get_by_role("heading", name="The stand-in for Ontraport is not running")).to_be_visible()
+        inspect(page, "start-sandbox", shots)
+        expect(page.get_by_role("link", name="Back to")).to_be_visible()
+
+
+def test_the_page_of_who_opens_the_address_of_a_form(
+    open_page: OpenPage, maya: User, links: list[OntraportAccount], shots: Path | None
+) -> None:
+    page = open_page(maya)
+    page.goto(f"/ontraport/{links[0].uid}/rename/")
+    inspect(page, "posted", shots)
+    page.get_by_role("link", name="See your accounts").click()
+    expect(page.get_by_role("heading", name="Ontraport accounts")).to_be_visible()
+
+
 def test_the_problem_page_of_who_is_signed_out(open_page: OpenPage, shots: Path | None) -> None:
     page = open_page()
     page.goto("/ontraport/problem/signed_out/")

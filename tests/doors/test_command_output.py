@@ -80,14 +80,21 @@ def test_accounts_lists_links_in_80_columns_and_no_secret(account: OntraportAcco
         "connected          Harbour Street Coffee (maya)",
         f"  {account.uid}  oauth  until 2030-01-02 03:04 UTC",
     ]
-    assert lines[2].startswith("having trouble     A very long name A very long name ")
-    assert lines[2].endswith("...")
+    assert lines[2].startswith("having trouble     A very long name A very long ")
+    assert lines[2].endswith("... (acme acme acme acme a...")
     assert lines[3].endswith("  oauth  timeout")
     assert lines[4] == "reconnect needed   Ontraport"
     assert lines[5].endswith("  api key  key_refused")
     assert lines[6:] == ["3 accounts."]
     assert max(map(len, lines)) <= 80
     assert account.access_token.reveal() not in run.output + json.dumps(Run("accounts", "--json").data)
+
+
+def test_whose_account_it_is_is_said_however_long_its_name_is(maya: Any) -> None:
+    make_account(maya, label="A very long name " * 5)
+    line = Run("accounts").output.splitlines()[0]
+    assert line.endswith("... (maya)")
+    assert len(line) == 80
 
 
 def test_account_that_expires_and_fails_says_both(maya: Any) -> None:
@@ -236,7 +243,10 @@ def test_refresh_all_is_well_when_some_could_be_reached(account: OntraportAccoun
             {"connection": 2, "timeout": 1, "http_503": 1},
             "3 could not reach Ontraport, 1 got no usable answer from Ontraport",
         ),
-        ({"refreshed": 5, "invalid_grant": 1, "new_code": 1}, "5 refreshed, 1 need a reconnect, 1 failed (new_code)"),
+        (
+            {"refreshed": 5, "invalid_grant": 1, "new_code": 1},
+            "5 refreshed, 1 must be reconnected, 1 failed (new_code)",
+        ),
     ],
 )
 def test_outcomes_are_said_in_words(outcomes: dict[str, int], words: str) -> None:

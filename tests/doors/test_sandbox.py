@@ -21,6 +21,8 @@ from ontraport_connect import checks, refreshing
 from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.management.subcommands import sandbox as subcommand
+from ontraport_connect.staff import diagnosis
+from ontraport_connect.staff.findings import Level
 from tests.support.linked import person
 from tests.support.servers import HOST, PROJECT, free_port
 
@@ -62,6 +64,18 @@ def test_a_check_keeps_it_on_laptops(
     monkeypatch.delattr(_TestState, "saved_data")  # which tells a test run, where DEBUG is always off
     with override_settings(DEBUG=debug):
         assert [error.id for error in checks.check_settings(None)] == found
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("is_sandbox", [True, False])
+def test_what_does_not_run_is_to_be_started(is_sandbox: bool) -> None:
+    url = f"http://{HOST}:{free_port()}"
+    endpoints: Any = {"authorization_endpoint": f"{url}/authorize", "token_endpoint": f"{url}/token"}
+    addresses = {"ONTRAPORT_SANDBOX_URL": url, "ONTRAPORT_REST_URL": f"{url}/1/", "ONTRAPORT_MCP_URL": url}
+    with override_settings(ONTRAPORT_ENDPOINTS="sandbox" if is_sandbox else endpoints, **addresses):
+        hints = [found.hint for found in diagnosis.check_endpoints() if found.level == Level.ERROR]
+    assert len(hints) >= 4
+    assert all((hint == "Start it: manage.py ontraport sandbox.") == is_sandbox for hint in hints)
 
 
 def test_without_debug_no_address_of_it_is_given_away(at_sandbox: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -266,3 +266,37 @@ def test_an_account_that_is_gone_is_disconnected(strict: StrictServer) -> None:
     account.delete()
     options = {"subcommand": "disconnect", "all": False, "uid": account.uid}
     assert words_after_a_stop(options, "") == "Stopped. The account is disconnected."
+
+
+TWO_SIGNALS_AT_ONCE = """
+import os, signal, time
+from {module} import Stopped, stop
+both = {{signal.SIGINT, signal.SIGTERM}}
+try:
+    for number in both:
+        signal.signal(number, stop)
+    signal.pthread_sigmask(signal.SIG_BLOCK, both)
+    for number in both:
+        os.kill(os.getpid(), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+    time.sleep(60)
+except Stopped:
+    print("stopped")
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "ontraport_connect.management.commands.ontraport",
+        "ontraport_connect.sandbox.server.process",
+        "example_project.demo.__main__",
+    ],
+)
+def test_two_signals_at_once_stop_it_without_a_traceback(child_environ: Environ, module: str) -> None:
+    """Ctrl-C in a terminal reaches the stand-in, and the command that has started it, which then asks it to end."""
+    code = "import django; django.setup()" + TWO_SIGNALS_AT_ONCE.format(module=module)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], check=False, cwd=PROJECT, env=child_environ(), capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "stopped\n", "")

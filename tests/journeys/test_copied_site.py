@@ -151,7 +151,7 @@ def finding() -> tuple[str, str]:
 def test_check_tells_what_a_copy_would_be_known_by(monkeypatch: pytest.MonkeyPatch) -> None:
     assert finding() == (
         "ok",
-        "a copy of the database on another server, under another name or, with SQLite, in another file sends nothing",
+        "a copy of the database sends nothing, if its server or its name is another one (with SQLite, its file)",
     )
     assert refreshing.may_refresh()
     with new_installation():

@@ -15,7 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from example_project.demo.__main__ import WELCOME
 from ontraport_connect.conf import OntraportSettings
+from ontraport_connect.management.commands.ontraport import SUBCOMMANDS
 
 ROOT = Path(__file__).parents[2]
 SECONDS_TO_START = 120
@@ -172,6 +174,12 @@ def test_commands_are_tried_on_the_running_demo_as_it_says() -> None:
             text=True,
         )
         assert tried.stdout == "There are no accounts.\n"
+
+
+def test_the_commands_that_it_names_exist() -> None:
+    named = re.search(r"\(or ([a-z, -]+), …", WELCOME)
+    assert named, WELCOME
+    assert {*named[1].split(", ")} <= SUBCOMMANDS.keys()
 
 
 def test_a_clone_without_settings_says_what_to_set() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import requests
+from django.conf import settings
 from django.test import Client, override_settings
 from django.utils import timezone
 
@@ -22,10 +23,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def site(live_server: Any, sandbox: Sandbox) -> Iterator[str]:
-    settings = ontraport.settings_for(sandbox.url)
+    configured = ontraport.settings_for(sandbox.url)
     unregistered = {"ONTRAPORT_CLIENT_ID": None, "ONTRAPORT_CLIENT_SECRET": None}
     callback = {"ONTRAPORT_REDIRECT_URI": f"{live_server.url}/ontraport/callback/"}
-    with override_settings(**{**settings, **unregistered, **callback}):
+    with override_settings(**{**configured, **unregistered, **callback}):
         yield f"{live_server.url}/ontraport/client.json"
 
 
@@ -63,3 +64,15 @@ def test_the_client_metadata_is_public_and_kept_for_a_while(client: Client) -> N
     response = client.get("/ontraport/client.json")
     assert response["Cache-Control"] == "public, max-age=300"
     assert response.json()["redirect_uris"] == ["http://127.0.0.1:8000/ontraport/callback/"]
+
+
+@pytest.mark.usefixtures("unreachable")
+@override_settings(SESSION_SAVE_EVERY_REQUEST=True)
+def test_no_cache_keeps_the_session_cookie_of_a_person_who_looks_at_the_metadata(client: Client, maya: Any) -> None:
+    """Anybody can lead a person to this address by a link. A cache that keeps ``Set-Cookie`` would hand the session to everybody."""
+    response = client.get("/ontraport/client.json")
+    assert settings.SESSION_COOKIE_NAME in response.cookies
+    assert response["Cache-Control"] == "no-store"
+    without = Client().get("/ontraport/client.json")
+    assert (without.cookies, without["Cache-Control"]) == ({}, "public, max-age=300")
+    assert "Cookie" in without["Vary"]

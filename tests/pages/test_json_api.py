@@ -148,7 +148,8 @@ def test_a_label_and_the_default(client: Client, maya: Any) -> None:
     assert call(client, "rename", account.uid)[1]["label"] == ""
     status, body = call(client, "rename", account.uid, label="\u200b")
     assert (status, body["error"], list(body["fields"])) == (422, "invalid", ["label"])
-    assert call(client, "rename", account.uid, label=7)[1]["label"] == ""
+    assert call(client, "rename", account.uid, label="Shop")[1]["label"] == "Shop"
+    assert call(client, "rename", account.uid, label=None)[1]["label"] == ""
     assert call(client, "make_default", other.uid)[1]["is_default"] is True
     assert (read(account).is_default, read(other).is_default) == (False, True)
 

@@ -83,6 +83,27 @@ def test_a_person_who_has_no_tenant_here_is_told_so_in_json(client: Client, maya
     assert read(account).label == "kept"
 
 
+@pytest.mark.parametrize("value", [7, True, ["Shop"], {"text": "Shop"}])
+@pytest.mark.parametrize(
+    ("operation_id", "member"),
+    [
+        ("connect", "next"),
+        ("reconnect", "next"),
+        ("connect_key", "account"),
+        ("connect_key", "label"),
+        ("rename", "label"),
+    ],
+)
+def test_what_has_to_be_a_text_and_is_none_changes_nothing(
+    client: Client, maya: Any, operation_id: str, member: str, value: Any
+) -> None:
+    """Taken for an empty text, it would take a name away, or link another account instead of replacing a key."""
+    account = linked("a", label="kept")
+    status, body = call(client, operation_id, account.uid, **{member: value})
+    assert (status, body["error"], list(body["fields"])) == (422, "invalid", [member])
+    assert read(account).label == "kept"
+
+
 def accounts_are_away(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
     if OntraportAccount._meta.db_table in sql:
         raise DatabaseError("the table of accounts is away")

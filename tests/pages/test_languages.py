@@ -83,6 +83,11 @@ def test_no_text_claims_that_somebody_was_told() -> None:
     assert [text for text in marked() if any(each in text.lower() for each in words)] == []
 
 
+def test_no_line_of_french_begins_with_a_question_mark() -> None:
+    """French sets a blank before some marks and inside of its quotation marks: one at which no line is broken."""
+    assert [text for text in written("fr").values() if re.search(r" [:?!;»]|« ", text)] == []
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_translations_keep_the_places_of_names_and_numbers(language: str) -> None:
     wrong = [

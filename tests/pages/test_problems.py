@@ -31,13 +31,32 @@ def test_the_way_on_from_a_problem_leads_back_to_what_was_asked(client: Client, 
     location = client.post(url("reconnect", account), {"next": "/used/"})["Location"]
     state = parse_qs(urlsplit(location).query)["state"][0]
     issuer = "http://127.0.0.1:9"
-    answer = {"state": state, "iss": issuer, "error": "invalid_scope", "error_description": "<b>No</b> \u202esuch"}
+    answer = {"state": state, "iss": issuer, "error": "invalid_scope", "error_description": "<b>No</b>\r\n\u202esuch"}
     response = client.get("/ontraport/callback/", answer)
     assert response["Location"] == "/ontraport/problem/refused/"
     page = text(client.get(response["Location"]))
     assert "&lt;b&gt;No&lt;/b&gt; such" in page
     assert f"{CONNECT}?next=%2Fused%2F&amp;account={account.uid}" in page
     assert "such" not in text(client.get("/ontraport/problem/denied/"))
+
+
+def test_what_is_to_be_sent_to_support_is_there_even_if_ontraport_explains_nothing(client: Client, maya: Any) -> None:
+    location = client.post(CONNECT)["Location"]
+    state = parse_qs(urlsplit(location).query)["state"][0]
+    answer = {"state": state, "iss": "http://127.0.0.1:9", "error": "invalid_scope"}
+    page = text(client.get(client.get("/ontraport/callback/", answer)["Location"]))
+    assert "send us what Ontraport says here" in page
+    assert '<q dir="auto">invalid_scope</q>' in page
+
+
+@pytest.mark.parametrize("code", ["failed", "twice"])
+def test_a_problem_of_ours_asks_once_to_try_again(client: Client, maya: Any, code: str) -> None:
+    session = client.session
+    session[SESSION_KEY] = {"code": code, "message": "It went wrong. Please try again.", "said": ""}
+    session.save()
+    page = text(client.get(f"/ontraport/problem/{code}/"))
+    assert page.count("try again") == 1
+    assert ("Problem on our side" in page) == (code == "failed")
 
 
 def test_an_answer_to_no_attempt_leaves_no_trace_in_the_session(client: Client, maya: Any) -> None:

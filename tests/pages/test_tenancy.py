@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from html import unescape
 from typing import Any
 from uuid import UUID
 
@@ -234,6 +235,11 @@ def test_where_there_is_no_tenant_there_is_nothing(subdomains: None) -> None:
     key_account(maya)
     client = signed_in(maya, "elsewhere")
     assert client.get("/required/").status_code == 302
+    for name in ("accounts", "connect"):
+        page = client.get(reverse(f"ontraport_connect:{name}")).content.decode()
+        assert "<form" not in page
+        assert "You don't have permission to connect Ontraport. Ask a workspace admin." in unescape(page)
+    assert client.get(reverse("ontraport_connect:connect_key")).status_code == 404
     assert client.post(reverse("ontraport_connect:connect")).status_code == 404
     pasted = {"app_id": "2_187157_sandbox", "api_key": "sandbox-key-owner"}
     assert client.post(reverse("ontraport_connect:connect_key"), pasted).status_code == 404

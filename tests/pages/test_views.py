@@ -100,6 +100,20 @@ def test_what_changes_something_is_posted_with_a_csrf_token(maya: Any, action: s
 
 
 @pytest.mark.parametrize("action", ACTIONS)
+def test_who_opens_the_address_of_a_form_has_a_way_on(client: Client, maya: Any, action: str) -> None:
+    """A reload by hand, or a browser that restores its pages, asks with GET for what was posted."""
+    address = url(action, linked(maya))
+    response = client.get(address)
+    page = text(response)
+    assert (response.status_code, response["Allow"], client.head(address).status_code) == (405, "POST", 405)
+    assert "This address only works from a button" in page
+    assert '<a class="ontraport-action ontraport-primary" href="/ontraport/">See your accounts</a>' in page
+    signed_out = Client().get(address)
+    assert parse_qs(urlsplit(signed_out["Location"]).query)["next"] == ["/ontraport/"]
+    assert client.delete(address)["Allow"] == "POST"
+
+
+@pytest.mark.parametrize("action", ACTIONS)
 def test_an_account_of_somebody_else_is_not_found_and_not_changed(client: Client, maya: Any, action: str) -> None:
     sam = get_user_model().objects.create_user("sam")
     account = linked(sam)

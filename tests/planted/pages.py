@@ -25,6 +25,20 @@ BUGS = [
         "journeys/test_databases.py::test_the_apps_tables_alone_are_in_a_second_database",
     ),
     Bug(
+        "what is no text counts as an empty one",
+        "pages/json_messages",
+        "            raise TextError(name)\n        try:",
+        '            return ""\n        try:',
+        "pages/test_json_faults.py::test_what_has_to_be_a_text_and_is_none_changes_nothing",
+    ),
+    Bug(
+        "caches keep what comes with a person's session cookie",
+        "pages/views",
+        "conf.ONTRAPORT_REDIRECT_URI and not request.COOKIES",
+        "conf.ONTRAPORT_REDIRECT_URI",
+        "pages/test_client_metadata.py::test_no_cache_keeps_the_session_cookie_of_a_person_who_looks_at_the_metadata",
+    ),
+    Bug(
         "a stray answer is remembered",
         "pages/problems",
         'frozenset({"unknown", "other_owner", "switched_tenant"})',

@@ -210,7 +210,9 @@ def test_a_taken_port_is_said_in_one_line() -> None:
         process = start_sandbox("--port", str(port))
         output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (1, "")
-    assert errors == f"Sandbox: cannot listen on 127.0.0.1:{port}: {os.strerror(errno.EADDRINUSE)}\n"
+    reason = os.strerror(errno.EADDRINUSE)
+    what_to_do = "Choose another address with --port or --host."
+    assert errors == f"Sandbox: cannot listen on 127.0.0.1:{port}: {reason}. {what_to_do}\n"
 
 
 def test_https_with_a_private_ca_and_a_client_of_ones_own() -> None:

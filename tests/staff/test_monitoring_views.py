@@ -63,6 +63,11 @@ def test_only_who_has_the_token_learns_anything(get: Get, name: str, sent: str |
     assert b"beat" not in response.content
 
 
+def test_the_name_of_the_scheme_may_be_written_in_any_case(get: Get) -> None:
+    """RFC 9110, 11.1."""
+    assert Client().get("/ontraport/metrics/", headers={"Authorization": f"bearer {TOKEN}"}).status_code == 200
+
+
 @pytest.mark.parametrize("name", ["health", "metrics"])
 @pytest.mark.parametrize("setting", [None, ""])
 def test_without_the_setting_there_is_nothing(name: str, setting: str | None) -> None:

@@ -67,9 +67,13 @@ class Stopped(SystemExit):
     """A signal asked the command to end."""
 
 
+def ignore(number: int, frame: object) -> None:
+    """Ignore a signal. With ``SIG_IGN`` Python complains of one that has arrived already, as Ctrl-C and SIGTERM do together."""
+
+
 def stop(number: int, frame: object) -> NoReturn:
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
+        signal.signal(each, ignore)
     raise Stopped(128 + number)
 
 

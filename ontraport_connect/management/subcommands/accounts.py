@@ -70,8 +70,8 @@ def _footer(listed: int, found: int) -> str:
 def _lines(account: Mapping[str, Any]) -> Iterator[str]:
     """Yield two lines of at most ``WIDTH`` columns: what people look for, and what identifies the account."""
     state = LinkState(account["state"]).label
-    owner = f" ({account['owner']})" if account["owner"] else ""
-    yield _cut(f"{state:<18} {account['name']}{owner}")
+    owner = _cut(f" ({account['owner']})", WIDTH // 3) if account["owner"] else ""
+    yield _cut(f"{state:<18} {account['name']}", WIDTH - len(owner)) + owner
     expires = f"until {account['expires_at'][:16].replace('T', ' ')} UTC" if account["expires_at"] else ""
     facts = [account["uid"], account["method"].replace("_", " "), expires or account["last_error"]]
     yield _cut("  " + "  ".join(fact for fact in facts if fact))
@@ -79,8 +79,8 @@ def _lines(account: Mapping[str, Any]) -> Iterator[str]:
         yield _cut(f"  {account['last_error']}")
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
+def _cut(text: str, width: int = WIDTH) -> str:
+    return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
 def describe(account: OntraportAccount, pause: SitePause) -> dict[str, Any]:

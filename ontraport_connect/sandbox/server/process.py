@@ -91,12 +91,16 @@ class Stopped(BaseException):
     """A signal asked the process to end."""
 
 
+def ignore(number: int, frame: object) -> None:
+    """Ignore a signal. With ``SIG_IGN`` Python complains of one that has arrived already, as Ctrl-C and SIGTERM do together."""
+
+
 def stop(signum: int, frame: FrameType | None) -> NoReturn:
     for each in (
         signal.SIGINT,
         signal.SIGTERM,
     ):  # Ctrl-C reaches this process and the command that started it, which asks once more
-        signal.signal(each, signal.SIG_IGN)
+        signal.signal(each, ignore)
     raise Stopped
 
 
@@ -110,7 +114,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         server = SandboxServer((options.host, options.port), RequestHandler)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        sys.stderr.write(f"Sandbox: cannot listen on {options.host}:{options.port}: {reason}\n")
+        sys.stderr.write(
+            f"Sandbox: cannot listen on {options.host}:{options.port}: {reason}. Choose another address with --port or --host.\n"
+        )
         return 1
     with suppress(Stopped), ExitStack() as stack:
         stack.callback(server.server_close)
