@@ -36,6 +36,7 @@ class OntraportAccountAdmin(AccountActions):
     list_select_related = NO_FURTHER_JOINS
     list_filter = (StateFilter, "method", TenantFilter)
     list_per_page = 50
+    search_fields = ("label",)  # the check of autocomplete_fields asks for it; see get_search_fields
     search_help_text = _("Search by name, user name, email address, tenant, Ontraport account number or ID.")
     ordering = ("-linked_at",)
     fieldsets = (

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest
 
-from .people import database
+from .people import database, name_of
 
 SOMEBODY_ELSE = "somebody else"
 
@@ -20,7 +20,7 @@ def actor_of(request: HttpRequest) -> str:
     That is known where the site has set ``request.ontraport_actor`` to a name, and from the sessions of django-hijack, django-loginas and
     django-su. A mark in the session that leads to nobody is "somebody else".
     """
-    name: str = request.user.get_username()
+    name = name_of(request.user)
     really = getattr(request, "ontraport_actor", "") or next(_marked(request), "")
     return f"{really} as {name}" if really and really != name else name
 
@@ -50,4 +50,4 @@ def _name(mark: Any, read: Callable[[Any], Any]) -> str:
         person = get_user_model()._default_manager.using(database()).filter(pk=read(mark)).first()
     except Exception:  # noqa: BLE001  # the mark of somebody else, whatever it is: nobody's link fails for it
         person = None
-    return SOMEBODY_ELSE if person is None else person.get_username()
+    return SOMEBODY_ELSE if person is None else name_of(person)

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ontraport_connect.exceptions import LinkingFailed, OntraportError
 from ontraport_connect.linking import Attempt
-from ontraport_connect.models import OntraportAccount
+from ontraport_connect.models import OntraportAccount, person_of
 
 from . import addresses, tenancy, way_back
 
@@ -196,7 +196,7 @@ def _way_on(request: HttpRequest, explanation: Explanation, details: Mapping[str
     query = {name: details[name] for name in ("next", "account") if details.get(name)}
     again = reverse("ontraport_connect:connect") + (f"?{urlencode(query)}" if query else "")
     back = way_back.back(request, details.get("next", ""))
-    if not request.user.is_authenticated:
+    if person_of(request) is None:
         return {"way_on": redirect_to_login(again).url, "way_on_text": _("Sign in"), "back": back}
     if explanation.way_on == "accounts":
         return {

@@ -125,8 +125,11 @@ def leave(request: HttpRequest, url: str) -> HttpResponse:
 
     A browser gets a page that goes there by itself, since Chromium applies ``form-action`` of the site's Content-Security-Policy to
     redirects of a form, too (https://github.com/w3c/webappsec-csp/issues/8): ``form-action 'self'`` would block a redirect without a
-    word. The page needs no script, and is replaced in the history by where it leads. Other clients get a redirect.
+    word. The page needs no script, and is replaced in the history by where it leads. htmx is told to go there, since a request of a
+    script may not follow a redirect to another host. Other clients get a redirect.
     """
+    if request.headers.get("HX-Request") == "true":
+        return without_referrer(HttpResponse(headers={"HX-Redirect": url}))
     if request.headers.get("Sec-Fetch-Mode") == "navigate":
         return without_referrer(render(request, "ontraport_connect/step.html", {"url": url}))
     return without_referrer(HttpResponseRedirect(url))
