@@ -76,6 +76,11 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         text=_("You don't have permission to connect Ontraport. Ask a workspace admin."),
         way_on="accounts",
     ),
+    "in_use": Explanation(
+        title=_("This account is still in use"),
+        text=_("Other data on this site needs it, so nothing was changed. Contact us if you want it disconnected."),
+        way_on="accounts",
+    ),
     "issuer": Explanation(
         title=_("This answer didn't come from Ontraport"),
         text=_("Nothing was sent or connected. Try again, and contact us if it happens again."),

@@ -74,6 +74,11 @@ def not_permitted(request: HttpRequest) -> HttpResponse:
     return _explained(request, "not_permitted", 403)
 
 
+def in_use(request: HttpRequest) -> HttpResponse:
+    """Answer 409: other data of the site needs this account. Nothing was done."""
+    return _explained(request, "in_use", 409)
+
+
 def misconfigured(request: HttpRequest, error: OntraportMisconfigured) -> HttpResponse:
     """Log the error for the operator. Redirect to the page that says that the operator has to act, or answer 503 with JSON."""
     url = problems.report(error)

@@ -71,8 +71,8 @@ def _check_host(uri: str) -> Iterator[CheckMessage]:
     host = urlsplit(uri).hostname or ""
     if settings.PREPEND_WWW and not host.startswith("www.") and conf.ONTRAPORT_CLIENT_ID is None:
         yield checks.Warning(
-            f"PREPEND_WWW redirects {host} to www.{host}, the client metadata document included, by whose address Ontraport knows this site:"
-            " it need not follow a redirect.",
+            f"PREPEND_WWW redirects {host} to www.{host}, and with it the client metadata document, by whose address Ontraport knows this"
+            " site: Ontraport need not follow a redirect.",
             hint="Put www. in front of the host in ONTRAPORT_REDIRECT_URI, or set ONTRAPORT_CLIENT_ID.",
             id="ontraport_connect.W023",
         )

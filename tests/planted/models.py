@@ -11,6 +11,20 @@ BUGS = [
         "pages/test_views.py::test_an_account_of_somebody_else_is_not_found_and_not_changed",
     ),
     Bug(
+        "a row of another model is taken for the user with its number",
+        "models/people",
+        "is_authenticated(user) and is_user(user) and is_active(user)",
+        "is_authenticated(user) and is_active(user)",
+        "journeys/test_who_is_signed_in.py::test_what_is_no_user_of_this_site_owns_no_links",
+    ),
+    Bug(
+        "a user without a key owns the links of nobody",
+        "models/people",
+        " and user.pk is not None",
+        "",
+        "journeys/test_who_is_signed_in.py::test_what_is_no_user_of_this_site_owns_no_links",
+    ),
+    Bug(
         "a stale secret is written in bulk",
         "models/account",
         "        if refused := {*fields} & {*SECRET_FIELDS}:\n",
