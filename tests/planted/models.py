@@ -25,6 +25,13 @@ BUGS = [
         "journeys/test_who_is_signed_in.py::test_what_is_no_user_of_this_site_owns_no_links",
     ),
     Bug(
+        "support whom a middleware has put in the customer's place passes for the customer",
+        "models/impersonation",
+        "if signed_in and signed_in != user._meta.pk.value_to_string(user):",
+        "if False:",
+        "models/test_impersonation.py::test_the_history_says_whose_session_it_is_where_a_middleware_puts_somebody_else_in_place",
+    ),
+    Bug(
         "a stale secret is written in bulk",
         "models/account",
         "        if refused := {*fields} & {*SECRET_FIELDS}:\n",

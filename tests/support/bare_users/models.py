@@ -87,7 +87,8 @@ class Subscriber(Caller):
 class Shop(models.Model):
     """What needs its link: https://github.com/wagtail/wagtail/issues/1748."""
 
-    account = models.ForeignKey("ontraport_connect.OntraportAccount", models.PROTECT)
+    account: Any = models.ForeignKey("ontraport_connect.OntraportAccount", models.PROTECT)
+    objects: ClassVar[Any] = models.Manager()
 
     class Meta:
         app_label = "bare_users"
