@@ -48,7 +48,7 @@ def test_a_link_lives_with_the_least_of_a_user_model(sandbox: Sandbox, tmp_path:
         "used": {"count": 21},
         "pages": [200] * 6,
         "notices": [0, 0],
-        "needed": [[409, 409, 200, 200], [True] * 4, 1],
+        "needed": [[[409, 409, 200, 200], True, 1]] * 2,
         "checks": [],
         "left": 0,
     }

@@ -28,7 +28,7 @@ from django.utils import timezone  # noqa: E402
 from ontraport_connect import tasks  # noqa: E402
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status  # noqa: E402
 from tests.support import ontraport  # noqa: E402
-from tests.support.bare_users.models import Shop, Subscriber  # noqa: E402
+from tests.support.bare_users.models import Branch, Shop, Subscriber  # noqa: E402
 from tests.support.servers import Sandbox  # noqa: E402
 
 ADMIN = "admin:ontraport_connect_ontraportaccount"
@@ -42,21 +42,20 @@ def refresh_all() -> None:
 
 def try_to_disconnect(client: Client, account: OntraportAccount) -> list[Any]:
     """Disconnect an account that a row of the site needs: on the pages, as JSON, and in the admin."""
-    shop = Shop.objects.create(account=account)
     url = reverse("ontraport_connect:disconnect", args=[account.uid])
     listed, delete = reverse(f"{ADMIN}_changelist"), reverse(f"{ADMIN}_delete", args=[account.pk])
     asked = {"action": "disconnect", "_selected_action": account.pk}
-    answers = [client.post(url), client.post(url, "{}", content_type="application/json")]
-    answers += [client.post(listed, asked, follow=True), client.post(delete, {"post": "yes"})]
-    words = (
-        "is still in use",
-        '"error": "in_use"',
-        "nothing was disconnected: shops.",
-        "nothing was disconnected: Shop",
-    )
-    said = [word in answer.content.decode() for word, answer in zip(words, answers, strict=True)]
-    shop.delete()
-    return [[answer.status_code for answer in answers], said, OntraportAccount.objects.count()]
+    seen: list[Any] = []
+    for model in (Shop, Branch):
+        row = model.objects.create(account=account)
+        answers: list[Any] = [client.post(url), client.post(url, "{}", content_type="application/json")]
+        answers += [client.post(listed, asked, follow=True), client.post(delete, {"post": "yes"})]
+        names = model._meta.verbose_name_plural, model.__name__
+        words = ("is still in use", '"error": "in_use"', *(f"nothing was disconnected: {name}" for name in names))
+        said = [word in answer.content.decode() for word, answer in zip(words, answers, strict=True)]
+        seen.append([[answer.status_code for answer in answers], all(said), OntraportAccount.objects.count()])
+        row.delete()
+    return seen
 
 
 def journey(sandbox: Any) -> dict[str, Any]:

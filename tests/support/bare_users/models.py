@@ -97,6 +97,20 @@ class Shop(models.Model):
         return "shop"
 
 
+class Branch(models.Model):
+    """What needs its link as well, in Django's other way."""
+
+    account: Any = models.ForeignKey("ontraport_connect.OntraportAccount", models.RESTRICT)
+    objects: ClassVar[Any] = models.Manager()
+
+    class Meta:
+        app_label = "bare_users"
+        verbose_name_plural = "branches"
+
+    def __str__(self) -> str:
+        return "branch"
+
+
 class Clerk(BareUser):
     id = models.CharField(primary_key=True, max_length=40, default="clerk:ä/'1")
 
