@@ -90,7 +90,7 @@ def check_templates() -> Iterator[CheckMessage]:
             "No entry of TEMPLATES finds the templates of this app, so its pages and its button are server errors.",
             hint='Let an entry of DjangoTemplates have "APP_DIRS": True, or "django.template.loaders.app_directories.Loader" among its'
             " loaders. Jinja2 cannot render these templates.",
-            id="ontraport_connect.E035",
+            id="ontraport_connect.E036",
         )
         return
     engine = getattr(getattr(template, "backend", None), "engine", None)
@@ -99,7 +99,7 @@ def check_templates() -> Iterator[CheckMessage]:
             f"The first entry of TEMPLATES that finds the templates of this app, {template.backend.name!r}, has autoescape off: whatever"
             " customers type would be run as HTML on its pages.",
             hint="Take autoescape out of its OPTIONS; or put it after an entry that escapes, and name it where you need it (using=).",
-            id="ontraport_connect.E036",
+            id="ontraport_connect.E037",
         )
 
 
