@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -31,14 +31,15 @@ TEMPLATES = "admin/ontraport_connect/ontraportaccount"
 
 @admin.register(OntraportAccount)
 class OntraportAccountAdmin(AccountActions):
-    list_display = ("name", "badge", "user", "refreshed")
+    list_display: Any = ("name", "badge", "user", "refreshed")
     list_display_links = ("name",)
     list_select_related = NO_FURTHER_JOINS
-    list_filter = (StateFilter, "method", TenantFilter)
+    list_filter: ClassVar[Any] = (StateFilter, "method", TenantFilter)
     list_per_page = 50
+    search_fields = ("label",)  # the check of autocomplete_fields asks for it; see get_search_fields
     search_help_text = _("Search by name, user name, email address, tenant, Ontraport account number or ID.")
-    ordering = ("-linked_at",)
-    fieldsets = (
+    ordering: ClassVar[Any] = ("-linked_at",)
+    fieldsets: ClassVar[Any] = (
         (None, {"fields": ("standing", "label", "timeline")}),
         (_("Owner"), {"fields": (("user", "tenant"), "default", "notified")}),
         (_("Ontraport account"), {"fields": (("ontraport_id", "method", "scope"), "handle")}),
@@ -50,11 +51,11 @@ class OntraportAccountAdmin(AccountActions):
             },
         ),
     )
-    readonly_fields = (
+    readonly_fields: ClassVar[Any] = (
         "standing", "timeline", "user", "tenant", "default", "notified", "ontraport_id", "method", "scope", "handle",
         "linked_at", "refreshed_at", "last_used_at", "expires_at", "refresh_at", "failures",
     )  # fmt: skip
-    actions = ("refresh_now", "export", "disconnect")
+    actions: Any = ("refresh_now", "export", "disconnect")
     change_list_template = f"{TEMPLATES}/change_list.html"
     change_form_template = f"{TEMPLATES}/change_form.html"
     object_history_template = f"{TEMPLATES}/history.html"

@@ -149,6 +149,7 @@ CHECKS: Sequence[Callable[[], Iterator[CheckMessage]]] = (
     *setting_checks.CHECKS,
     pages.check_redirect_uri,
     pages.check_form_action,
+    pages.check_templates,
     staff.check_routers,
     _sandbox,
     _tenant_schemas,

@@ -13,7 +13,7 @@ from django.http.response import HttpResponseBase
 from . import pages, using
 from .exceptions import OntraportUnavailable, ReconnectRequired
 from .middleware import RequestAccounts
-from .models import OntraportAccount
+from .models import OntraportAccount, person_of
 
 View = Callable[..., Any]
 AnyView = TypeVar("AnyView", bound=View)
@@ -25,8 +25,7 @@ def check_request(request: HttpRequest, uid: object = None) -> HttpResponseBase 
     The account is the one with ``uid``, else the default. Raises ``Http404`` if the owner has no such account, and
     ``OntraportMisconfigured`` if a setting prevents getting a token.
     """
-    user = getattr(request, "user", None)
-    if user is None or not user.is_authenticated:
+    if person_of(request) is None:
         return pages.not_signed_in(request)
     account = find_account(request, uid)
     if account is None:

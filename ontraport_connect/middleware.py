@@ -16,7 +16,7 @@ from django.http.response import HttpResponseBase
 from . import pages, refreshing, using
 from .conf import tenant_of
 from .exceptions import OntraportMisconfigured, OntraportUnavailable, ReconnectRequired
-from .models import OntraportAccount, is_signed_in, with_users
+from .models import OntraportAccount, person_of, with_users
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -46,8 +46,8 @@ class RequestAccounts:
 
     def _current_owner(self) -> tuple[Any, str | None] | None:
         """Return user pk and tenant, or ``None`` when nobody is signed in."""
-        user: Any = getattr(self._request, "user", None)
-        if not is_signed_in(user):
+        user = person_of(self._request)
+        if user is None:
             return None
         try:
             return user.pk, tenant_of(self._request)

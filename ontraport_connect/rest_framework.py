@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 from . import pages, using
 from .decorators import find_account
 from .exceptions import OntraportUnavailable, ReconnectRequired
-from .models import OntraportAccount
+from .models import OntraportAccount, person_of
 
 
 class NotConnected(APIException):  # type: ignore[misc]  # the framework has no types
@@ -45,7 +45,7 @@ class OntraportConnected(BasePermission):  # type: ignore[misc]  # the same
     """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        if not request.user or not request.user.is_authenticated:
+        if person_of(request) is None:
             return False
         name: str | None = getattr(view, "ontraport_account", None)
         account = find_account(request, None if name is None else view.kwargs[name])

@@ -21,7 +21,8 @@ def unlink(account: OntraportAccount) -> bool:
     """Delete an account with its credentials, and revoke its grant at Ontraport when the transaction has committed.
 
     When Ontraport cannot be reached, the beat task tries the revocation again later; this raises no error. Returns whether Ontraport has
-    revoked the grant already.
+    revoked the grant already. Raises ``IntegrityError`` if other rows of the site need the account (``on_delete=PROTECT``); then nothing
+    is changed.
     """
     revoked: list[int] = []
     with transaction.atomic(using=alias()):

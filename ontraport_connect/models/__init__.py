@@ -20,7 +20,19 @@ from .event import EventKind, OntraportEvent
 from .exact_texts import ExactCharField, exact_collation
 from .impersonation import SOMEBODY_ELSE, actor_of
 from .labels import is_visible, one_plain_line, validate_label
-from .people import are_elsewhere, found_by, is_active, is_signed_in, owner_is_active, owner_is_inactive, with_users
+from .people import (
+    are_elsewhere,
+    found_by,
+    full_name_of,
+    is_active,
+    is_authenticated,
+    is_user,
+    name_of,
+    owner_is_active,
+    owner_is_inactive,
+    person_of,
+    with_users,
+)
 from .person_key import PersonKey, forget_user, keep_without_user
 from .pooled_connections import is_pooled, limited_transactions
 from .revocation import OntraportRevocation
@@ -55,16 +67,20 @@ __all__ = [
     "exact_collation",
     "forget_user",
     "found_by",
+    "full_name_of",
     "is_active",
+    "is_authenticated",
     "is_pooled",
-    "is_signed_in",
+    "is_user",
     "is_visible",
     "keep_without_user",
     "limited_transactions",
+    "name_of",
     "one_database",
     "one_plain_line",
     "owner_is_active",
     "owner_is_inactive",
+    "person_of",
     "refresh_delay",
     "validate_label",
     "with_users",

@@ -54,8 +54,8 @@ def refresh_delay(lifetime: float, *, is_idle: bool = False) -> float:
 class OntraportAccountQuerySet(models.QuerySet["OntraportAccount"]):
     def for_request(self, request: HttpRequest) -> OntraportAccountQuerySet:
         """Return the accounts that the person of this request may see: the only way in which views reach rows."""
-        user: Any = getattr(request, "user", None)
-        return self.for_owner(user.pk, tenant_of(request)) if people.is_signed_in(user) else self.none()
+        person = people.person_of(request)
+        return self.none() if person is None else self.for_owner(person.pk, tenant_of(request))
 
     def for_owner(self, user: Any, tenant: str | None) -> OntraportAccountQuerySet:
         """Return the accounts of ``tenant``, or the personal ones of ``user`` (an instance or pk) when ``tenant`` is ``None``.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
+from django.contrib.auth import SESSION_KEY, get_user_model
 from django.http import HttpRequest
 
-from .people import database
+from .people import database, name_of
 
 SOMEBODY_ELSE = "somebody else"
 
@@ -17,10 +17,11 @@ SOMEBODY_ELSE = "somebody else"
 def actor_of(request: HttpRequest) -> str:
     """Return the name for the history of who makes this request: ``"maya"``, or ``"support as maya"`` when support has signed in as her.
 
-    That is known where the site has set ``request.ontraport_actor`` to a name, and from the sessions of django-hijack, django-loginas and
-    django-su. A mark in the session that leads to nobody is "somebody else".
+    That is known where the site has set ``request.ontraport_actor`` to a name, from the sessions of django-hijack, django-loginas and
+    django-su, and where a middleware has put somebody else in place of the session's user, such as django-impersonate's. A mark in the
+    session that leads to nobody is "somebody else".
     """
-    name: str = request.user.get_username()
+    name = name_of(request.user)
     really = getattr(request, "ontraport_actor", "") or next(_marked(request), "")
     return f"{really} as {name}" if really and really != name else name
 
@@ -30,6 +31,9 @@ def _marked(request: HttpRequest) -> Iterator[str]:
     for key, read in _marks().items():
         if mark := session.get(key):
             yield _name(mark, read)
+    signed_in, user = session.get(SESSION_KEY), cast("Any", request.user)
+    if signed_in and signed_in != user._meta.pk.value_to_string(user):
+        yield _name(signed_in, lambda mark: mark)
 
 
 def _marks() -> dict[str, Callable[[Any], Any]]:
@@ -50,4 +54,4 @@ def _name(mark: Any, read: Callable[[Any], Any]) -> str:
         person = get_user_model()._default_manager.using(database()).filter(pk=read(mark)).first()
     except Exception:  # noqa: BLE001  # the mark of somebody else, whatever it is: nobody's link fails for it
         person = None
-    return SOMEBODY_ELSE if person is None else person.get_username()
+    return SOMEBODY_ELSE if person is None else name_of(person)

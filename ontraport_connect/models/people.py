@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, SynchronousOnlyOperation
+from django.db import Error as DatabaseFailure
 from django.db import router
 from django.db.models import Q, QuerySet
 
@@ -27,9 +28,44 @@ def is_active(user: Any) -> bool:
     return user is not None and bool(getattr(user, "is_active", True))
 
 
-def is_signed_in(user: Any) -> bool:
-    """Tell whether the ``user`` of a request is a person who may use the site."""
-    return user is not None and user.is_authenticated and is_active(user)
+def person_of(request: Any) -> Any:
+    """Return the person who makes this request: a user of the site who may use it. ``None`` if nobody is signed in.
+
+    ``request.user`` may be missing, or ``None``, or stand for something else that has signed in: a client with an API key, a row of
+    another model, what a token says of somebody. All of them are nobody here. Their key is no user's key, even if it is the same number.
+    """
+    user = getattr(request, "user", None)
+    return user if is_authenticated(user) and is_user(user) and is_active(user) else None
+
+
+def is_authenticated(user: Any) -> bool:
+    """Tell whether ``request.user`` says that somebody, or something, is signed in."""
+    return user is not None and bool(user.is_authenticated)
+
+
+def is_user(user: Any) -> bool:
+    """Tell whether this is a row of the site's user model, by the rule by which Django takes it for the value of a foreign key."""
+    return isinstance(user, get_user_model()._meta.concrete_model or ()) and user.pk is not None
+
+
+def name_of(user: Any) -> str:
+    """Return the user name; the primary key of somebody who has none, or whose model fails to tell it."""
+    return _text_of(user, "get_username") or str(user.pk)
+
+
+def full_name_of(user: Any) -> str:
+    """Return what a person is called, or an empty string. A user model need not know it."""
+    return _text_of(user, "get_full_name")
+
+
+def _text_of(user: Any, method: str) -> str:
+    try:
+        text = getattr(user, method, str)()
+        return "" if text is None else str(text)
+    except (DatabaseFailure, SynchronousOnlyOperation):  # not the model's fault
+        raise
+    except Exception:  # noqa: BLE001  # whatever a site's model raises: nobody's link fails for a name
+        return ""
 
 
 def database() -> str:

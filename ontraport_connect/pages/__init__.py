@@ -8,7 +8,7 @@ from .languages import Language, spoken
 from .moments import ago, as_element, exactly
 from .oauth_views import callback
 from .responses import connect_url, not_set_up, not_signed_in, not_usable, unavailable
-from .site_checks import check_form_action, check_redirect_uri
+from .site_checks import check_form_action, check_redirect_uri, check_templates
 from .state_texts import State, happened, reason_for, state_of
 from .tenancy import permissions
 from .views import client_metadata, problem
@@ -34,6 +34,7 @@ __all__ = [
     "callback",
     "check_form_action",
     "check_redirect_uri",
+    "check_templates",
     "client_metadata",
     "connect",
     "connect_key",

@@ -14,6 +14,7 @@ from django.urls import NoReverseMatch, reverse
 from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.linking import beside
+from ontraport_connect.models import person_of
 
 from . import tenancy
 from .state_texts import state_of
@@ -52,8 +53,9 @@ def button(
     try:
         account, others = accounts.account, len(accounts.accounts) - 1
         state = None if account is None else state_of(account)
-        made_for = tenancy.mark_of(request) if request.user.is_authenticated else ""
-        may_link = not request.user.is_authenticated or _may_link(request)
+        is_nobody = person_of(request) is None
+        made_for = "" if is_nobody else tenancy.mark_of(request)
+        may_link = is_nobody or _may_link(request)
     except DatabaseFailure:
         return {**look, "connect_url": connect_url}
     form = {"next": next_url or _this_page(request), "made_for": made_for}

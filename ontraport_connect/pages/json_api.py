@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.db import IntegrityError
 from django.db.models import Prefetch
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
@@ -172,5 +173,8 @@ def disconnect(request: HttpRequest, body: Body, uid: UUID) -> HttpResponse:
         return JsonResponse({"uid": str(uid), "grant_kept": False})
     tenancy.require(request, "disconnect")
     is_shared = refreshing.is_grant_shared(account)
-    linking.unlink(account)
+    try:
+        linking.unlink(account)
+    except IntegrityError:
+        return failure("in_use", 409)
     return JsonResponse({"uid": str(uid), "grant_kept": is_shared})

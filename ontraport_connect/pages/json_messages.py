@@ -9,7 +9,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from ontraport_connect.models import OntraportAccount, aware
+from ontraport_connect.models import OntraportAccount, aware, full_name_of, name_of
 
 from . import state_texts
 
@@ -94,7 +94,7 @@ def as_json(account: OntraportAccount) -> dict[str, Any]:
 
 def _name_of(user: Any) -> str | None:
     """Return what a person is called: by the full name, which a site's user model need not have, or else by the user name."""
-    return None if user is None else str(getattr(user, "get_full_name", str)() or user.get_username())
+    return None if user is None else full_name_of(user) or name_of(user)
 
 
 def _moment(at: datetime | None) -> str | None:

@@ -21,7 +21,7 @@ from ontraport_connect import linking
 from ontraport_connect.conf import conf
 from ontraport_connect.exceptions import LinkingFailed, OntraportMisconfigured
 from ontraport_connect.linking import Attempt
-from ontraport_connect.models import Method, OntraportAccount, is_signed_in
+from ontraport_connect.models import Method, OntraportAccount
 
 from . import addresses, browsers, laptop, problems, responses, tenancy, tool_descriptions, way_back
 from .state_texts import state_of
@@ -99,13 +99,17 @@ def _begin(request: HttpRequest, account: OntraportAccount | None) -> HttpRespon
 @require_GET
 def callback(request: HttpRequest) -> HttpResponse:
     """Complete the attempt with Ontraport's authorization response, and redirect to an address without its parameters."""
-    if _cookie_was_held_back(request):
+    try:
+        is_nobody = tenancy.is_nobody(request)
+    except OntraportMisconfigured as error:
+        return responses.without_referrer(HttpResponseRedirect(problems.report(error)))
+    if is_nobody and _cookie_was_held_back(request):
         return responses.come_back(request)
     browser = browsers.browser_of(request)
     attempt = None
     with suppress(DatabaseFailure):  # reported by linking.complete, which looks again
         attempt = linking.find_attempt(browser, request.GET.get("state", ""))
-    path = _complete(request, browser, attempt) if is_signed_in(request.user) else problems.url("signed_out")
+    path = problems.url("signed_out") if is_nobody else _complete(request, browser, attempt)
     return responses.without_referrer(HttpResponseRedirect(urljoin(attempt.origin, path) if attempt else path))
 
 
@@ -127,12 +131,13 @@ def _complete(request: HttpRequest, browser: str, attempt: Attempt | None) -> st
 
 
 def _cookie_was_held_back(request: HttpRequest) -> bool:
-    """Tell whether ``SESSION_COOKIE_SAMESITE = "Strict"`` withheld the session cookie on the way from Ontraport.
+    """Tell whether ``SameSite=Strict`` may have withheld the cookie by which the person is known, on the way from Ontraport.
 
-    The browser sends the cookie again after one navigation within this site.
+    That may be the session's, or another one, such as a JWT's. The browser sends it again after one navigation within this site.
     """
-    return (
-        settings.SESSION_COOKIE_SAMESITE == "Strict"
-        and settings.SESSION_COOKIE_NAME not in request.COOKIES
-        and "returned" not in request.GET
+    if "returned" in request.GET:
+        return False
+    is_session_strict = settings.SESSION_COOKIE_SAMESITE == "Strict"
+    return (is_session_strict and settings.SESSION_COOKIE_NAME not in request.COOKIES) or (
+        request.headers.get("Sec-Fetch-Site") == "cross-site"
     )

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ontraport_connect.exceptions import LinkingFailed, OntraportError
 from ontraport_connect.linking import Attempt
-from ontraport_connect.models import OntraportAccount
+from ontraport_connect.models import OntraportAccount, person_of
 
 from . import addresses, tenancy, way_back
 
@@ -74,6 +74,11 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     "not_permitted": Explanation(
         title=_("You can't connect accounts here"),
         text=_("You don't have permission to connect Ontraport. Ask a workspace admin."),
+        way_on="accounts",
+    ),
+    "in_use": Explanation(
+        title=_("This account is still in use"),
+        text=_("Other data on this site needs it, so nothing was changed. Contact us if you want it disconnected."),
         way_on="accounts",
     ),
     "issuer": Explanation(
@@ -207,7 +212,7 @@ def _way_on(request: HttpRequest, explanation: Explanation, details: Mapping[str
     query = {name: details[name] for name in ("next", "account") if details.get(name)}
     again = reverse("ontraport_connect:connect") + (f"?{urlencode(query)}" if query else "")
     back = way_back.back(request, details.get("next", ""))
-    if not request.user.is_authenticated:
+    if person_of(request) is None:
         return {"way_on": redirect_to_login(again).url, "way_on_text": _("Sign in"), "back": back}
     if explanation.way_on == "accounts":
         return {

@@ -87,6 +87,11 @@ def only_posted(request: HttpRequest) -> HttpResponse:
     return response
 
 
+def in_use(request: HttpRequest) -> HttpResponse:
+    """Answer 409: other data of the site needs this account. Nothing was done."""
+    return _explained(request, "in_use", 409)
+
+
 def misconfigured(request: HttpRequest, error: OntraportMisconfigured) -> HttpResponse:
     """Log the error for the operator. Redirect to the page that says that the operator has to act, or answer 503 with JSON."""
     url = problems.report(error)
@@ -138,8 +143,11 @@ def leave(request: HttpRequest, url: str) -> HttpResponse:
 
     A browser gets a page that goes there by itself, since Chromium applies ``form-action`` of the site's Content-Security-Policy to
     redirects of a form, too (https://github.com/w3c/webappsec-csp/issues/8): ``form-action 'self'`` would block a redirect without a
-    word. The page needs no script, and is replaced in the history by where it leads. Other clients get a redirect.
+    word. The page needs no script, and is replaced in the history by where it leads. htmx is told to go there, since a request of a
+    script may not follow a redirect to another host. Other clients get a redirect.
     """
+    if request.headers.get("HX-Request") == "true":
+        return without_referrer(HttpResponse(headers={"HX-Redirect": url}))
     if request.headers.get("Sec-Fetch-Mode") == "navigate":
         return without_referrer(render(request, "ontraport_connect/step.html", {"url": url}))
     return without_referrer(HttpResponseRedirect(url))

@@ -1,4 +1,4 @@
-"""System checks of what surrounds the pages: the redirect URI, and the site's Content-Security-Policy."""
+"""System checks of what surrounds the pages: the redirect URI, the site's templates, and its Content-Security-Policy."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage
+from django.template import TemplateDoesNotExist
+from django.template.loader import get_template
 from django.urls import NoReverseMatch, reverse
 
 from ontraport_connect import protocol, refreshing
@@ -37,6 +39,7 @@ def check_redirect_uri() -> Iterator[CheckMessage]:
         )
     else:
         yield from _check_path(redirect_uris.path_of(str(uri)))
+        yield from _check_host(str(uri))
 
 
 def _check_path(path: str) -> Iterator[CheckMessage]:
@@ -61,6 +64,42 @@ def _check_path(path: str) -> Iterator[CheckMessage]:
             f" {path.removesuffix(below)}.",
             hint="If it is, set FORCE_SCRIPT_NAME to that, so that commands, workers and e-mails know it, too.",
             id="ontraport_connect.W007",
+        )
+
+
+def _check_host(uri: str) -> Iterator[CheckMessage]:
+    host = urlsplit(uri).hostname or ""
+    if settings.PREPEND_WWW and not host.startswith("www.") and conf.ONTRAPORT_CLIENT_ID is None:
+        yield checks.Warning(
+            f"PREPEND_WWW redirects {host} to www.{host}, and with it the client metadata document, by whose address Ontraport knows this"
+            " site: Ontraport need not follow a redirect.",
+            hint="Put www. in front of the host in ONTRAPORT_REDIRECT_URI, or set ONTRAPORT_CLIENT_ID.",
+            id="ontraport_connect.W023",
+        )
+
+
+def check_templates() -> Iterator[CheckMessage]:
+    """Check that an engine of ``TEMPLATES`` finds the templates of the pages, and that it escapes what they show."""
+    try:
+        reverse("ontraport_connect:accounts")
+        template: Any = get_template("ontraport_connect/made_for.html")
+    except NoReverseMatch:  # there is a check of its own for that
+        return
+    except TemplateDoesNotExist:
+        yield checks.Error(
+            "No entry of TEMPLATES finds the templates of this app, so its pages and its button are server errors.",
+            hint='Let an entry of DjangoTemplates have "APP_DIRS": True, or "django.template.loaders.app_directories.Loader" among its'
+            " loaders. Jinja2 cannot render these templates.",
+            id="ontraport_connect.E036",
+        )
+        return
+    engine = getattr(getattr(template, "backend", None), "engine", None)
+    if not getattr(engine, "autoescape", True):
+        yield checks.Error(
+            f"The first entry of TEMPLATES that finds the templates of this app, {template.backend.name!r}, has autoescape off: whatever"
+            " customers type would be run as HTML on its pages.",
+            hint="Take autoescape out of its OPTIONS; or put it after an entry that escapes, and name it where you need it (using=).",
+            id="ontraport_connect.E037",
         )
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from typing import Any
 from urllib.parse import urlsplit
 
+from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 from django.utils.translation import gettext as _
 
 from ontraport_connect import linking
 from ontraport_connect.conf import conf, tenant_of
-from ontraport_connect.exceptions import LinkingFailed
+from ontraport_connect.exceptions import LinkingFailed, OntraportMisconfigured
 from ontraport_connect.linking import Attempt, Owner
+from ontraport_connect.models import is_authenticated, is_user, person_of
 
 from . import addresses
 
@@ -21,6 +24,26 @@ logger = logging.getLogger("ontraport_connect")
 
 MADE_FOR = "made_for"
 """The field of forms, and of the connect page's address, that names the tenant that they are made for."""
+
+
+def is_nobody(request: HttpRequest) -> bool:
+    """Tell whether this request is made by no user of this site. Raises ``OntraportMisconfigured`` if nobody can be known to make it."""
+    if not hasattr(request, "user"):
+        raise OntraportMisconfigured(
+            "No middleware of this site sets request.user, so nobody can sign in: add AuthenticationMiddleware to MIDDLEWARE.",
+            code="no_user",
+        )
+    if person_of(request) is not None:
+        return False
+    user: Any = request.user
+    if is_authenticated(user) and not is_user(user):
+        logger.warning(
+            "request.user is a %s, which is no %s with a primary key, so it owns no links: let a middleware set request.user to the user"
+            " whom it stands for.",
+            type(user).__name__,
+            get_user_model()._meta.label,
+        )
+    return True
 
 
 def owner_of(request: HttpRequest) -> Owner:

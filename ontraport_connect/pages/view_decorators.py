@@ -18,7 +18,7 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST
 
 from ontraport_connect.exceptions import OntraportMisconfigured
-from ontraport_connect.models import acting, actor_of, is_signed_in
+from ontraport_connect.models import acting, actor_of
 
 from . import responses, tenancy
 
@@ -50,9 +50,9 @@ def page(view: View) -> View:
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not is_signed_in(request.user):
-            return responses.not_signed_in(request)
         try:
+            if tenancy.is_nobody(request):
+                return responses.not_signed_in(request)
             if tenancy.is_for_another_tenant(request):
                 return responses.switched_tenant(request)
             return view(request, *args, **kwargs)

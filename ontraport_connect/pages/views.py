@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
+from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -100,7 +101,10 @@ def disconnect(request: HttpRequest, uid: UUID) -> HttpResponse:
     if account is not None:
         tenancy.require(request, "disconnect")
         name, is_shared = str(account), refreshing.is_grant_shared(account)
-        linking.unlink(account)
+        try:
+            linking.unlink(account)
+        except IntegrityError:
+            return responses.in_use(request)
         messages.success(request, responses.disconnected(name), fail_silently=True)
         if is_shared:
             messages.info(

@@ -11,13 +11,15 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import ProtectedError, QuerySet, RestrictedError
+from django.db.models.deletion import Collector
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from ontraport_connect import linking, refreshing
+from ontraport_connect.database import alias
 from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.models import Method, OntraportAccount, acting, actor_of, with_users
 
@@ -113,6 +115,10 @@ class AccountActions(AccountModelAdmin):
             self.message_user(request, text % {"most": most}, messages.ERROR)
             return None
         _require_manage(request, accounts)
+        if needing := _rows_that_need(accounts):
+            text = _("Other data on this site needs these accounts, so nothing was disconnected: %(rows)s.")
+            self.message_user(request, text % {"rows": needing}, messages.ERROR)
+            return None
         if "post" not in request.POST:
             return self._confirm(request, accounts)
         self._disconnect(request, queryset, accounts)
@@ -153,6 +159,18 @@ class AccountActions(AccountModelAdmin):
                 waiting,
             )
             self.message_user(request, text % {"count": waiting}, messages.WARNING)
+
+
+def _rows_that_need(accounts: Sequence[OntraportAccount]) -> str:
+    """Return the names of the models whose rows keep these accounts from being deleted (``on_delete=PROTECT`` or ``RESTRICT``)."""
+    rows: set[Any] = set()
+    try:
+        Collector(using=alias()).collect(accounts)
+    except ProtectedError as error:
+        rows = error.protected_objects
+    except RestrictedError as error:
+        rows = error.restricted_objects
+    return ", ".join(sorted({str(row._meta.verbose_name_plural) for row in rows}))
 
 
 def _may_manage(request: HttpRequest, account: OntraportAccount | None) -> bool:

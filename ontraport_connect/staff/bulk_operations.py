@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from ontraport_connect import refreshing
 from ontraport_connect.database import alias
-from ontraport_connect.models import Method, Now, OntraportAccount, OntraportRevocation, Status, aware
+from ontraport_connect.models import Method, Now, OntraportAccount, OntraportRevocation, Status, aware, name_of
 
 INLINE_LIMIT = 20
 """The most accounts that are handled within the request; larger selections are left to the beat task and the workers."""
@@ -97,5 +97,5 @@ def _revoke(waiting: Iterable[OntraportRevocation], seconds: float) -> None:
 
 def name_with_owner(account: OntraportAccount) -> str | Promise:
     """Return the account's name with its owner, to tell apart accounts with the same label."""
-    owner = account.tenant or (account.user.get_username() if account.user else "")
+    owner = account.tenant or (name_of(account.user) if account.user else "")
     return f"{account} ({owner})" if owner else str(account)

@@ -19,6 +19,7 @@ from ontraport_connect.protocol import OPERATOR_ERRORS, Answer, Endpoints, Trans
 
 from . import key_rotation
 from .background_jobs import check_heartbeat, check_schedule
+from .client_document import check_client_document
 from .database_check import check_database
 from .findings import Finding, Level
 from .findings import finding as _finding
@@ -68,6 +69,7 @@ def check_endpoints() -> Iterator[Finding]:
             yield _finding("endpoints", Level.WARNING, "there is no revocation endpoint", NO_REVOCATION)
         if endpoints.issuer is not None:
             yield from _compare_metadata(transport, endpoints, endpoints.issuer)
+        yield from check_client_document(transport)
 
 
 def _probe(transport: Transport, name: str, url: str) -> Finding:

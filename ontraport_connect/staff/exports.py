@@ -11,7 +11,7 @@ from typing import Any
 from django.http import StreamingHttpResponse
 
 from ontraport_connect import refreshing
-from ontraport_connect.models import SECRET_FIELDS, OntraportAccount, aware, with_users
+from ontraport_connect.models import SECRET_FIELDS, OntraportAccount, aware, name_of, with_users
 from ontraport_connect.refreshing import SitePause
 
 COLUMNS = (
@@ -54,7 +54,7 @@ def _values(account: OntraportAccount, pause: SitePause) -> Sequence[object]:
         account,
         refreshing.link_state(account, pause).value,
         account.last_error,
-        account.user.get_username() if account.user else "",
+        name_of(account.user) if account.user else "",
         account.tenant,
         account.ontraport_id,
         account.method,

@@ -24,7 +24,7 @@ from django.utils.translation import gettext
 
 from ontraport_connect.conf import conf
 from ontraport_connect.linking import beside
-from ontraport_connect.models import Method, OntraportAccount, aware
+from ontraport_connect.models import Method, OntraportAccount, aware, full_name_of
 
 PERMANENT = 500
 """Reply codes from here on are permanent failures (RFC 5321, 4.2.1)."""
@@ -107,7 +107,7 @@ def _message(
     values = {
         **context,
         "name": safe_name(account),
-        "person": _plain(user.get_full_name() if hasattr(user, "get_full_name") else ""),
+        "person": _plain(full_name_of(user)),
         "user": user,
         "site": conf.ONTRAPORT_SITE_NAME or urlsplit(url).netloc,
         "url": url,

@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Q
 
 from ontraport_connect.database import alias
-from ontraport_connect.models import LONGEST_ACTOR, SOMEBODY_ELSE, OntraportAccount, OntraportEvent, aware
+from ontraport_connect.models import LONGEST_ACTOR, SOMEBODY_ELSE, OntraportAccount, OntraportEvent, aware, name_of
 
 
 def export_person(user: Any) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def export_person(user: Any) -> dict[str, Any]:
     Credentials are left out: they are no data about the person, and would let the reader of the file in. So are the names of others:
     ``actor`` is the person's own username, "somebody else", or empty for what happened by itself. Times are ISO 8601 in UTC.
     """
-    username = str(user.get_username())
+    username = name_of(user)
     accounts = list(OntraportAccount.objects.using(alias()).filter(user=user).order_by("linked_at", "pk"))
     own = [account.uid for account in accounts]
     events = OntraportEvent._default_manager.using(alias()).filter(Q(user=user) | Q(account_uid__in=own))

@@ -13,7 +13,7 @@ from django.utils.functional import Promise
 from django.utils.timezone import localtime
 
 from ontraport_connect import pages
-from ontraport_connect.models import OntraportAccount, OntraportEvent, aware
+from ontraport_connect.models import OntraportAccount, OntraportEvent, aware, full_name_of, name_of
 
 register = template.Library()
 
@@ -77,6 +77,12 @@ def ontraport_day(moment: datetime) -> str:
 def ontraport_happened(event: OntraportEvent) -> str | Promise:
     """Return the words for an event in a link's history."""
     return pages.happened(event)
+
+
+@register.filter
+def ontraport_person(user: Any) -> str:
+    """Return what a person is called: by the full name, or else by the user name."""
+    return full_name_of(user) or name_of(user)
 
 
 @register.filter

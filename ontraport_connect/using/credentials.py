@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from urllib.parse import urlsplit
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Q
 
 from ontraport_connect import refreshing
@@ -41,12 +42,19 @@ def prepare(account: OntraportAccount) -> None:
     """
     with unavailable_while_away():
         refreshing.require_own_database()
-        is_allowed = bool(account.tenant) or is_active(account.user)
+        is_allowed = bool(account.tenant) or _has_active_owner(account)
     if not is_allowed:
         raise OntraportRejected("The owner of this Ontraport account is not active.", code="inactive_user")
     note_use(account)
     if not refreshing.is_fresh(account):
         _update(account, copy(account), refreshing.ensure_fresh)
+
+
+def _has_active_owner(account: OntraportAccount) -> bool:
+    try:
+        return is_active(account.user)
+    except ObjectDoesNotExist:  # deleted since the account was read
+        return False
 
 
 def snapshot(account: OntraportAccount) -> OntraportAccount:

@@ -21,6 +21,8 @@ from ontraport_connect import setting_checks
 from ontraport_connect.checks import AUTHENTICATION, MIDDLEWARE, check_deployment, check_settings
 
 ORIGIN = "https://app.ontraport.com"
+DJANGO, JINJA = (f"django.template.backends.{name}" for name in ("django.DjangoTemplates", "jinja2.Jinja2"))
+MAILS = {"BACKEND": DJANGO, "NAME": "mails", "APP_DIRS": True, "OPTIONS": {"autoescape": False}}
 OTHERS = [name for name in settings.MIDDLEWARE if name not in {MIDDLEWARE, AUTHENTICATION}]
 WRONG: list[tuple[str, Any]] = [
     ("E001", {"ONTRAPORT_ENDPOINTS": "nowhere"}),
@@ -103,8 +105,13 @@ WRONG: list[tuple[str, Any]] = [
         "E034",
         {"TENANT_TYPES": {"public": {"APPS": []}, "shop": {"APPS": ["ontraport_connect.apps.OntraportConnectConfig"]}}},
     ),
+    ("E036", {"TEMPLATES": [{"BACKEND": DJANGO, "DIRS": [], "OPTIONS": {}}]}),
+    ("E036", {"TEMPLATES": [{"BACKEND": JINJA, "APP_DIRS": True}]}),
+    ("E036", {"TEMPLATES": []}),
+    ("E037", {"TEMPLATES": [MAILS, *settings.TEMPLATES]}),
     ("W001", {"MIDDLEWARE": [AUTHENTICATION]}),
     ("W006", {"ONTRAPORT_NOTIFY": True}),
+    ("W023", {"PREPEND_WWW": True, "ONTRAPORT_REDIRECT_URI": "https://shop.example/ontraport/callback/"}),
     ("W002", {"ROOT_URLCONF": "django.contrib.auth.urls"}),
     (
         "W002",
@@ -148,6 +155,14 @@ def test_a_wrong_setting_is_said_once_with_a_hint(check_id: str, changes: dict[s
         {"ONTRAPORT_IDLE_AFTER": timedelta(days=30)},
         {"ONTRAPORT_IDLE_AFTER": 30 * 86_400},
         {"MIDDLEWARE": [MIDDLEWARE]},
+        {"TEMPLATES": [*settings.TEMPLATES, MAILS]},
+        {"TEMPLATES": [{"BACKEND": JINJA, "APP_DIRS": True}, *settings.TEMPLATES]},
+        {"PREPEND_WWW": True, "ONTRAPORT_REDIRECT_URI": "https://www.shop.example/ontraport/callback/"},
+        {
+            "PREPEND_WWW": True,
+            "ONTRAPORT_REDIRECT_URI": "https://shop.example/ontraport/callback/",
+            "ONTRAPORT_CLIENT_ID": "id",
+        },
         {"SHARED_APPS": ["ontraport_connect"], "TENANT_APPS": ["shop", "ontraport_connect_reports"]},
         {"TENANT_TYPES": {"public": {"APPS": ["ontraport_connect"]}, "shop": {"APPS": ["shop"]}}},
         *({"SECURE_CSP": {"form-action": ["'self'", source]}} for source in ("*", "https:", "*.ontraport.com", ORIGIN)),

@@ -120,6 +120,21 @@ def test_a_client_that_is_no_browser_is_redirected(client: Client, maya: Any, sa
         assert response["Location"].startswith(f"{sandbox.url}/oauth/authorize?")
 
 
+def test_scripts_that_submit_forms_leave_those_to_ontraport_alone(client: Client, maya: Any, sandbox: Sandbox) -> None:
+    """https://github.com/bigskysoftware/htmx/issues/2442, https://github.com/hotwired/turbo/issues/45: no script may follow there."""
+    linked(maya, status=Status.NEEDS_RECONNECT)
+    linked(maya, method="api_key", label="By key")
+    for page in (CONNECT, ACCOUNTS):
+        shown = text(client.get(page))
+        around = re.findall(r'<section ([^>]*class="ontraport-card"[^>]*)>(.*?)</section>', shown, re.DOTALL)
+        leaving = [attributes for attributes, inside in around if re.search(r'action="[^"]*/(re)?connect/"', inside)]
+        assert leaving
+        assert all('data-turbo="false" hx-boost="false"' in attributes for attributes in leaving)
+    told = client.post(CONNECT, headers={"hx-request": "true"})
+    assert (told.status_code, told["Referrer-Policy"]) == (200, "no-referrer")
+    assert ontraport.come_back(client, ontraport.consent(told["HX-Redirect"]))["Location"] == ACCOUNTS
+
+
 def test_a_browser_that_started_on_another_host_is_led_there_by_a_page(client: Client, maya: Any) -> None:
     page = client.post(CONNECT, headers={"host": "localhost:8000", "sec-fetch-mode": "navigate"})
     assert led_to(page) == {"http://127.0.0.1:8000/ontraport/connect/"}

@@ -106,6 +106,22 @@ SITES: dict[str, dict[str, Any]] = {
     "no translations": {"USE_I18N": False},
     "no slash is appended": {"APPEND_SLASH": False},
     "what is missing is shown": {"TEMPLATES": templates(string_if_invalid="!!%s!!")},
+    "static files on another host": {"STATIC_URL": "https://cdn.example/shop/"},
+    "cookies of this host only": {"SESSION_COOKIE_NAME": "__Host-sessionid", "CSRF_COOKIE_NAME": "__Host-csrftoken"},
+    "our middleware twice": {
+        "MIDDLEWARE": [*site_settings.MIDDLEWARE, "ontraport_connect.middleware.OntraportMiddleware"]
+    },
+    "a cache, gzip and ETags in front": {
+        "MIDDLEWARE": [
+            "django.middleware.cache.UpdateCacheMiddleware",
+            "django.middleware.http.ConditionalGetMiddleware",
+            *site_settings.MIDDLEWARE,
+            "django.middleware.cache.FetchFromCacheMiddleware",
+        ]
+    },
+    "Jinja2 before Django's templates": {
+        "TEMPLATES": [{"BACKEND": "django.template.backends.jinja2.Jinja2", "APP_DIRS": True}, *templates()]
+    },
     "templates of a cached loader": {"TEMPLATES": loaders("filesystem", "app_directories")},
     "sessions in cookies": {"SESSION_ENGINE": "django.contrib.sessions.backends.signed_cookies"},
     "no referrer, no opener policy": {

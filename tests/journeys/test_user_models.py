@@ -15,7 +15,9 @@ from tests.support.databases import sqlite
 from tests.support.servers import PROJECT, Sandbox
 
 
-@pytest.mark.parametrize("model", ["bare_users.Member", "bare_users.Clerk", "bare_users.Guest"])
+@pytest.mark.parametrize(
+    "model", ["bare_users.Member", "bare_users.Clerk", "bare_users.Guest", "bare_users.Subscriber"]
+)
 def test_a_link_lives_with_the_least_of_a_user_model(sandbox: Sandbox, tmp_path: Path, model: str) -> None:
     """Django asks for no ``is_active`` column; without one everybody is active."""
     changes = {
@@ -46,6 +48,7 @@ def test_a_link_lives_with_the_least_of_a_user_model(sandbox: Sandbox, tmp_path:
         "used": {"count": 21},
         "pages": [200] * 6,
         "notices": [0, 0],
+        "needed": [[[409, 409, 200, 200], True, 1]] * 2,
         "checks": [],
         "left": 0,
     }

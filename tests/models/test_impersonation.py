@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest
 from django.test import Client, override_settings
@@ -65,6 +67,33 @@ def test_the_mark_of_django_loginas_may_have_another_name(support: Any) -> None:
 )
 def test_a_mark_that_leads_to_nobody_stops_nothing(name: str, mark: Any) -> None:
     assert who_disconnected({name: mark}) == "somebody else as maya"
+
+
+class PutsMayaInPlace:
+    """As django-impersonate does: the session stays that of support."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: Any) -> Any:
+        request.user = get_user_model().objects.get(username="maya")
+        return self.get_response(request)
+
+
+@pytest.mark.parametrize(
+    ("signed_in", "actor"), [("support", "support as maya"), ("maya", "maya"), ("gone", "somebody else as maya")]
+)
+def test_the_history_says_whose_session_it_is_where_a_middleware_puts_somebody_else_in_place(
+    support: Any, signed_in: str, actor: str
+) -> None:
+    account = linked(person("maya"))
+    person("gone")
+    browser = Client()
+    browser.force_login(get_user_model().objects.get(username=signed_in))
+    get_user_model().objects.filter(username="gone").delete()
+    with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, f"{__name__}.PutsMayaInPlace"]):
+        browser.post(url("disconnect", account))
+    assert OntraportEvent.objects.get(kind=EventKind.DISCONNECTED).actor == actor
 
 
 def test_a_site_can_say_itself_who_acts() -> None:

@@ -11,6 +11,27 @@ BUGS = [
         "pages/test_views.py::test_an_account_of_somebody_else_is_not_found_and_not_changed",
     ),
     Bug(
+        "a row of another model is taken for the user with its number",
+        "models/people",
+        "is_authenticated(user) and is_user(user) and is_active(user)",
+        "is_authenticated(user) and is_active(user)",
+        "journeys/test_who_is_signed_in.py::test_what_is_no_user_of_this_site_owns_no_links",
+    ),
+    Bug(
+        "a user without a key owns the links of nobody",
+        "models/people",
+        " and user.pk is not None",
+        "",
+        "journeys/test_who_is_signed_in.py::test_what_is_no_user_of_this_site_owns_no_links",
+    ),
+    Bug(
+        "support whom a middleware has put in the customer's place passes for the customer",
+        "models/impersonation",
+        "if signed_in and signed_in != user._meta.pk.value_to_string(user):",
+        "if False:",
+        "models/test_impersonation.py::test_the_history_says_whose_session_it_is_where_a_middleware_puts_somebody_else_in_place",
+    ),
+    Bug(
         "a stale secret is written in bulk",
         "models/account",
         "        if refused := {*fields} & {*SECRET_FIELDS}:\n",

@@ -12,6 +12,7 @@ ROWS = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in PAGE
 REPORTS = """
 F1 F2 F3 F4 F5 F6 F7 F8 F9 F11a F11b F12 F13 F14 F15 F16 F17 F19 F21 F22 F23 F24 F26 F28
 H1 H2 H3 H4 H5 H6 H7 H8 H9 H10 H11 H12
+S1 S2 S3 S4 S5 S6 S7 S8 S9 S10
 """
 
 

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.contrib.admin import AdminSite
+from django.apps.registry import Apps
+from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.db import models
 from django.http import HttpRequest
-from django.test import Client, override_settings
+from django.test import Client, RequestFactory, override_settings
 from django.urls import URLPattern, URLResolver, include, path
 
 from ontraport_connect.admin import OntraportAccountAdmin
@@ -33,9 +35,39 @@ class Partners(AdminSite):
 partners = Partners(name="partners")
 partners.register(OntraportAccount, OntraportAccountAdmin)
 
+
+class Tagged(models.Model):
+    """A row of the site that belongs to a link."""
+
+    account = models.ForeignKey(OntraportAccount, models.CASCADE)
+
+    class Meta:
+        app_label = "tagged"
+        apps = Apps()  # known to nobody else
+
+    def __str__(self) -> str:
+        return "tag"
+
+
+class TaggedAdmin(ModelAdmin):  # type: ignore[type-arg]  # Django's takes none at run time
+    autocomplete_fields = ("account",)
+
+
+class Changed(OntraportAccountAdmin):
+    date_hierarchy = "linked_at"
+    list_display = ("name", "label", "user")
+    list_editable = ("label",)
+    list_per_page = 1
+    list_filter = ("linked_at", "user")
+
+
+changed = AdminSite(name="changed")
+changed.register(OntraportAccount, Changed)
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("support/", support.urls),
     path("partners/", partners.urls),
+    path("changed/", changed.urls),
     path("", include("tests.urls")),
 ]
 
@@ -109,3 +141,24 @@ def test_no_more_are_disconnected_at_once_than_the_form_may_have_fields(
         form = {"action": "disconnect", "post": "yes", "_selected_action": re.findall(r'_action" value="(\d+)"', page)}
         assert staff.post(LIST, {**form, "csrfmiddlewaretoken": "x"}).status_code == 302
     assert not OntraportAccount.objects.exists()
+
+
+def test_an_account_is_chosen_in_a_field_that_completes_it(staff: Client, account: OntraportAccount) -> None:
+    """https://github.com/shacker/django-todo/issues/87: Django's check refused the site."""
+    assert TaggedAdmin(Tagged, support).check() == []
+    OntraportAccount.objects.update(label="Shop")
+    assert (
+        support._registry[OntraportAccount]
+        .get_search_results(RequestFactory().get("/"), OntraportAccount.objects.all(), "shop")[0]
+        .get()
+        == account
+    )
+
+
+def test_an_admin_of_the_sites_own_that_derives_from_ours(staff: Client, account: OntraportAccount) -> None:
+    listed = "/changed/ontraport_connect/ontraportaccount/"
+    for query in ("", "?p=2", "?linked_at__year=2026", f"?user__id__exact={account.user_id}", "?all="):
+        assert staff.get(f"{listed}{query}").status_code == 200
+    rows = {"form-TOTAL_FORMS": 1, "form-INITIAL_FORMS": 1, "form-0-id": account.pk, "form-0-label": "Shop"}
+    assert staff.post(listed, {**rows, "_save": "Save"}).status_code == 302
+    assert OntraportAccount.objects.get().label == "Shop"

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.test import override_settings
 
@@ -198,6 +199,15 @@ def test_the_links_of_a_person_who_was_deactivated_are_not_used(account: Ontrapo
     account.user = None
     with pytest.raises(OntraportRejected):
         account.rest("GET", "objects")
+
+
+def test_the_links_of_a_person_who_was_deleted_since_they_were_read_are_not_used(account: OntraportAccount) -> None:
+    """As in a receiver of ``post_delete``, or in a task that has read the link before."""
+    read = OntraportAccount.objects.get()
+    get_user_model().objects.all().delete()
+    with pytest.raises(OntraportRejected) as raised:
+        read.rest("GET", "objects")
+    assert raised.value.code == "inactive_user"
     account.tenant = "harbour-street"
     assert account.rest("GET", "objects", params={"objectID": 0})["code"] == 0
 

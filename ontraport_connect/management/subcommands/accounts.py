@@ -11,7 +11,7 @@ from django.db.models import Q
 from ontraport_connect import refreshing, staff
 from ontraport_connect.database import alias
 from ontraport_connect.management.reports import WIDTH, Progress, Report, counted, iso
-from ontraport_connect.models import SECRET_FIELDS, OntraportAccount, with_users
+from ontraport_connect.models import SECRET_FIELDS, OntraportAccount, name_of, with_users
 from ontraport_connect.pages import uuid_or_none
 from ontraport_connect.refreshing import LinkState, SitePause
 
@@ -91,9 +91,9 @@ def describe(account: OntraportAccount, pause: SitePause) -> dict[str, Any]:
         "state": refreshing.link_state(account, pause).value,
         "method": account.method,
         "ontraport_id": account.ontraport_id,
-        "owner": account.tenant or (account.user.get_username() if account.user else ""),
+        "owner": account.tenant or (name_of(account.user) if account.user else ""),
         "tenant": account.tenant,
-        "user": account.user.get_username() if account.user else "",
+        "user": name_of(account.user) if account.user else "",
         "label": account.label,
         "expires_at": iso(account.expires_at),
         "refreshed_at": iso(account.refreshed_at),

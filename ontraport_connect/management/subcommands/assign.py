@@ -14,7 +14,7 @@ from ontraport_connect.linking import Owner
 from ontraport_connect.management.questions import ask
 from ontraport_connect.management.reports import USAGE, Progress, Report
 from ontraport_connect.management.subcommands import account_argument
-from ontraport_connect.models import OntraportAccount
+from ontraport_connect.models import OntraportAccount, name_of
 
 HELP = "Move one account to another owner: a tenant where ONTRAPORT_TENANT is set, otherwise a person."
 
@@ -76,4 +76,4 @@ def _name(user: Any, tenant: str | None) -> str:
 
 
 def _username(user: Any) -> str:
-    return str(user.get_username()) if user else ""
+    return name_of(user) if user else ""

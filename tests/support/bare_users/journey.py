@@ -28,6 +28,7 @@ from django.utils import timezone  # noqa: E402
 from ontraport_connect import tasks  # noqa: E402
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status  # noqa: E402
 from tests.support import ontraport  # noqa: E402
+from tests.support.bare_users.models import Branch, Shop, Subscriber  # noqa: E402
 from tests.support.servers import Sandbox  # noqa: E402
 
 ADMIN = "admin:ontraport_connect_ontraportaccount"
@@ -39,11 +40,29 @@ def refresh_all() -> None:
     call_command("ontraport", "refresh", "--all", stdout=StringIO(), stderr=StringIO())
 
 
+def try_to_disconnect(client: Client, account: OntraportAccount) -> list[Any]:
+    """Disconnect an account that a row of the site needs: on the pages, as JSON, and in the admin."""
+    url = reverse("ontraport_connect:disconnect", args=[account.uid])
+    listed, delete = reverse(f"{ADMIN}_changelist"), reverse(f"{ADMIN}_delete", args=[account.pk])
+    asked = {"action": "disconnect", "_selected_action": account.pk}
+    seen: list[Any] = []
+    for model in (Shop, Branch):
+        row = model.objects.create(account=account)
+        answers: list[Any] = [client.post(url), client.post(url, "{}", content_type="application/json")]
+        answers += [client.post(listed, asked, follow=True), client.post(delete, {"post": "yes"})]
+        names = model._meta.verbose_name_plural, model.__name__
+        words = ("is still in use", '"error": "in_use"', *(f"nothing was disconnected: {name}" for name in names))
+        said = [word in answer.content.decode() for word, answer in zip(words, answers, strict=True)]
+        seen.append([[answer.status_code for answer in answers], all(said), OntraportAccount.objects.count()])
+        row.delete()
+    return seen
+
+
 def journey(sandbox: Any) -> dict[str, Any]:
     current_app.conf.task_always_eager = True
     call_command("migrate", run_syncdb=True, verbosity=0)
     people: Any = get_user_model().objects
-    maya = people.create(name="maya")
+    maya = people.create(name=None if issubclass(get_user_model(), Subscriber) else "maya")
     client = Client()
     client.force_login(maya)
     seen: dict[str, Any] = {"linked": ontraport.link(client, sandbox)["Location"]}
@@ -68,6 +87,7 @@ def journey(sandbox: Any) -> dict[str, Any]:
         )
     ]
 
+    seen["needed"] = try_to_disconnect(client, account)
     OntraportAccount.objects.update(status=Status.NEEDS_RECONNECT, linked_at=timezone.now() - timedelta(days=1))
     OntraportEvent.record(account, EventKind.NEEDS_RECONNECT)
     OntraportEvent.objects.filter(kind=EventKind.NEEDS_RECONNECT).update(at=timezone.now() - timedelta(minutes=10))
