@@ -30,13 +30,14 @@ def rename(account: OntraportAccount, label: str) -> None:
 def make_default(owner: Owner, account: OntraportAccount) -> None:
     """Make this the only default among the owner's accounts.
 
-    One statement does it, so that concurrent calls leave exactly one default: the last one wins. Raises ``Http404``, and leaves the default
-    as it is, for an account that was removed meanwhile.
+    Concurrent calls leave exactly one default: the last one wins. They lock the rows in one order, lest each wait for a row of the other.
+    Raises ``Http404``, and leaves the default as it is, for an account that was removed meanwhile.
     """
     with transaction.atomic(using=alias()):
-        owner.accounts().update(is_default=Case(When(pk=account.pk, then=Value(True)), default=Value(False)))
-        if owner.accounts().select_for_update().filter(pk=account.pk).first() is None:
+        locked = list(owner.accounts().select_for_update().order_by("pk").values_list("pk", flat=True))
+        if account.pk not in locked:
             raise Http404
+        owner.accounts().update(is_default=Case(When(pk=account.pk, then=Value(True)), default=Value(False)))
     account.is_default = True
 
 

@@ -223,11 +223,13 @@ def test_of_many_who_choose_a_default_at_once_one_wins(maya: Any) -> None:
     owner = Owner(user=maya, tenant=None)
 
     def choose(account: OntraportAccount) -> None:
-        editing.make_default(owner, account)
-        connection.close()
+        try:
+            editing.make_default(owner, account)
+        finally:
+            connection.close()
 
     with ThreadPoolExecutor(6) as threads:
-        list(threads.map(choose, accounts * 4))
+        list(threads.map(choose, accounts * 20))
     assert OntraportAccount.objects.filter(is_default=True).count() == 1
 
 
