@@ -30,8 +30,11 @@ __all__ = ["alias", "any_database", "one_database"]  # beside what is defined he
 
 T = TypeVar("T")
 
-DATABASE_IS_AWAY = (OperationalError, InterfaceError, InternalError)
-"""``InternalError`` is how PostgreSQL refuses a write while a standby takes over."""
+DATABASE_IS_AWAY = (
+    OperationalError,
+    InterfaceError,
+    InternalError,
+)  # the last is how PostgreSQL refuses a write while a standby takes over
 
 LOCK_TIMEOUT = 1
 """Seconds that a write of this app waits for a row which somebody else holds."""
@@ -173,13 +176,6 @@ def is_lock_timeout(error: BaseException) -> bool:
     cause = error.__cause__
     state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # psycopg, and psycopg2
     return state == "55P03" or getattr(cause, "args", (None,))[:1] == (1205,)
-
-
-def is_deadlock(error: BaseException) -> bool:
-    """Tell whether the database ended a transaction because two waited for each other. Done again, it succeeds."""
-    cause = error.__cause__
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-    return state == "40P01" or getattr(cause, "args", (None,))[:1] == (1213,)
 
 
 def persistently(step: Callable[[], T], *, is_aside: bool = False) -> T:

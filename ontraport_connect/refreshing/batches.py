@@ -12,8 +12,6 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from billiard.exceptions import SoftTimeLimitExceeded
-
 from ontraport_connect import monitoring
 from ontraport_connect.conf import conf
 from ontraport_connect.database import in_transaction, one_database, short_lock_waits
@@ -23,6 +21,7 @@ from ontraport_connect.protocol import Grant, Transport
 
 from . import circuit_breaker, client_settings, group_saves, outcomes, strikes
 from .claims import Claims
+from .interruptions import is_interruption, renew_connection
 from .leases import Lease
 from .one_by_one import refresh_one_by_one
 from .outcomes import Outcome
@@ -89,11 +88,16 @@ class _Batch:
         return dict(self.counts + self.claims.counts)
 
     def wind_up(self, threads: ThreadPoolExecutor, transport: Transport) -> None:
+        """Do what is left where something was raised."""
+        is_renewed = False
         while self.started or self.claims.held:
             try:
+                if not is_renewed:
+                    renew_connection()
+                is_renewed = True
                 self.take_turn(threads, transport)
             except BaseException as error:  # noqa: BLE001  # raised when all is saved
-                self.interruption = self.interruption or error
+                self.interruption, is_renewed = self.interruption or error, False
 
     def take_turn(self, threads: ThreadPoolExecutor, transport: Transport) -> None:
         """Start as many calls as there is room for, and save what has come; once the batch is over, what was not sent is given back."""
@@ -222,8 +226,9 @@ class _Batch:
             logger.exception(text, *args)
         except BaseException as interruption:  # noqa: BLE001  # raised when all is saved
             error = interruption
-        if not isinstance(error, Exception) or isinstance(error, SoftTimeLimitExceeded):
+        if is_interruption(error):
             self.interruption, self.is_stopped = self.interruption or error, True
+            renew_connection()
 
     def stops_all(self, outcome: Outcome) -> bool:
         """Tell whether the breaker is open now. A probe of a grant that has ended stops nobody: the next account may tell more."""

@@ -15,11 +15,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Self
 
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import Q, Value
 
 from ontraport_connect.conf import conf
-from ontraport_connect.database import DATABASE_IS_AWAY, alias, passes_over_locked_rows_in_one, row_lock
+from ontraport_connect.database import alias, passes_over_locked_rows_in_one, row_lock
 from ontraport_connect.models import Now, OntraportAccount, Status
 
 from . import spent_tokens
@@ -107,16 +107,8 @@ def give_back(owners: Mapping[int, str]) -> None:
     held = OntraportAccount.objects.using(alias()).filter(
         pk__in=[*owners], lease_owner__in={*owners.values()}, lease_until__isnull=False
     )
-
-    def update() -> None:
-        with transaction.atomic(using=alias()):
-            _unlocked(held).update(lease_until=None)
-
-    try:
-        update()
-    except DATABASE_IS_AWAY:  # or an interruption has left this connection in the middle of a transaction
-        connections[alias()].close()
-        update()
+    with transaction.atomic(using=alias()):
+        _unlocked(held).update(lease_until=None)
 
 
 def _unlocked(rows: Any) -> Any:

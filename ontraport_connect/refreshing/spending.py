@@ -16,6 +16,7 @@ from ontraport_connect.protocol import Transport
 
 from . import client_settings, grants, outcomes
 from .claiming import Seen
+from .interruptions import renew_connection
 from .leases import SEND_WITHIN, Lease
 from .outcomes import Outcome
 from .process_end import process_stays
@@ -53,6 +54,7 @@ def call(lease: Lease, transport: Transport) -> Outcome:
 
 def spend(lease: Lease) -> Seen | None:
     """Call in a thread of its own: a caller who is interrupted meanwhile (Ctrl-C, a soft time limit) saves what comes all the same."""
+    is_inside = in_transaction()
     future: Future[Outcome] = Future()  # known before: what ``submit`` raises for may run all the same
     with ExitStack() as stack:
         try:
@@ -68,6 +70,8 @@ def spend(lease: Lease) -> Seen | None:
         except DATABASE_IS_AWAY:
             raise
         except BaseException as error:
+            if not is_inside:
+                renew_connection()
             if future.cancel():
                 outcomes.let_go(lease)
                 if isinstance(error, RuntimeError):  # no thread is left, or the process is ending

@@ -193,6 +193,13 @@ BUGS = [
         "refreshing/test_given_back.py::test_an_account_that_is_named_twice_is_refreshed_once",
     ),
     Bug(
+        "what is saved after an interruption is saved in a transaction that nobody commits",
+        "refreshing/interruptions",
+        "    connection.close()\n",
+        "    pass\n",
+        "refreshing/test_given_back.py::test_an_interruption_between_a_begin_and_djangos_note_of_it_loses_no_answer",
+    ),
+    Bug(
         "a batch that is interrupted while it claims keeps what it has claimed",
         "refreshing/claims",
         "        self.held.update(dict.fromkeys(pks, owner))\n",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import Future
@@ -250,15 +251,22 @@ def test_a_worker_that_is_told_to_stop_saves_what_it_has_asked_for_and_gives_bac
 ) -> None:
     strict.behave(hold="after")
     strict.behave("g0", delay=0)
-    pks = many(6)
+    pks, main = many(6), threading.get_ident()
 
     def raise_told(*event: object) -> None:
         raise Told
 
+    def waits() -> bool:
+        return sys._current_frames()[main].f_code.co_name == "take_turn"
+
     def tell() -> None:
         strict.wait_for_held(2)
+        wait_until(
+            waits, "the batch to wait"
+        )  # inside of a statement, SQLite makes an error of its own of the interruption
         os.kill(os.getpid(), signal.SIGALRM)
-        time.sleep(0.2)
+        leased = OntraportAccount.objects.exclude(lease_until=None)
+        wait_until(lambda: leased.count() == 2, "what was not sent to be given back")
         strict.release()
 
     before = signal.signal(signal.SIGALRM, raise_told)

@@ -43,6 +43,27 @@ def test_a_batch_that_is_interrupted_while_it_claims_gives_back_what_it_has_clai
     assert (next(is_first, None), leased(), strict.requests) == (None, 0, 0)
 
 
+@pytest.mark.sqlite
+@override_settings(ONTRAPORT_REFRESH_CONCURRENCY=2)
+def test_an_interruption_between_a_begin_and_djangos_note_of_it_loses_no_answer(strict: StrictServer) -> None:
+    """What is saved afterwards is not saved in the transaction that was begun, and of which Django knows nothing."""
+    pks = [linked(f"g{number}").pk for number in range(12)]
+    is_first = iter([True])
+
+    def interrupt(execute: Any, sql: str, *args: Any) -> Any:
+        result = execute(sql, *args)
+        if sql.startswith("BEGIN") and strict.requests and next(is_first, False):
+            raise Unruly
+        return result
+
+    with connection.execute_wrapper(interrupt), pytest.raises(Unruly):
+        batches.refresh_batch(pks)
+    connection.close()
+    saved = OntraportAccount.objects.filter(version=1)
+    assert saved.count() == strict.requests > 0
+    assert leased() == 0
+
+
 @pytest.mark.server_database
 @override_settings(ONTRAPORT_REFRESH_CONCURRENCY=2)
 def test_a_batch_that_is_over_gives_back_what_it_has_not_sent_although_calls_of_it_go_on(strict: StrictServer) -> None:
