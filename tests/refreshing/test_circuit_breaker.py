@@ -155,6 +155,12 @@ def test_who_makes_the_standing_at_the_same_moment_finds_the_others(strict: Stri
         assert circuit_breaker.site_standing().hold_code == "theirs"
 
 
+def test_a_breaker_that_somebody_else_has_closed_is_closed_without_a_word() -> None:
+    circuit_breaker.site_standing()
+    circuit_breaker.release()
+    assert not OntraportEvent.objects.exists()
+
+
 def test_a_preset_is_chosen_by_name() -> None:
     with override_settings(ONTRAPORT_ENDPOINTS="guide"):
         assert client_settings.endpoints() == PRESETS["guide"]
