@@ -106,9 +106,8 @@ def arguments_sent() -> dict[str, set[str]]:
     """Return what each signal is sent with, besides the sender."""
     sent: dict[str, set[str]] = {}
     for call in calls():
-        if isinstance(call.func, ast.Attribute) and call.func.attr in {"send", "send_robust"}:
-            name = ast.unparse(call.func.value).rpartition(".")[2]
-            sent.setdefault(name, set()).update(keywords(call).keys() - {"sender"})
+        if call.args and ast.unparse(call.func).rpartition(".")[2] == "tell":
+            sent.setdefault(ast.unparse(call.args[0]), set()).update(keywords(call))
     return sent
 
 

@@ -322,6 +322,7 @@ def wrapped_everywhere(matches: Callable[[str], bool]) -> Iterator[None]:
             yield
     finally:
         connection_created.disconnect(watch)
+        connection.execute_wrappers = [each for each in connection.execute_wrappers if each is not refuse]
 
 
 @pytest.mark.parametrize("how", ["alone", "batch"])
