@@ -30,11 +30,8 @@ __all__ = ["alias", "any_database", "one_database"]  # beside what is defined he
 
 T = TypeVar("T")
 
-DATABASE_IS_AWAY = (
-    OperationalError,
-    InterfaceError,
-    InternalError,
-)  # the last is how PostgreSQL refuses a write while a standby takes over
+DATABASE_IS_AWAY = (OperationalError, InterfaceError, InternalError)
+"""``InternalError`` is how PostgreSQL refuses a write while a standby takes over."""
 
 LOCK_TIMEOUT = 1
 """Seconds that a write of this app waits for a row which somebody else holds."""
@@ -171,11 +168,16 @@ def _limit_lock_waits() -> Sequence[str | int] | None:
     return None
 
 
+def code_of(error: BaseException) -> object:
+    """Return what the database calls an error: an SQLSTATE of PostgreSQL (psycopg, and psycopg2), or a number of MySQL's."""
+    cause = error.__cause__
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return state or next(iter(getattr(cause, "args", ())), None)
+
+
 def is_lock_timeout(error: BaseException) -> bool:
     """Tell whether the database is there and somebody else holds the row, or the table, that was to be written."""
-    cause = error.__cause__
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # psycopg, and psycopg2
-    return state == "55P03" or getattr(cause, "args", (None,))[:1] == (1205,)
+    return code_of(error) in ("55P03", 1205)
 
 
 def persistently(step: Callable[[], T], *, is_aside: bool = False) -> T:

@@ -11,7 +11,7 @@ from django.db import IntegrityError, OperationalError, connections, transaction
 from django.utils.translation import gettext as _
 
 from ontraport_connect import refreshing
-from ontraport_connect.database import alias
+from ontraport_connect.database import alias, code_of
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import LinkingFailed, OntraportError, SecretUnreadable
 from ontraport_connect.models import EventKind, Method, Now, OntraportAccount, OntraportEvent, Status
@@ -21,6 +21,9 @@ from ontraport_connect.signals import account_linked
 from .attempts import Attempt, finish_attempt
 from .identity import Identity, identify
 from .owner import Owner
+
+DEADLOCK = ("40P01", 1213)
+"""How databases call it when they end a transaction because two waited for each other. Done again, it succeeds."""
 
 
 def store_grant(owner: Owner, attempt: Attempt, grant: Grant, *, state: str) -> OntraportAccount:
@@ -34,7 +37,7 @@ def store_grant(owner: Owner, attempt: Attempt, grant: Grant, *, state: str) -> 
         try:
             return _save(owner, attempt, grant, identity, state)
         except (IntegrityError, OperationalError) as error:
-            if isinstance(error, OperationalError) and not _is_deadlock(error):
+            if isinstance(error, OperationalError) and code_of(error) not in DEADLOCK:
                 raise
             # The same Ontraport account was linked, or its row was changed, at the same moment: it can be found now.
             return _save(owner, attempt, grant, identity, state)
@@ -60,13 +63,6 @@ def _revoke_unsaved(owner: Owner, attempt: Attempt, grant: Grant, identity: Iden
     except (DatabaseFailure, OntraportError):
         with suppress(DatabaseFailure, OntraportError):
             refreshing.revoke_grant(account, token)
-
-
-def _is_deadlock(error: BaseException) -> bool:
-    """Tell whether the database ended a transaction because two waited for each other. Done again, it succeeds."""
-    cause = error.__cause__
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-    return state == "40P01" or getattr(cause, "args", (None,))[:1] == (1213,)
 
 
 def _same_account(owner: Owner, identity: Identity) -> Any:

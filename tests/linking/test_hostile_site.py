@@ -10,29 +10,13 @@ from django.db.models.signals import post_save
 from django.test import Client, override_settings
 
 from ontraport_connect.models import OntraportAccount
-from tests.linking.test_oauth_links import alive, configured, maya, problem_of
+from tests.linking.test_oauth_links import alive, configured, maya
 from tests.support import ontraport
 from tests.support.servers import Sandbox
 
 __all__ = ["configured", "maya"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-UNFIT: dict[str, dict[str, Any]] = {
-    "a client id that no column holds": {"ONTRAPORT_CLIENT_ID": "https://" + "x" * 600},
-    "no time to answer": {"ONTRAPORT_TIMEOUT": (3.05, 0)},
-    "a margin that is no number": {"ONTRAPORT_REFRESH_MARGIN": float("nan")},
-}
-
-
-@pytest.mark.parametrize("setting", UNFIT.values(), ids=UNFIT)
-def test_what_a_setting_keeps_from_being_stored_is_noticed_before_the_code_is_spent(
-    client: Client, maya: Any, sandbox: Sandbox, setting: dict[str, Any]
-) -> None:
-    back = ontraport.consent(ontraport.press_connect(client))
-    with override_settings(**setting):
-        assert problem_of(ontraport.come_back(client, back)) == "misconfigured"
-    assert sandbox.state()["counts"]["token:authorization_code"] == 0
 
 
 @pytest.mark.parametrize("value", [None, b"https://mcp.example", ["https://mcp.example"], 7, Path("/mcp")])

@@ -356,7 +356,15 @@ def test_a_verifier_whose_key_is_gone_is_the_operators_turn(client: Client, maya
 
 
 @pytest.mark.parametrize(
-    "setting", [{"ONTRAPORT_ENCRYPTION_KEYS": ["short"]}, {"ONTRAPORT_REFRESH_MARGIN": "600"}], ids=["key", "number"]
+    "setting",
+    [
+        {"ONTRAPORT_ENCRYPTION_KEYS": ["short"]},
+        {"ONTRAPORT_REFRESH_MARGIN": "600"},
+        {"ONTRAPORT_REFRESH_MARGIN": float("nan")},
+        {"ONTRAPORT_TIMEOUT": (3.05, 0)},
+        {"ONTRAPORT_CLIENT_ID": "https://" + "x" * 600},
+    ],
+    ids=["key", "text for a number", "no number", "no time to answer", "a client id that no column holds"],
 )
 def test_an_unfit_setting_is_noticed_before_the_code_is_spent(
     client: Client, maya: Any, sandbox: Sandbox, setting: dict[str, Any]
