@@ -14,9 +14,8 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from typing import TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
@@ -24,7 +23,7 @@ from django.db import DatabaseError, InterfaceError, InternalError, OperationalE
 from django.db import Error as DatabaseFailure
 
 from .exceptions import OntraportError, OntraportUnavailable
-from .models import alias, any_database, is_pooled, limited_transactions, one_database
+from .models import alias, any_database, is_pooled, limited_transactions, on_new_connection, one_database
 
 __all__ = ["alias", "any_database", "one_database"]  # beside what is defined here
 
@@ -104,20 +103,13 @@ def on_own_connection(step: Callable[[], T]) -> T:
 
 
 def elsewhere(step: Callable[[], T]) -> T:
-    """Run ``step`` in a thread of its own, on a connection of its own. Raises ``RuntimeError`` where no thread can be started."""
-    with one_database(), ThreadPoolExecutor(max_workers=1, thread_name_prefix="ontraport-own") as thread:
-        return thread.submit(copy_context().run, _run_and_close, step).result()
+    """Run ``step`` on a new connection. Raises ``RuntimeError`` where no thread can be started for that."""
 
-
-def _run_and_close(step: Callable[[], T]) -> T:
-    connection = connections[alias()]
-    connection.settings_dict = {**connection.settings_dict, "AUTOCOMMIT": True}  # the site may have it off
-    try:
-        connection.ensure_connection()
+    def limited() -> T:
         with short_lock_waits():
             return step()
-    finally:
-        connections.close_all()
+
+    return on_new_connection(limited)
 
 
 _are_waits_short: ContextVar[bool] = ContextVar("ontraport_short_lock_waits", default=False)
@@ -169,10 +161,12 @@ def _limit_lock_waits() -> Sequence[str | int] | None:
 
 
 def code_of(error: BaseException) -> object:
-    """Return what the database calls an error: an SQLSTATE of PostgreSQL (psycopg, and psycopg2), or a number of MySQL's."""
+    """Return what the database calls an error: a number of MySQL's, which its drivers give first, or an SQLSTATE of PostgreSQL (psycopg,
+    and psycopg2). MySQL has an SQLSTATE, too, which says less: PyMySQL 1.2 gives it as well.
+    """
     cause = error.__cause__
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-    return state or next(iter(getattr(cause, "args", ())), None)
+    first = next(iter(getattr(cause, "args", ())), None)
+    return first if isinstance(first, int) else getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
 def is_lock_timeout(error: BaseException) -> bool:

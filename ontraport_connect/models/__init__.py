@@ -20,6 +20,7 @@ from .event import EventKind, OntraportEvent
 from .exact_texts import ExactCharField, exact_collation
 from .impersonation import SOMEBODY_ELSE, actor_of
 from .labels import is_visible, one_plain_line, validate_label
+from .own_connection import on_new_connection
 from .people import (
     are_elsewhere,
     found_by,
@@ -76,6 +77,7 @@ __all__ = [
     "keep_without_user",
     "limited_transactions",
     "name_of",
+    "on_new_connection",
     "one_database",
     "one_plain_line",
     "owner_is_active",

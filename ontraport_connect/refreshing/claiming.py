@@ -11,7 +11,7 @@ from ontraport_connect.database import alias
 from ontraport_connect.exceptions import OntraportError, OntraportRejected, OntraportUnavailable, SecretUnreadable
 from ontraport_connect.models import Now, OntraportAccount, Status, is_active, with_users
 
-from . import circuit_breaker, client_settings, spent_tokens
+from . import circuit_breaker, client_settings, installation, spent_tokens
 from .leases import TAKE_OVER_WITHIN, Lease, claim
 from .recovery import recover
 
@@ -38,13 +38,15 @@ def is_busy() -> OntraportUnavailable:
     return OntraportUnavailable("Another process is refreshing this account.", code="busy", retry_after=5.0)
 
 
-def claim_or_see(account: OntraportAccount, wish: Wish) -> Lease | Seen | None:
-    """Return a lease on the row, or the row where there is none to be had, or ``None`` where there is no row."""
+def claim_or_see(account: OntraportAccount, wish: Wish, *, owner: str | None = None) -> Lease | Seen | None:
+    """Return a lease on the row, or the row where there is none to be had, or ``None`` where there is no row. For ``owner`` see
+    ``leases.claim``.
+    """
     rows = OntraportAccount.objects.using(alias()).filter(pk=account.pk)
     current: Any = with_users(rows).annotate(now=Now()).first()
     if current is None:
         return None
-    return _look(current, account, wish) or _claim(rows, current, wish)
+    return _look(current, account, wish) or _claim(rows, current, wish, owner)
 
 
 def _look(current: Any, account: OntraportAccount, wish: Wish) -> Seen | None:
@@ -54,8 +56,10 @@ def _look(current: Any, account: OntraportAccount, wish: Wish) -> Seen | None:
         return Seen(account=current)
     if not current.tenant and not is_active(current.user):
         raise OntraportRejected("The owner of this Ontraport account is not active.", code="inactive_user")
-    if current.lease_until is not None and current.lease_until > current.now:
-        return Seen(account=current, busy=True)
+    if current.lease_until is not None:
+        installation.require_own_database()  # in a copy it is that of the original's process, which never gives it back here
+        if current.lease_until > current.now:
+            return Seen(account=current, busy=True)
     if not wish.forced and not _is_due(current):
         return Seen(account=current)
     if current.lease_until is not None and not wish.refused and _serves_still(current):
@@ -63,13 +67,14 @@ def _look(current: Any, account: OntraportAccount, wish: Wish) -> Seen | None:
     return None
 
 
-def _claim(rows: Any, current: Any, wish: Wish) -> Lease | Seen | None:
+def _claim(rows: Any, current: Any, wish: Wish, owner: str | None) -> Lease | Seen | None:
     client_settings.oauth_client(current.client_id, current.issuer)
     leases = claim(
         rows.filter(version=current.version),
         [current.pk],
         is_probe=circuit_breaker.enter(current),
         is_needed=wish.refused,
+        owner=owner,
     )
     if not leases:
         return Seen(account=current, busy=True, locked=True)
@@ -77,16 +82,16 @@ def _claim(rows: Any, current: Any, wish: Wish) -> Lease | Seen | None:
         return leases[0]
     recovered = rows.annotate(now=Now()).first()
     if recovered is None or recovered.version != current.version:
-        return _look_again(recovered, wish)
+        return _look_again(recovered, wish, owner)
     spent = spent_tokens.find(recovered)
     is_abandoned = spent is not None and spent.until <= recovered.now
     return Seen(account=recovered, error=_is_abandoned(recovered) if is_abandoned else None, busy=not is_abandoned)
 
 
-def _look_again(recovered: Any, wish: Wish) -> Lease | Seen | None:
+def _look_again(recovered: Any, wish: Wish, owner: str | None) -> Lease | Seen | None:
     """What came long ago may have expired since, and the row may be gone."""
     if recovered is not None and _is_due(recovered):
-        return claim_or_see(recovered, wish)
+        return claim_or_see(recovered, wish, owner=owner)
     return None if recovered is None else Seen(account=recovered)
 
 

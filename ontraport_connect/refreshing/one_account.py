@@ -28,11 +28,11 @@ from ontraport_connect.exceptions import (
 )
 from ontraport_connect.models import Method, OntraportAccount, Status
 
-from . import installation, outcomes, spent_tokens
+from . import outcomes, spent_tokens
 from .claiming import Seen, Wish, claim_or_see, is_busy
 from .leases import Lease, longest_call
 from .notes import new_note
-from .spending import spend
+from .spending import spend, unsent_given_back
 from .spent_token_stores import SpentToken
 
 LOCK_WAIT = 0.1
@@ -109,14 +109,14 @@ def _take_turn(account: OntraportAccount, wish: Wish, *, is_inside: bool = False
     """Refresh, or wait for who does. ``None``: the row is gone, or only the caller's transaction (``is_inside``) can see or change it."""
     started = time.monotonic()
     while True:
-        found = claim_or_see(account, wish)
-        if isinstance(found, Lease):
-            return spend(found)
+        with unsent_given_back(account.pk) as (owner, future):
+            found = claim_or_see(account, wish, owner=owner)
+            if isinstance(found, Lease):
+                return spend(found, future)
         if found is not None and is_inside and found.account.version < account.version:
             return None  # the caller's transaction has refreshed it, and has not committed that yet
         if found is None or not found.busy:
             return found
-        installation.require_own_database()  # in a copy the lease is that of the original's process, which never gives it back here
         waited = time.monotonic() - started
         if found.locked and is_inside and waited > LOCK_WAIT:
             return None
@@ -133,20 +133,20 @@ def _refresh_inside(account: OntraportAccount, wish: Wish) -> Seen | None:
     A rollback brings the spent token back into the row. So a note outside the transaction says first that the token is spent; where none
     can be made, nothing is sent. To wait for another process would be in vain: what that one saves waits for this transaction.
     """
-    with transaction.atomic(using=alias()):
-        OntraportAccount.objects.using(alias()).select_for_update(nowait=True).filter(pk=account.pk).first()
-        found = claim_or_see(account, wish)
-    if found is None or (isinstance(found, Seen) and not found.busy):
-        return found
-    if isinstance(found, Seen):
-        installation.require_own_database()
-        raise is_busy()
-    spent = new_note(found)
-    error = _failure_to_note(spent)
-    if error is not None:
-        outcomes.let_go(found)
-        raise error
-    return spend(found.guarded_by(spent))
+    with unsent_given_back(account.pk) as (owner, future):
+        with transaction.atomic(using=alias()):
+            OntraportAccount.objects.using(alias()).select_for_update(nowait=True).filter(pk=account.pk).first()
+            found = claim_or_see(account, wish, owner=owner)
+        if found is None or (isinstance(found, Seen) and not found.busy):
+            return found
+        if isinstance(found, Seen):
+            raise is_busy()
+        spent = new_note(found)
+        error = _failure_to_note(spent)
+        if error is not None:
+            outcomes.let_go(found)
+            raise error
+        return spend(found.guarded_by(spent), future)
 
 
 def _failure_to_note(spent: SpentToken) -> OntraportUnavailable | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 from ontraport_connect import monitoring
@@ -14,7 +14,7 @@ from ontraport_connect.models import Status
 from ontraport_connect.monitoring import logger
 from ontraport_connect.protocol import Transport
 
-from . import client_settings, grants, outcomes
+from . import client_settings, grants, leases, outcomes, spent_tokens
 from .claiming import Seen
 from .interruptions import renew_connection
 from .leases import SEND_WITHIN, Lease
@@ -52,14 +52,34 @@ def call(lease: Lease, transport: Transport) -> Outcome:
         return error
 
 
-def spend(lease: Lease) -> Seen | None:
+@contextmanager
+def unsent_given_back(pk: int) -> Iterator[tuple[str, Future[Outcome]]]:
+    """Give back the lease that this block takes on a row, and forget its note on the token, where it is interrupted before anything was
+    sent. Yields the owner to claim for, and the future of the call: both are known before what they are for can be interrupted.
+    """
+    owner, future = leases.new_owner(), Future[Outcome]()
+    try:
+        yield owner, future
+    except (OntraportError, *DATABASE_IS_AWAY):
+        raise
+    except BaseException:
+        if future.cancel():
+            if not in_transaction():
+                renew_connection()
+            with suppress(Exception):
+                leases.give_back({pk: owner})
+            with suppress(Exception):
+                spent_tokens.forget_unsent(owner)
+        raise
+
+
+def spend(lease: Lease, future: Future[Outcome]) -> Seen | None:
     """Call in a thread of its own: a caller who is interrupted meanwhile (Ctrl-C, a soft time limit) saves what comes all the same."""
     is_inside = in_transaction()
-    future: Future[Outcome] = Future()  # known before: what ``submit`` raises for may run all the same
     with ExitStack() as stack:
         try:
             transport = stack.enter_context(client_settings.new_transport())
-        except BaseException:
+        except OntraportError:
             outcomes.let_go(lease)
             raise
         try:
@@ -70,16 +90,13 @@ def spend(lease: Lease) -> Seen | None:
         except DATABASE_IS_AWAY:
             raise
         except BaseException as error:
-            if not is_inside:
-                renew_connection()
-            if future.cancel():
-                outcomes.let_go(lease)
-                if isinstance(error, RuntimeError):  # no thread is left, or the process is ending
-                    raise OntraportUnavailable(
-                        "No thread could be started.", code="no_thread", retry_after=5.0
-                    ) from None
-            else:
+            if not future.cancel():
+                if not is_inside:
+                    renew_connection()
                 _settle_once_more(lease, future)
+            elif isinstance(error, RuntimeError):  # no thread is left, or the process is ending
+                outcomes.let_go(lease)
+                raise OntraportUnavailable("No thread could be started.", code="no_thread", retry_after=5.0) from None
             raise
     if current is None:
         return None

@@ -70,6 +70,9 @@ class Rows:
     def forget(self, digest: str) -> None:
         self._rows().filter(pk=digest).delete()
 
+    def forget_unsent(self, owner: str) -> None:
+        self._rows().filter(owner=owner, access_token=None).delete()
+
     def forget_account(self, account_uid: UUID) -> None:
         self._rows().filter(account_uid=account_uid).delete()
 
@@ -132,6 +135,11 @@ class Sqlite:
     def forget(self, digest: str) -> None:
         with self._connected() as connection:
             connection.execute("DELETE FROM spent WHERE digest = ?", (digest,))
+
+    def forget_unsent(self, owner: str) -> None:
+        if self._read("SELECT 1 FROM spent WHERE owner = ?", owner):
+            with self._connected() as connection:
+                connection.execute("DELETE FROM spent WHERE owner = ? AND access_token IS NULL", (owner,))
 
     def forget_account(self, account_uid: UUID) -> None:
         if self._read("SELECT 1 FROM spent WHERE account_uid = ?", account_uid.hex):

@@ -99,6 +99,11 @@ def forget(digest: str) -> None:
     _store(lambda store: store.forget(digest))
 
 
+def forget_unsent(owner: str) -> None:
+    """Forget the note that the owner of a lease made on a token which was not sent."""
+    _store(lambda store: store.forget_unsent(owner))
+
+
 def forget_account(account_uid: UUID) -> None:
     """Forget every note on an account: it is gone, or its row holds a token that none of them is about."""
     _store(lambda store: store.forget_account(account_uid))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 from django.contrib.auth import get_user_model
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
 from django.urls import path
@@ -39,6 +39,24 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def test_outside_a_transaction_the_callers_own_connection_writes() -> None:
     assert database.on_own_connection(threading.get_ident) == threading.get_ident()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "attributes"),
+    [
+        pytest.param(("canceling statement due to lock timeout",), {"sqlstate": "55P03"}, id="psycopg"),
+        pytest.param(("canceling statement due to lock timeout",), {"pgcode": "55P03"}, id="psycopg2"),
+        pytest.param((1205, "Lock wait timeout exceeded"), {}, id="mysqlclient"),
+        pytest.param((1205, "Lock wait timeout exceeded"), {"sqlstate": "HY000"}, id="PyMySQL"),
+    ],
+)
+def test_each_driver_says_in_its_way_that_a_row_is_locked(
+    arguments: tuple[Any, ...], attributes: dict[str, str]
+) -> None:
+    cause = type("DriverError", (Exception,), attributes)(*arguments)
+    error = OperationalError(*arguments)
+    error.__cause__ = cause
+    assert database.is_lock_timeout(error)
 
 
 def test_nothing_is_asked_of_a_database_that_is_away() -> None:

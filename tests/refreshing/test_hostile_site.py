@@ -283,23 +283,42 @@ django.setup()
 from ontraport_connect.models import OntraportAccount
 from ontraport_connect.refreshing import {names}
 account = OntraportAccount.objects.get()
+{view}
 threading.Thread(target=lambda: {call}, daemon=True).start()
 time.sleep(1)
+"""
+
+VIEW = """
+from django.db import transaction
+def view():
+    with transaction.atomic():
+        OntraportAccount.objects.update(label="changed")
+        refresh(account)
+        time.sleep(60)
 """
 
 
 @pytest.mark.server_database
 @pytest.mark.parametrize(
-    ("names", "call"), [("refresh", "refresh(account)"), ("refresh_batch", "refresh_batch([account.pk])")]
+    ("names", "call", "view"),
+    [
+        ("refresh", "refresh(account)", ""),
+        ("refresh", "view()", VIEW),
+        ("refresh_batch", "refresh_batch([account.pk])", ""),
+    ],
+    ids=["alone", "inside", "batch"],
 )
 def test_a_script_ends_while_its_daemon_thread_refreshes(
-    strict: StrictServer, child_environ: Callable[..., dict[str, str]], names: str, call: str
+    strict: StrictServer, child_environ: Callable[..., dict[str, str]], names: str, call: str, view: str
 ) -> None:
+    """Inside a transaction that is never committed, what came is noted; in each case one request is made."""
     account = linked("one")
     strict.behave(delay=2)
-    script = DAEMON.format(names=names, call=call)
+    script = DAEMON.format(names=names, call=call, view=view)
     run = subprocess.run([sys.executable, "-c", script], env=child_environ(**strict.settings), timeout=60, check=False)
     strict.behave()
+    let_the_lease_end()
+    recovery.recover_all()
     assert (run.returncode, strict.requests, token_of(account)) == (0, 1, "a.one.1")
     assert_alive(strict, [account])
 

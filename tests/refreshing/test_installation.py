@@ -28,6 +28,7 @@ from ontraport_connect.models import EventKind, OntraportEvent, OntraportService
 from ontraport_connect.refreshing import circuit_breaker, database_identity, installation
 from ontraport_connect.refreshing.claiming import Wish, claim_or_see
 from ontraport_connect.refreshing.leases import Lease
+from tests.refreshing.test_crashes import let_the_lease_end
 from tests.support.accounts import linked, read, token_of
 from tests.support.copies import mark_as_copied, new_installation, refused
 from tests.support.databases import sqlite
@@ -91,10 +92,15 @@ def test_in_a_copy_nothing_is_spent_and_no_row_changes(strict: StrictServer, nam
     assert strict.requests == 0
 
 
-def test_in_a_copy_nobody_waits_for_who_was_refreshing_when_it_was_made(strict: StrictServer, named: str) -> None:
-    account = linked("one")
-    claimed = claim_or_see(read(account), Wish())
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_in_a_copy_nobody_waits_for_who_was_refreshing_when_it_was_made(
+    strict: StrictServer, named: str, has_ended: bool
+) -> None:
+    account = linked("one", expires_in=1800)
+    claimed = claim_or_see(read(account), Wish(forced=True))
     assert isinstance(claimed, Lease)
+    if has_ended:
+        let_the_lease_end()
     with new_installation():
         with refused():
             refreshing.refresh(account)

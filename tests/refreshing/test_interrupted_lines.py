@@ -1,14 +1,16 @@
-"""Whichever line is interrupted once a token was sent (Ctrl-C, a soft time limit), the answer is saved and no lease is left."""
+"""Whichever line is interrupted once a row is claimed (Ctrl-C, a soft time limit), what was sent is saved and no lease is left."""
 
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from ontraport_connect import refreshing
 from ontraport_connect.models import OntraportAccount
@@ -20,8 +22,11 @@ from tests.support.strict_server import StrictServer
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.sqlite]
 
 WING = Path(refreshing.__file__).parent
-MODULES = {str(WING / f"{name}.py") for name in ("batches", "claims", "outcomes", "saving", "spending")}
-"""What runs in the caller's thread between the answer and the end."""
+MODULES = {
+    str(WING / f"{name}.py")
+    for name in ("batches", "claiming", "claims", "leases", "one_account", "outcomes", "recovery", "saving", "spending")
+}
+"""What runs in the caller's thread between the claim and the end."""
 
 Line = tuple[str, int]
 
@@ -31,10 +36,10 @@ class Interrupted(BaseException):
 
 
 class Tracer:
-    """Lists the lines that are run once ``strict`` has got a request, or raises at one of them, for the first time that it is run."""
+    """Lists the lines that are run, or raises at one of them, for the first time that it is run."""
 
-    def __init__(self, strict: StrictServer, line: Line | None = None) -> None:
-        self.strict, self.line, self.requests = strict, line, strict.requests
+    def __init__(self, line: Line | None = None) -> None:
+        self.line = line
         self.lines: dict[Line, None] = {}
 
     def __call__(self, frame: FrameType, event: str, value: Any) -> Any:
@@ -42,40 +47,58 @@ class Tracer:
 
     def look(self, frame: FrameType, event: str, value: Any) -> Any:
         line = (frame.f_code.co_filename, frame.f_lineno)
-        if event == "line" and line not in self.lines and self.strict.requests > self.requests:
+        if event == "line" and line not in self.lines:
             self.lines[line] = None
             if line == self.line:
                 raise Interrupted
         return self.look
 
 
-def refresh(accounts: list[OntraportAccount], tracer: Tracer) -> None:
+def refresh_alone(accounts: list[OntraportAccount]) -> None:
+    one_account.refresh(accounts[0])
+
+
+def refresh_inside(accounts: list[OntraportAccount]) -> None:
+    with transaction.atomic():
+        one_account.refresh(accounts[0])
+
+
+def refresh_batch(accounts: list[OntraportAccount]) -> None:
+    batches.refresh_batch([account.pk for account in accounts])
+
+
+@contextmanager
+def traced(tracer: Tracer) -> Iterator[None]:
     before = sys.gettrace()  # it is how coverage is measured
     sys.settrace(tracer)
     try:
-        if len(accounts) > 1:
-            batches.refresh_batch([account.pk for account in accounts])
-        else:
-            one_account.refresh(accounts[0])
+        yield
     finally:
         sys.settrace(before)
 
 
-@pytest.mark.parametrize("count", [1, 3], ids=["one account", "a batch"])
-def test_whatever_line_is_interrupted(strict: StrictServer, count: int) -> None:
+@pytest.mark.parametrize(
+    ("refresh", "count"),
+    [(refresh_alone, 1), (refresh_inside, 1), (refresh_batch, 3)],
+    ids=["one account", "inside", "a batch"],
+)
+def test_whatever_line_is_interrupted(
+    strict: StrictServer, refresh: Callable[[list[OntraportAccount]], None], count: int
+) -> None:
     names = iter(range(10_000))
 
     def new_accounts() -> list[OntraportAccount]:
         return [linked(f"g{next(names)}") for _ in range(count)]
 
-    everything = Tracer(strict)
-    refresh(new_accounts(), everything)
-    assert len(everything.lines) > 40
+    everything = Tracer()
+    with traced(everything):
+        refresh(new_accounts())
+    assert len(everything.lines) > 100
     for line in everything.lines:
         accounts = new_accounts()
-        tracer = Tracer(strict, line)
-        with suppress(Interrupted):
-            refresh(accounts, tracer)
+        tracer = Tracer(line)
+        with suppress(Interrupted), traced(tracer):
+            refresh(accounts)
         assert not OntraportAccount.objects.exclude(lease_until=None).exists(), line
         let_the_lease_end()
         recovery.recover_all()

@@ -1,0 +1,48 @@
+"""A connection beside the caller's, in a thread of its own, as Django binds connections to threads"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import copy_context
+from typing import TypeVar
+
+from django.db import connections
+
+from .chosen_database import alias, one_database
+
+T = TypeVar("T")
+
+
+def on_new_connection(step: Callable[[], T]) -> T:
+    """Run ``step`` in a thread of its own, where each of its statements commits by itself, and to its end even when the caller is
+    interrupted. Raises ``RuntimeError`` where no thread can be started. Works while the process is ending, too, which an executor does not.
+    """
+    future: Future[T] = Future()
+    with one_database():
+        thread = threading.Thread(
+            target=copy_context().run, args=(_answer, future, step), name="ontraport-own", daemon=False
+        )
+        thread.start()
+        try:
+            return future.result()
+        finally:
+            thread.join()
+
+
+def _answer(future: Future[T], step: Callable[[], T]) -> None:
+    try:
+        future.set_result(_run_and_close(step))
+    except BaseException as error:  # noqa: BLE001  # who waits for it learns of it
+        future.set_exception(error)
+
+
+def _run_and_close(step: Callable[[], T]) -> T:
+    connection = connections[alias()]
+    connection.settings_dict = {**connection.settings_dict, "AUTOCOMMIT": True}  # the site may have it off
+    try:
+        connection.ensure_connection()
+        return step()
+    finally:
+        connections.close_all()
