@@ -191,7 +191,9 @@ class _Batch:
                 lease.account.uid,
                 exc_info=failure,
             )
-        elif outcome is not None and not is_saved and not self.is_settled(lease, outcome) and future not in self.tried:
+        elif is_saved:
+            self.follow_up(lease)
+        elif outcome is not None and not self.is_settled(lease, outcome) and future not in self.tried:
             self.tried.add(future)
             self.done.put(future)
             return
@@ -202,14 +204,20 @@ class _Batch:
 
     def is_settled(self, lease: Lease, outcome: Outcome) -> bool:
         try:
-            settle = partial(outcomes.settle, lease, outcome, read=False)
-            outcomes.settle_whatever_happens(lease, outcome, settle)
+            outcomes.settle_whatever_happens(lease, outcome, partial(outcomes.settle, lease, outcome, read=False))
             if self.stops_all(outcome):
                 self.is_stopped = True
         except BaseException as error:  # noqa: BLE001  # raised when all is saved
             self.report(error, "The outcome of refreshing account %s could not be saved.", lease.account.uid)
             return False
         return True
+
+    def follow_up(self, lease: Lease) -> None:
+        """Do what is due for a grant that was saved with others."""
+        try:
+            outcomes.after_save(lease, read=False)
+        except BaseException as error:  # noqa: BLE001  # raised when all is saved
+            self.report(error, "What follows a refresh of account %s could not be done.", lease.account.uid)
 
     def go_by(self, outcome: Outcome | None) -> None:
         """Count an outcome. One of a probe tells whether others may follow."""

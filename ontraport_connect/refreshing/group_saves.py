@@ -13,7 +13,6 @@ from django.db import connections
 from ontraport_connect.database import alias, in_transaction, persistently
 from ontraport_connect.models import OntraportAccount
 
-from . import outcomes
 from .leases import Lease
 
 TYPES = {
@@ -36,21 +35,18 @@ KEPT = "refresh_token"
 
 
 def save(answers: Sequence[tuple[Lease, Mapping[str, Any]]]) -> set[int]:
-    """Save what came for these leases (see ``saving.columns_for``), and return the primary keys of the rows that took theirs. What is not
-    among them (the guard failed, a row is locked, the database is another) is to be settled alone.
+    """Save what came for these leases (see ``saving.columns_for``), and return the primary keys of the rows that took theirs, for each of
+    which ``outcomes.after_save`` is due. What is not among them (the guard failed, a row is locked, the database is another) is to be
+    settled alone.
     """
     if len(answers) < 2 or in_transaction() or connections[alias()].vendor != "postgresql":
         return set()
     rows = [{**columns, "lease_owner": lease.receipt} for lease, columns in answers]
     guards = [(lease.account.pk, lease.account.version) for lease, _ in answers]
     try:
-        saved = persistently(lambda: _update(guards, rows))
+        return persistently(lambda: _update(guards, rows))
     except DatabaseFailure:
         return set()
-    for lease, _ in answers:
-        if lease.account.pk in saved:
-            outcomes.after_save(lease, read=False)
-    return saved
 
 
 def _update(guards: Sequence[tuple[int, int]], rows: Sequence[Mapping[str, Any]]) -> set[int]:

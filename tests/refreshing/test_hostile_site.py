@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -115,6 +113,29 @@ def test_a_receiver_that_raises(strict: StrictServer, how: str, error: type[Base
     finally:
         account_refreshed.disconnect(receive)
     assert_alive(strict, accounts)
+
+
+@pytest.mark.server_database
+def test_a_receiver_that_ends_the_process_at_last_has_been_told_once_of_each_before(strict: StrictServer) -> None:
+    accounts = [linked(f"g{number}") for number in range(8)]
+    told: list[object] = []
+
+    def receive(account: OntraportAccount, **event: object) -> None:
+        told.append(account.pk)
+        if len(told) == len(accounts):
+            raise SystemExit
+
+    strict.behave(hold="after")
+    account_refreshed.connect(receive)
+    try:
+        with in_thread(lambda: refresh(accounts, "batch")) as batch:
+            strict.wait_for_held(len(accounts))
+            strict.release()
+            with suppress(SystemExit):
+                batch.result(20)
+    finally:
+        account_refreshed.disconnect(receive)
+    assert len({*told[:-1]}) == len(told[:-1])
 
 
 @WAYS
@@ -275,52 +296,6 @@ def test_a_receiver_reaches_the_database_that_its_routers_name(strict: StrictSer
     finally:
         account_refreshed.disconnect(receive)
     assert seen == ["another customer's"]
-
-
-DAEMON = """
-import django, threading, time
-django.setup()
-from ontraport_connect.models import OntraportAccount
-from ontraport_connect.refreshing import {names}
-account = OntraportAccount.objects.get()
-{view}
-threading.Thread(target=lambda: {call}, daemon=True).start()
-time.sleep(1)
-"""
-
-VIEW = """
-from django.db import transaction
-def view():
-    with transaction.atomic():
-        OntraportAccount.objects.update(label="changed")
-        refresh(account)
-        time.sleep(60)
-"""
-
-
-@pytest.mark.server_database
-@pytest.mark.parametrize(
-    ("names", "call", "view"),
-    [
-        ("refresh", "refresh(account)", ""),
-        ("refresh", "view()", VIEW),
-        ("refresh_batch", "refresh_batch([account.pk])", ""),
-    ],
-    ids=["alone", "inside", "batch"],
-)
-def test_a_script_ends_while_its_daemon_thread_refreshes(
-    strict: StrictServer, child_environ: Callable[..., dict[str, str]], names: str, call: str, view: str
-) -> None:
-    """Inside a transaction that is never committed, what came is noted; in each case one request is made."""
-    account = linked("one")
-    strict.behave(delay=2)
-    script = DAEMON.format(names=names, call=call, view=view)
-    run = subprocess.run([sys.executable, "-c", script], env=child_environ(**strict.settings), timeout=60, check=False)
-    strict.behave()
-    let_the_lease_end()
-    recovery.recover_all()
-    assert (run.returncode, strict.requests, token_of(account)) == (0, 1, "a.one.1")
-    assert_alive(strict, [account])
 
 
 @contextmanager
