@@ -79,7 +79,7 @@ def spend(lease: Lease, future: Future[Outcome]) -> Seen | None:
     with ExitStack() as stack:
         try:
             transport = stack.enter_context(client_settings.new_transport())
-        except OntraportError:
+        except BaseException:
             outcomes.let_go(lease)
             raise
         try:
