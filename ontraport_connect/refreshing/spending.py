@@ -66,11 +66,16 @@ def unsent_given_back(pk: int) -> Iterator[tuple[str, Future[Outcome]]]:
         if future.cancel():
             if not in_transaction():
                 renew_connection()
-            with suppress(Exception):
-                leases.give_back({pk: owner})
-            with suppress(Exception):
-                spent_tokens.forget_unsent(owner)
+            _give_back(pk, owner)
         raise
+
+
+def _give_back(pk: int, owner: str) -> None:
+    """What fails here ends by itself."""
+    with suppress(Exception):
+        leases.give_back({pk: owner})
+    with suppress(Exception):
+        spent_tokens.forget_unsent(owner)
 
 
 def spend(lease: Lease, future: Future[Outcome]) -> Seen | None:
@@ -95,7 +100,7 @@ def spend(lease: Lease, future: Future[Outcome]) -> Seen | None:
                     renew_connection()
                 _settle_once_more(lease, future)
             elif isinstance(error, RuntimeError):  # no thread is left, or the process is ending
-                outcomes.let_go(lease)
+                _give_back(lease.account.pk, lease.owner)
                 raise OntraportUnavailable("No thread could be started.", code="no_thread", retry_after=5.0) from None
             raise
     if current is None:

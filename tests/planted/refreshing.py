@@ -20,15 +20,15 @@ BUGS = [
     Bug(
         "a lease is left where its claim was interrupted",
         "refreshing/spending",
-        "                leases.give_back({pk: owner})",
-        "                pass",
+        "        leases.give_back({pk: owner})",
+        "        pass",
         "refreshing/test_interrupted_lines.py::test_whatever_line_is_interrupted",
     ),
     Bug(
         "a note is left on a token that was not sent",
         "refreshing/spending",
-        "                spent_tokens.forget_unsent(owner)",
-        "                pass",
+        "        spent_tokens.forget_unsent(owner)",
+        "        pass",
         "refreshing/test_interrupted_lines.py::test_whatever_line_is_interrupted",
     ),
     Bug(

@@ -33,6 +33,7 @@ from ontraport_connect.refreshing import (
     one_account,
     recovery,
     spending,
+    spent_tokens,
 )
 from ontraport_connect.refreshing.spent_token_stores import sqlite_store
 from tests.refreshing.test_batches import many, tokens
@@ -215,6 +216,27 @@ def test_without_a_thread_to_be_had_the_lease_is_given_back(
     with pytest.raises(OntraportUnavailable) as raised:
         one_account.refresh(account)
     assert (raised.value.code, read(account).lease_until, strict.requests) == ("no_thread", None, 0)
+
+
+@pytest.mark.parametrize("error", [SoftTimeLimitExceeded, RuntimeError], ids=["interrupted", "no thread"])
+def test_inside_a_transaction_no_note_is_left_on_a_token_that_was_not_sent(
+    strict: StrictServer, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    account = linked("one")
+
+    def refuse(*args: Any) -> None:
+        assert list(spent_tokens.uids()) == [account.uid]
+        raise error
+
+    @transaction.atomic
+    def view() -> None:
+        OntraportAccount.objects.update(label="changed")
+        one_account.refresh(account)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
+    with pytest.raises((error, OntraportUnavailable)):
+        view()
+    assert (list(spent_tokens.uids()), read(account).lease_until, strict.requests) == ([], None, 0)
 
 
 @pytest.mark.parametrize("is_sent", [True, False], ids=["sent", "not sent"])

@@ -1,4 +1,4 @@
-"""A plugin of pytest: Django finds PyMySQL as its driver, also where mysqlclient is installed (``pytest -p tests.support.pymysql_driver``)."""
+"""A plugin of pytest (``-p tests.support.pymysql_driver``): Django finds PyMySQL, also where mysqlclient is installed."""
 
 from __future__ import annotations
 
