@@ -24,6 +24,7 @@ from django.utils import timezone
 
 from ontraport_connect.database import alias, has_one_writer, in_transaction, on_own_connection, short_lock_waits
 from ontraport_connect.encryption import Sealed, Secret, StoredSecret
+from ontraport_connect.exceptions import SecretUnreadable
 from ontraport_connect.models import OntraportAccount, OntraportSpentToken
 
 from .spent_token_stores import Rows, SpentToken, Sqlite, sqlite_store
@@ -76,15 +77,25 @@ def keep(spent: SpentToken) -> None:
 
 def answers(account: OntraportAccount, spent: SpentToken) -> list[SpentToken]:
     """Return the answered note ``spent`` and those on the tokens that came for it, oldest first: a transaction that is rolled back may have
-    refreshed its account more than once. Raises ``SecretUnreadable``.
+    refreshed its account more than once. They end where a token came again, or cannot be read here (a process without the newest key).
     """
-    found = [spent]
-    while (refresh_token := _refresh_token_of(account, found[-1])) is not None:
-        following = _find(_digest(account, refresh_token))
-        if following is None or not following.is_answered:
+    found = {spent.digest: spent}
+    last: SpentToken | None = spent
+    while last is not None:
+        digest = _digest_of_what_came(account, last)
+        last = None if digest is None or digest in found else _find(digest)
+        if digest is None or last is None or not last.is_answered:
             break
-        found.append(following)
-    return found
+        found[digest] = last
+    return [*found.values()]
+
+
+def _digest_of_what_came(account: OntraportAccount, spent: SpentToken) -> str | None:
+    token = _refresh_token_of(account, spent)
+    try:
+        return None if token is None else _digest(account, token)
+    except SecretUnreadable:
+        return None
 
 
 def _refresh_token_of(account: OntraportAccount, spent: SpentToken) -> Secret | None:

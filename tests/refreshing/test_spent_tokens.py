@@ -11,7 +11,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.utils import timezone
 
 from ontraport_connect import linking
-from ontraport_connect.exceptions import OntraportUnavailable
+from ontraport_connect.exceptions import OntraportError, OntraportUnavailable
 from ontraport_connect.models import OntraportAccount, OntraportService
 from ontraport_connect.refreshing import RATE_LIMITED, batches, circuit_breaker, one_account, recovery, spent_tokens
 from ontraport_connect.staff import key_rotation
@@ -142,6 +142,48 @@ def test_keys_are_rotated_in_notes_too(strict: StrictServer, settings: Any) -> N
     assert key_rotation.rotate_keys(lambda seen: None).changed == 0
     settings.ONTRAPORT_ENCRYPTION_KEYS = [new]
     assert (token_of(account), recovery.recover_all(), strict.dead) == ("a.one.1", 0, [])
+
+
+@pytest.mark.parametrize("way", [batches.refresh_batch, lambda pks: one_account.ensure_fresh(read_by(pks))])
+def test_a_process_without_the_newest_key_takes_an_answer_over_that_it_cannot_read(
+    strict: StrictServer, settings: Any, way: Any
+) -> None:
+    """Keys are rotated, the web processes have the new one first, and a view fails: the worker sends no spent token."""
+    old, new = "an-old-key-that-is-long-enough-for-this", "a-new-key-that-is-long-enough-for-this"
+    settings.ONTRAPORT_ENCRYPTION_KEYS = [old]
+    account = linked("one")
+    settings.ONTRAPORT_ENCRYPTION_KEYS = [new, old]
+    with rolled_back():
+        change(account)
+        one_account.refresh(account)
+        one_account.refresh(account)
+    settings.ONTRAPORT_ENCRYPTION_KEYS = [old]
+    with suppress(OntraportError):
+        way([account.pk])
+    assert (strict.requests, strict.dead) == (2, [])
+    settings.ONTRAPORT_ENCRYPTION_KEYS = [new, old]
+    recovery.recover_all()
+    assert token_of(account) == "a.one.2"
+    one_account.refresh(read(account))
+    assert (strict.requests, strict.dead) == (3, [])
+
+
+def read_by(pks: list[int]) -> OntraportAccount:
+    return OntraportAccount.objects.get(pk=pks[0])
+
+
+@pytest.mark.parametrize("step", [lambda account: recovery.recover_all(), lambda account: read(account).delete()])
+def test_an_answer_with_the_same_refresh_token_is_followed_by_no_other(strict: StrictServer, step: Any) -> None:
+    """Not every server gives another one (RFC 6749, 6)."""
+    account = linked("one")
+    members = {"access_token": "a.one.1", "refresh_token": "r.one.0", "token_type": "Bearer", "expires_in": 3600}
+    strict.behave("one", status=200, members=members)
+    with rolled_back():
+        change(account)
+        one_account.refresh(account)
+    with in_thread(lambda: step(account)) as done:
+        done.result(20)
+    assert list(spent_tokens.uids(answered=True)) == []
 
 
 def test_a_note_whose_row_is_held_is_left_to_the_next_run(strict: StrictServer) -> None:
