@@ -25,6 +25,23 @@ from .person_key import PersonKey, forget_user
 
 SECRET_FIELDS = ("access_token", "refresh_token", "app_id")
 
+REFRESHED = {
+    *SECRET_FIELDS,
+    "version",
+    "lease_owner",
+    "lease_until",
+    "expires_at",
+    "refresh_at",
+    "refreshed_at",
+    "status",
+    "last_error",
+    "failures",
+    "scope",
+    "client_id",
+    "issuer",
+}
+"""The columns that a refresh writes."""
+
 
 LONGEST_UNUSED = 7 * 86_400.0
 """Seconds after which a refresh token is used, however long its access token lives: nobody knows when an unused one ends."""
@@ -172,15 +189,16 @@ class OntraportAccount(SavesChanges, UsesOntraport):
         using: str | None = None,
         update_fields: Iterable[str] | None = None,
     ) -> None:
-        """Write what was changed since the row was read, and nothing else, so that an account read before a refresh
-        cannot bring a spent token back.
+        """Write what was changed since the row was read, and nothing else, so that an account read before a refresh cannot bring a spent
+        token back. Of ``update_fields``, those that a refresh writes are left out where they were not changed.
         """
         using = using or router.db_for_write(type(self), instance=self)
         if self._state.adding or force_insert:
             columns = None
             self._schedule()
         else:
-            columns = self.changed() if update_fields is None else set(update_fields)
+            changed = self.changed()
+            columns = changed if update_fields is None else {*update_fields} - (REFRESHED - changed)
             if columns & {*SECRET_FIELDS, "expires_at"} and "refresh_at" not in columns:
                 columns |= self._schedule()
         with transaction.atomic(using=using, savepoint=False):

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from django.db import ProgrammingError, transaction
 from django.db.transaction import TransactionManagementError
 
+from ontraport_connect.models import OntraportAccount
+
 T = TypeVar("T")
 Marks = tuple[str, ...]
 
@@ -18,6 +20,10 @@ LENGTH = 64
 
 NAME_OF_THE_MOMENT = re.compile(r"[0-9a-f]{12}|ip-[0-9-]+(\..*)?", re.ASCII)
 """Names of hosts that change when a container is made anew, or a managed server moves."""
+
+SCHEMA = """SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+ WHERE pg_class.oid = to_regclass(%s) AND nspname <> 'public'"""
+"""Asked of the table and not of the path: libraries for tenants change that with each request."""
 
 _answers: dict[tuple[object, ...], Any] = {}
 """What databases have answered, by the settings that lead to them."""
@@ -36,7 +42,9 @@ def mark_of(kind: str, *parts: object) -> str:
 
 
 def _of_postgresql(connection: Any) -> Marks:
-    """The cluster's identifier, made by ``initdb`` and shared by its physical replicas, and the name of the database."""
+    """The cluster's identifier, made by ``initdb`` and shared by its physical replicas, the name of the database, and that of the schema
+    that has our tables, where it is not the usual one.
+    """
     return _ask_once(connection, _ask_postgresql)
 
 
@@ -44,7 +52,9 @@ def _ask_postgresql(connection: Any) -> Marks:
     try:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:  # a refusal ends no transaction
             cursor.execute("SELECT system_identifier, current_database() FROM pg_control_system()")
-            return (mark_of(connection.vendor, *cursor.fetchone()),)
+            cluster, name = cursor.fetchone()
+            cursor.execute(SCHEMA, [connection.ops.quote_name(OntraportAccount._meta.db_table)])
+            return (mark_of(connection.vendor, cluster, name, *(schema for (schema,) in cursor.fetchall())),)
     except TransactionManagementError:
         raise
     except ProgrammingError:  # not permitted, or a relative of PostgreSQL that has no such function

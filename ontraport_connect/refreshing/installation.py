@@ -111,7 +111,7 @@ def _refusal(using: str) -> OntraportMisconfigured | None:
 
 
 def _compare(stored: str, using: str, marks: Marks) -> OntraportMisconfigured | None:
-    is_unknown = not marks and not stored.startswith(f"{SETTING}:")
+    is_unknown = not marks and stored.startswith(f"{connections[using].vendor}:")
     if not stored and marks:
         _record(marks[0], using)
     if not stored or stored in marks or is_unknown:

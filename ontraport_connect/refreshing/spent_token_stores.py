@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -200,6 +201,6 @@ def sqlite_store() -> Sqlite:
     name = str(connections[alias()].settings_dict["NAME"])
     if name not in _stores:
         is_in_memory = ":memory:" in name or "mode=memory" in name
-        path = name.removeprefix("file:").partition("?")[0]
+        path = os.path.realpath(name.removeprefix("file:").partition("?")[0])  # one file may have several names
         _stores.setdefault(name, Sqlite(f"{path}-ontraport", is_in_memory=is_in_memory))
     return _stores[name]

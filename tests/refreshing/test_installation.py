@@ -24,7 +24,7 @@ from django.test.utils import CaptureQueriesContext
 
 from ontraport_connect import refreshing, using
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
-from ontraport_connect.models import EventKind, OntraportEvent, OntraportService
+from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportService
 from ontraport_connect.refreshing import circuit_breaker, database_identity, installation
 from ontraport_connect.refreshing.claiming import Wish, claim_or_see
 from ontraport_connect.refreshing.leases import Lease
@@ -235,17 +235,18 @@ def test_the_same_setting_is_the_same_installation_wherever_the_database_is(stri
     assert token_of(account) == "a.one.2"
 
 
-def test_what_has_no_identity_is_refused_only_where_the_mark_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_has_no_identity_is_refused_only_where_the_mark_cannot_be_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """MariaDB, SQLite in memory, a PostgreSQL that tells nothing: rather unnoticed than a false alarm."""
     monkeypatch.setattr(database_identity, "IDENTITIES", {})
     assert installation.marks_of("default") == ()
     assert refreshing.is_own_database()
     assert refreshing.stored_mark() == ""
-    OntraportService.objects.create(pk=1, installation="postgresql:known-when-it-was-recorded")
+    OntraportService.objects.create(pk=1, installation=f"{connection.vendor}:known-when-it-was-recorded")
     circuit_breaker.enter()
-    OntraportService.objects.update(installation="setting:staging-does-not-have-it")
-    with refused():
-        circuit_breaker.enter()
+    for mark in ("setting:staging-does-not-have-it", "oracle:a-dump-of-another-kind-of-server"):
+        OntraportService.objects.update(installation=mark)
+        with refused():
+            circuit_breaker.enter()
     installation.adopt_database()
     assert refreshing.stored_mark() == ""
 
@@ -431,3 +432,15 @@ def test_a_broken_transaction_says_so_and_is_not_taken_for_a_missing_permission(
         with pytest.raises(TransactionManagementError):
             database_identity._ask_postgresql(connection)
     assert len(database_identity._ask_postgresql(connection)) == 1
+
+
+@pytest.mark.postgresql
+def test_a_copy_in_another_schema_is_another_and_the_path_of_a_tenant_is_not() -> None:
+    table = OntraportAccount._meta.db_table
+    before = database_identity._ask_postgresql(connection)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA staging; SET LOCAL search_path TO staging, public")
+        assert database_identity._ask_postgresql(connection) == before
+        cursor.execute(f"CREATE TABLE staging.{table} (LIKE public.{table})")
+        assert database_identity._ask_postgresql(connection) != before
+        transaction.set_rollback(True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -283,3 +284,17 @@ def test_a_token_that_may_be_under_way_is_left_to_whoever_sent_it(strict: Strict
     assert account.uid in spent_tokens.uids()
     assert (read(account).lease_until, strict.requests) == (None, 0)
     spent_tokens.forget_account(account.uid)
+
+
+@pytest.mark.sqlite
+def test_a_database_has_the_same_notes_by_whatever_name(
+    strict: StrictServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each release of a site may have its own link to the one file."""
+    account = linked("one")
+    with rolled_back():
+        one_account.refresh(account)
+    link = tmp_path / "db.sqlite3"
+    link.symlink_to(Path(connection.settings_dict["NAME"]).resolve())
+    monkeypatch.setitem(connection.settings_dict, "NAME", str(link))
+    assert list(spent_tokens.uids()) == [account.uid]
