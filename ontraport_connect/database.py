@@ -170,8 +170,10 @@ def code_of(error: BaseException) -> object:
 
 
 def is_lock_timeout(error: BaseException) -> bool:
-    """Tell whether the database is there and somebody else holds the row, or the table, that was to be written."""
-    return code_of(error) in ("55P03", 1205)
+    """Tell whether the database is there and somebody else holds the row, or the table, that was to be written: it took longer than we wait
+    for a lock, or than the site lets any statement take.
+    """
+    return code_of(error) in ("55P03", "57014", 1205, 1969)
 
 
 def persistently(step: Callable[[], T], *, is_aside: bool = False) -> T:

@@ -46,6 +46,8 @@ def test_outside_a_transaction_the_callers_own_connection_writes() -> None:
     [
         pytest.param(("canceling statement due to lock timeout",), {"sqlstate": "55P03"}, id="psycopg"),
         pytest.param(("canceling statement due to lock timeout",), {"pgcode": "55P03"}, id="psycopg2"),
+        pytest.param(("canceling statement due to statement timeout",), {"sqlstate": "57014"}, id="statement_timeout"),
+        pytest.param((1969, "max_statement_time exceeded"), {}, id="max_statement_time"),
         pytest.param((1205, "Lock wait timeout exceeded"), {}, id="mysqlclient"),
         pytest.param((1205, "Lock wait timeout exceeded"), {"sqlstate": "HY000"}, id="PyMySQL"),
     ],

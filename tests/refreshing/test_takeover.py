@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.db.backends.signals import connection_created
 from django.test import override_settings
 from django.utils import timezone
 
@@ -167,6 +168,29 @@ def test_who_asked_for_a_token_whose_row_is_blocked_gets_it_all_the_same(strict:
     let_the_lease_end()
     one_account.ensure_fresh(read(account))
     assert (token_of(account), strict.requests, strict.dead) == ("a.one.1", 1, [])
+
+
+@pytest.mark.postgresql
+def test_a_site_that_lets_no_statement_take_long_holds_up_no_answer(strict: StrictServer) -> None:
+    accounts = [linked(f"g{number}") for number in range(4)]
+    strict.behave(hold="after")
+
+    def limit(connection: Any, **event: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = '300ms'")
+
+    connection_created.connect(limit)
+    try:
+        with in_thread(lambda: batches.refresh_batch([account.pk for account in accounts])) as refreshed:
+            strict.wait_for_held(4)
+            with locked(ROW, accounts[0].pk):
+                strict.release()
+                assert refreshed.result(20) == {"refreshed": 4}
+    finally:
+        connection_created.disconnect(limit)
+    let_the_lease_end()
+    assert recovery.recover_all() == 0
+    assert tokens() == [f"a.g{number}.1" for number in range(4)]
 
 
 @pytest.mark.server_database
