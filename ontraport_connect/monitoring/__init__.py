@@ -3,6 +3,7 @@
 The engine calls these functions and knows neither Prometheus nor OpenTelemetry. None of them raises, and none is given a secret.
 """
 
+from .afterwards import tell, told_afterwards
 from .events import calling, refresh_ended, turn_refused, turn_reserved
 from .prometheus import Gauge, is_prometheus_installed, metrics_text
 from .quiet_log import logger
@@ -17,6 +18,8 @@ __all__ = [
     "metrics_text",
     "refresh_ended",
     "span",
+    "tell",
+    "told_afterwards",
     "turn_refused",
     "turn_reserved",
 ]

@@ -71,6 +71,7 @@ class _Batch:
     def refresh(self) -> dict[str, int]:
         """Whatever ends this, an error or a signal: what was sent is waited for and saved, what was not is given back."""
         with (
+            monitoring.told_afterwards(),
             one_database(),
             process_stays(),
             short_lock_waits(),

@@ -4,6 +4,27 @@ from .bug import Bug
 
 BUGS = [
     Bug(
+        "a receiver is told of one account while others' answers wait",
+        "refreshing/batches",
+        "            monitoring.told_afterwards(),\n",
+        "",
+        "refreshing/test_site_signals.py::test_who_takes_long_to_be_told_of_one_account_holds_no_answer_of_others",
+    ),
+    Bug(
+        "an answer with the same refresh token is followed for ever",
+        "refreshing/spent_tokens",
+        "None if digest is None or digest in found else",
+        "None if digest is None else",
+        "refreshing/test_spent_tokens.py::test_an_answer_with_the_same_refresh_token_is_followed_by_no_other",
+    ),
+    Bug(
+        "fields that a caller names bring a spent token back",
+        "models/account",
+        "{*update_fields} - (REFRESHED - changed)",
+        "{*update_fields}",
+        "models/test_models.py::test_an_account_read_before_a_refresh_cannot_bring_the_spent_token_back",
+    ),
+    Bug(
         "two send the same revocation",
         "refreshing/revoking",
         "row.exclude(is_on_its_way()).update(sent_at=Now())",
