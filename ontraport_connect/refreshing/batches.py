@@ -15,7 +15,7 @@ from typing import Any
 from ontraport_connect import monitoring
 from ontraport_connect.conf import conf
 from ontraport_connect.database import in_transaction, one_database, short_lock_waits
-from ontraport_connect.exceptions import OntraportError, OntraportUnavailable, ReconnectRequired
+from ontraport_connect.exceptions import OntraportError, OntraportUnavailable
 from ontraport_connect.monitoring import logger
 from ontraport_connect.protocol import Grant, Transport
 
@@ -41,7 +41,7 @@ def refresh_batch(pks: Sequence[int], seconds: float = LONGEST_BATCH) -> dict[st
     if in_transaction():
         return refresh_one_by_one(pks)
     try:
-        is_probe = circuit_breaker.enter()
+        is_probe = circuit_breaker.enter() or strikes.is_nobody_answered()
     except OntraportError as error:
         return {error.code: len(pks)}
     # The one that probes is any, lest the site wait for one account that nobody can refresh.
@@ -206,7 +206,7 @@ class _Batch:
     def is_settled(self, lease: Lease, outcome: Outcome) -> bool:
         try:
             outcomes.settle_whatever_happens(lease, outcome, partial(outcomes.settle, lease, outcome, read=False))
-            if self.stops_all(outcome):
+            if outcomes.stops_others(outcome, is_probe=self.is_probe):
                 self.is_stopped = True
         except BaseException as error:  # noqa: BLE001  # raised when all is saved
             self.report(error, "The outcome of refreshing account %s could not be saved.", lease.account.uid)
@@ -238,11 +238,3 @@ class _Batch:
         if is_interruption(error):
             self.interruption, self.is_stopped = self.interruption or error, True
             renew_connection()
-
-    def stops_all(self, outcome: Outcome) -> bool:
-        """Tell whether the breaker is open now. A probe of a grant that has ended stops nobody: the next account may tell more."""
-        if not isinstance(outcome, OntraportError) or outcome.code not in strikes.THRESHOLDS:
-            return False
-        if self.is_probe and isinstance(outcome, ReconnectRequired):
-            return circuit_breaker.site_standing().hold_code == circuit_breaker.MANY_ENDED
-        return not circuit_breaker.may_refresh()

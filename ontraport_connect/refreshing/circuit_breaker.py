@@ -146,6 +146,8 @@ def report(error: OntraportError, account: OntraportAccount) -> bool:
 
     Written on a connection of its own, so that it outlives the caller's transaction, and no row of the site is held by that.
     """
+    if error.code in strikes.NO_ANSWER:
+        _aside(lambda: _count_unanswered(account))
     if error.code not in THRESHOLDS and not isinstance(error, OntraportMisconfigured):
         return False
     if is_for_the_site(error, account):
@@ -179,6 +181,11 @@ def _count(error: OntraportError, account: OntraportAccount) -> bool:
         return False
     hold(error)
     return True
+
+
+def _count_unanswered(account: OntraportAccount) -> None:
+    site_standing()
+    strikes.count(strikes.UNANSWERED, account, goes_on=True)
 
 
 def hold(error: OntraportError) -> None:

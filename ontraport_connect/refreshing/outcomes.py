@@ -165,6 +165,21 @@ def _mark(lease: Lease, error: ReconnectRequired) -> None:
         tell(account_needs_reconnect, OntraportAccount, account=current)
 
 
+def stops_others(outcome: Outcome, *, is_probe: bool) -> bool:
+    """Tell whether, after this outcome, no other token is to be sent: the breaker is open now, or answers do not come. A probe of a grant
+    that has ended stops nobody: the next account may tell more.
+    """
+    if not isinstance(outcome, OntraportError):
+        return False
+    if outcome.code in strikes.NO_ANSWER:
+        return strikes.is_nobody_answered()
+    if outcome.code not in strikes.THRESHOLDS:
+        return False
+    if is_probe and isinstance(outcome, ReconnectRequired):
+        return circuit_breaker.site_standing().hold_code == circuit_breaker.MANY_ENDED
+    return not circuit_breaker.may_refresh()
+
+
 def let_go(lease: Lease) -> None:
     """Give a lease back; the account is as it was."""
     _update(lease)

@@ -21,6 +21,11 @@ GRANT_ENDED = "invalid_grant"
 THRESHOLDS = {RATE_LIMITED: 3, GRANT_ENDED: 5, **dict.fromkeys(OPERATOR_ERRORS, 3)}
 """As many accounts must get this answer, one after the other, before it is taken to be meant for the site."""
 
+NO_ANSWER = {"timeout", "cut", "nonsense"}
+"""Codes of requests that were sent, and whose answer did not come or could not be read: the token may be spent."""
+
+UNANSWERED, ENOUGH_UNANSWERED = "unanswered", 5
+
 WITHIN = timedelta(minutes=10)
 """Answers further apart than this are not counted together."""
 
@@ -54,8 +59,19 @@ def count(code: str, account: OntraportAccount, *, goes_on: bool = False) -> boo
     return len(struck) >= _enough(code)
 
 
+def is_nobody_answered() -> bool:
+    """Tell whether the tokens of several accounts were sent, one after the other, and no answer came: each one more may be lost."""
+    row = OntraportService.objects.using(alias()).filter(pk=1).first()
+    mine = {} if row is None else json.loads(row.strikes or "{}").get(UNANSWERED, {})
+    return len(mine.get("accounts", ())) >= ENOUGH_UNANSWERED and not _any_refreshed_since(
+        datetime.fromisoformat(mine["first"])
+    )
+
+
 def _enough(code: str) -> int:
     """Return how many accounts it takes; a site with fewer links than that needs them all."""
+    if code == UNANSWERED:
+        return ENOUGH_UNANSWERED
     if code == GRANT_ENDED:
         return THRESHOLDS[code]
     links = OntraportAccount.objects.using(alias()).filter(method=Method.OAUTH, status=Status.CONNECTED)

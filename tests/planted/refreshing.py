@@ -4,6 +4,13 @@ from .bug import Bug
 
 BUGS = [
     Bug(
+        "every token is sent while answers do not come",
+        "refreshing/batches",
+        "circuit_breaker.enter() or strikes.is_nobody_answered()",
+        "circuit_breaker.enter()",
+        "refreshing/test_circuit_breaker.py::test_while_answers_do_not_come_one_token_is_risked_and_not_all",
+    ),
+    Bug(
         "a receiver is told of one account while others' answers wait",
         "refreshing/batches",
         "            monitoring.told_afterwards(),\n",

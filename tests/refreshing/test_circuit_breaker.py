@@ -368,3 +368,25 @@ def test_a_customer_whose_grants_have_ended_does_not_take_the_probe_from_others(
         one_account.refresh(read(ended[-1]))
     one_account.refresh(read(healthy))
     assert (token_of(healthy), circuit_breaker.site_standing().hold_code) == ("a.g0.1", "")
+
+
+@override_settings(ONTRAPORT_TIMEOUT=(1, 1), ONTRAPORT_REFRESH_CONCURRENCY=4)
+def test_while_answers_do_not_come_one_token_is_risked_and_not_all(strict: StrictServer) -> None:
+    """What is sent then may be spent, and its answer is lost: twenty links are due, and Ontraport answers too late."""
+    accounts = [linked(f"g{number}") for number in range(20)]
+    pks = [account.pk for account in accounts]
+    strict.behave(delay=1.5)
+    assert sum(batches.refresh_batch(pks).values()) == strict.requests <= 10
+    sent = strict.requests
+    assert sum(batches.refresh_batch(pks).values()) == strict.requests - sent == 1
+    strict.behave()
+    assert batches.refresh_batch(pks)["refreshed"] == 20 - sent - 1
+    assert not OntraportAccount.objects.exclude(lease_until=None).exists()
+
+
+@override_settings(ONTRAPORT_TIMEOUT=(1, 1))
+def test_a_few_answers_that_do_not_come_hold_up_nobody(strict: StrictServer) -> None:
+    pks = [linked(f"g{number}").pk for number in range(12)]
+    for number in range(4):
+        strict.behave(f"g{number}", delay=1.5)
+    assert batches.refresh_batch(pks) == {"timeout": 4, "refreshed": 8}
