@@ -23,7 +23,7 @@ from .installation import COPIED, Adopted, adopt_database, is_own_database, mark
 from .link_states import LinkState, SitePause, link_conditions, link_state, site_pause
 from .new_grants import wait_for_revocations
 from .one_account import ensure_fresh, is_fresh, refresh, replace_refused
-from .recovery import has_left, reconsider, recover_all, recover_left
+from .recovery import doubt, has_left, reconsider, recover_all, recover_left
 from .revoking import (
     can_revoke,
     deliver_every_revocation,
@@ -55,6 +55,7 @@ __all__ = [
     "deliver_revocation",
     "deliver_revocations",
     "deliver_revocations_of",
+    "doubt",
     "due_batches",
     "endpoints",
     "ensure_fresh",

@@ -4,7 +4,7 @@ accounts that were marked by mistake.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from django.db.models import F
 
 from ontraport_connect.database import DATABASE_IS_AWAY, alias, in_transaction
-from ontraport_connect.exceptions import SecretUnreadable
+from ontraport_connect.exceptions import ReconnectRequired, SecretUnreadable
 from ontraport_connect.models import Method, Now, OntraportAccount, Status
 from ontraport_connect.monitoring import logger
 
@@ -134,3 +134,15 @@ def reconsider() -> list[int]:
         status=Status.CONNECTED, refresh_at=Now(), failures=1, lease_until=None, version=F("version") + 1
     )
     return pks
+
+
+def doubt(pks: Sequence[int], outcomes: Mapping[str, int]) -> bool:
+    """Pause refreshing again where many accounts were reconsidered, and every one was told once more that its grant had ended: that is
+    still for the operator to mend, or for Ontraport. Probes go on, with other accounts. Returns whether it is paused.
+    """
+    many = strikes.THRESHOLDS[strikes.GRANT_ENDED] - 1  # the account that opened the breaker was not marked
+    if len(pks) < many or {*outcomes} != {strikes.GRANT_ENDED}:
+        return False
+    strikes.doubt(strikes.GRANT_ENDED, pks)
+    circuit_breaker.hold(ReconnectRequired("The grants of all of them ended.", code=strikes.GRANT_ENDED))
+    return True

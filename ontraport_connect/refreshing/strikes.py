@@ -6,6 +6,7 @@ They are kept in the row of the circuit breaker, which must exist.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -89,6 +90,15 @@ def believe(code: str) -> None:
         rows = OntraportService.objects.using(alias()).select_for_update().filter(pk=1).annotate(now=Now())
         row: Any = rows.get()
         rows.update(strikes=json.dumps({code: {"believed_until": (row.now + BELIEVED_FOR).isoformat()}}))
+
+
+def doubt(code: str, pks: Sequence[int]) -> None:
+    """Believe the answer ``code`` no more, which all of these accounts got."""
+    with transaction.atomic(using=alias()):
+        rows = OntraportService.objects.using(alias()).select_for_update().filter(pk=1).annotate(now=Now())
+        row: Any = rows.get()
+        mine = {"first": row.now.isoformat(), "accounts": sorted(pks)[-100:]}
+        rows.update(strikes=json.dumps({**json.loads(row.strikes or "{}"), code: mine}))
 
 
 def after_success(text: str) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.test import override_settings
 from django.utils import timezone
@@ -303,6 +304,26 @@ def test_an_operator_who_says_that_the_grants_have_ended_is_believed(strict: Str
     circuit_breaker.believe_ended_grants()
     batches.refresh_batch(pks)
     assert OntraportAccount.objects.filter(status="needs_reconnect").count() == 8
+    assert circuit_breaker.may_refresh()
+
+
+@pytest.mark.parametrize("number", [3, 40])
+def test_an_operator_who_reconsiders_before_the_cause_is_mended_marks_no_more_links(
+    strict: StrictServer, number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether every account of the site is told so, or the few whose customers have let go: those hold up nobody."""
+    pks = [linked(f"g{each}").pk for each in range(40)]
+    for each in range(number):
+        strict.behave(f"g{each}", status=400, members={"error": "invalid_grant"})
+    batches.refresh_batch(pks)
+    call_command("ontraport", "refresh", "--reconsider")
+    assert ("stays paused" in capsys.readouterr().out) == (number > 4)
+    batches.refresh_batch(pks)
+    assert OntraportAccount.objects.filter(status="needs_reconnect").count() <= 4
+    for each in range(number):
+        strict.behave(f"g{each}")
+    let_time_pass()
+    batches.refresh_batch(pks)
     assert circuit_breaker.may_refresh()
 
 

@@ -36,6 +36,14 @@ NOTICES = 20.0
 """Seconds after which no further e-mail is begun."""
 
 
+BELIEVED = "Refreshing goes on. For an hour, grants that end one after the other do not pause it."
+STILL_ENDED = (
+    "Ontraport said of every one of them that its grant has ended, so refreshing stays paused, except for one probe a minute with another"
+    " account: once one is refreshed, all goes on by itself. Check ONTRAPORT_CLIENT_ID and ONTRAPORT_ENDPOINTS, and that every process"
+    " was restarted since they were changed."
+)
+
+
 def add_arguments(parser: CommandParser) -> None:
     parser.usage = (
         "%(prog)s [-h] [--json] (UID | --all | --reconsider)"  # argparse shows no group that has a positional
@@ -84,10 +92,11 @@ def _reconsider(progress: Progress) -> Report:
     for start in range(0, len(pks), refreshing.BATCH_SIZE):
         outcomes.update(refreshing.refresh_batch(pks[start : start + refreshing.BATCH_SIZE]))
         progress(f"{counted(outcomes.total(), 'account')}: {summarize(outcomes)}…")
+    is_paused = refreshing.doubt(pks, outcomes)
     return Report(
         lines=[
             f"{counted(len(pks), 'account')} reconsidered" + (f": {summarize(outcomes)}." if outcomes else "."),
-            "Refreshing goes on. For an hour, grants that end one after the other do not pause it.",
+            STILL_ENDED if is_paused else BELIEVED,
         ],
         data={"reconsidered": len(pks), "outcomes": outcomes},
     )
