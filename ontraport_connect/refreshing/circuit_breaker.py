@@ -64,26 +64,26 @@ def site_standing() -> OntraportService:
 def enter(account: OntraportAccount | None = None) -> bool:
     """Return when the token endpoint may be called; raise what says until when it may not.
 
-    True means: the breaker is half open, and this call finds out whether it closes. Where many grants ended, an ``account`` whose own grant
-    is among them does not probe: it could take the probe from the others each minute. (Beat probes with any account.) Raises
-    ``OntraportUnavailable`` (rate limited) or ``OntraportMisconfigured`` (the client is refused, many grants ended, or the database is a
-    copy).
+    True means: the breaker is half open, and this call finds out whether it closes. An ``account`` that has just failed itself, or whose
+    grant is among the many that ended, does not probe: it could take the probe from the others each minute. (Beat probes with any.) Raises
+    ``OntraportUnavailable`` (rate limited) or ``OntraportMisconfigured`` (client refused, many grants ended, or a copied database).
     """
     row, remaining = _hold()
     if row is None:
         return False
     if row.hold_code == RATE_LIMITED:
-        if remaining <= 0 and _is_probe():
+        if remaining <= 0 and not _has_failed(account, row) and _is_probe():
             return True
         pause = min(max(remaining, 1.0), LONGEST_PAUSE)
         raise OntraportUnavailable("Ontraport asked this site to slow down.", code=RATE_LIMITED, retry_after=pause)
-    if row.hold_client == fingerprint() and (_has_ended(account, row) or not _is_probe()):
+    if row.hold_client == fingerprint() and (_has_failed(account, row) or not _is_probe()):
         raise OntraportMisconfigured(_reason(row.hold_code), code=row.hold_code)
     return True
 
 
-def _has_ended(account: OntraportAccount | None, row: OntraportService) -> bool:
-    return account is not None and row.hold_code == MANY_ENDED and account.pk in strikes.accounts(GRANT_ENDED, row)
+def _has_failed(account: OntraportAccount | None, row: OntraportService) -> bool:
+    ended = strikes.accounts(GRANT_ENDED, row) if row.hold_code == MANY_ENDED else set()
+    return account is not None and (account.pk in ended or strikes.is_backing_off(account))
 
 
 def _reason(code: str) -> str:

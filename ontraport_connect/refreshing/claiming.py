@@ -11,7 +11,7 @@ from ontraport_connect.database import alias
 from ontraport_connect.exceptions import OntraportError, OntraportRejected, OntraportUnavailable, SecretUnreadable
 from ontraport_connect.models import Now, OntraportAccount, Status, is_active, with_users
 
-from . import circuit_breaker, client_settings, installation, spent_tokens
+from . import circuit_breaker, client_settings, installation, spent_tokens, strikes
 from .leases import TAKE_OVER_WITHIN, Lease, claim
 from .recovery import recover
 
@@ -60,7 +60,9 @@ def _look(current: Any, account: OntraportAccount, wish: Wish) -> Seen | None:
         installation.require_own_database()  # in a copy it is that of the original's process, which never gives it back here
         if current.lease_until > current.now:
             return Seen(account=current, busy=True)
-    if not wish.forced and not _is_due(current):
+    if wish.refused:
+        _require_turn(current)
+    elif not wish.forced and not _is_due(current):
         return Seen(account=current)
     if current.lease_until is not None and not wish.refused and _serves_still(current):
         return Seen(account=current, error=_is_abandoned(current))
@@ -99,18 +101,17 @@ def _is_due(current: Any) -> bool:
     """Tell, by the clock of the database, whether the token is about to end. Raises while the account backs off from a failure."""
     if current.expires_at is None or current.expires_at > current.now + timedelta(seconds=conf.ONTRAPORT_LEEWAY):
         return False
-    if (
-        current.failures
-        and current.last_error != SecretUnreadable.default_code
-        and current.refresh_at is not None
-        and current.refresh_at > current.now
-    ):
+    _require_turn(current)
+    return True
+
+
+def _require_turn(current: Any) -> None:
+    if strikes.is_backing_off(current) and current.last_error != SecretUnreadable.default_code:
         raise OntraportUnavailable(
             "The last refresh failed; the next attempt waits its turn.",
             code=current.last_error,
             retry_after=(current.refresh_at - current.now).total_seconds(),
         )
-    return True
 
 
 def _serves_still(current: Any) -> bool:

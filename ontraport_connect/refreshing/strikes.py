@@ -39,6 +39,11 @@ def accounts(code: str, row: OntraportService) -> set[int]:
     return set(json.loads(row.strikes or "{}").get(code, {}).get("accounts", ()))
 
 
+def is_backing_off(account: Any) -> bool:
+    """Tell whether an account that was read with ``now`` waits, since its own last refresh failed."""
+    return bool(account.failures and account.refresh_at is not None and account.refresh_at > account.now)
+
+
 def count(code: str, account: OntraportAccount, *, goes_on: bool = False) -> bool:
     """Count an account that got the answer ``code``. Returns whether there are enough now to blame the site.
 

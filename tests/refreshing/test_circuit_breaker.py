@@ -391,6 +391,28 @@ def test_a_customer_whose_grants_have_ended_does_not_take_the_probe_from_others(
     assert (token_of(healthy), circuit_breaker.site_standing().hold_code) == ("a.g0.1", "")
 
 
+def test_an_account_that_has_just_failed_leaves_the_probe_to_others(strict: StrictServer) -> None:
+    """A customer who is suspended at Ontraport has a page open that asks each second."""
+    suspended, well = linked("suspended"), linked("well")
+    strict.behave("suspended", status=500)
+    circuit_breaker.hold(OntraportUnavailable("Too many.", code=RATE_LIMITED, retry_after=60))
+    for _ in range(3):
+        let_time_pass()
+        with pytest.raises(OntraportUnavailable):
+            one_account.refresh(read(suspended))
+    one_account.refresh(well)
+    assert (circuit_breaker.may_refresh(), strict.requests) == (True, 2)
+
+
+def test_an_account_whose_token_is_refused_waits_as_long_as_it_was_told(strict: StrictServer) -> None:
+    account = linked("one", expires_in=3600)
+    strict.behave(status=429)
+    for _ in range(5):
+        with pytest.raises(OntraportUnavailable):
+            one_account.replace_refused(read(account))
+    assert strict.requests == 1
+
+
 @override_settings(ONTRAPORT_TIMEOUT=(1, 1), ONTRAPORT_REFRESH_CONCURRENCY=4)
 def test_while_answers_do_not_come_one_token_is_risked_and_not_all(strict: StrictServer) -> None:
     """What is sent then may be spent, and its answer is lost: twenty links are due, and Ontraport answers too late."""

@@ -6,6 +6,7 @@ process that was killed: its row stays claimed and, if the request had been sent
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -43,7 +44,9 @@ from tests.support.lifecycle_values import (
 
 
 class Model:
-    def __init__(self, secret: str, key: str) -> None:
+    def __init__(self, secret: str, key: str, is_backing_off: Callable[[Link], bool]) -> None:
+        """For how long an account backs off is random, and asked of its row."""
+        self.is_backing_off = is_backing_off
         self.now = 0.0
         self.ailment = Ailment.NONE
         self.right_secret = secret
@@ -122,7 +125,7 @@ class Model:
             return True
         if hold.outcome == Outcome.INVALID and link in self.strikes[hold.outcome].links:
             return OntraportMisconfigured
-        if hold.until > self.now:
+        if hold.until > self.now or (link is not None and self.is_backing_off(link)):
             return OntraportUnavailable if hold.outcome == Outcome.BUSY else OntraportMisconfigured
         self.hold = replace(hold, until=self.now + PROBE_AFTER)
         return True
@@ -312,7 +315,8 @@ class Model:
         if not link.is_connected or (forced and seen.version != link.version):
             seen.adopt()
             return None if link.is_connected else ReconnectRequired
-        if is_abandoned and not refused and link.expires > self.now + TAKE_OVER_WITHIN:
+        is_left_alone = is_abandoned and not refused and link.expires > self.now + TAKE_OVER_WITHIN
+        if is_left_alone or (refused and self.is_backing_off(link)):
             seen.adopt()
             return OntraportUnavailable
         if self.is_misdeployed:

@@ -51,7 +51,11 @@ class Linking(RuleBasedStateMachine):
         provider.reset()
         self.provider = provider
         self.elsewhere = elsewhere
-        self.model = Model(secret=provider.endpoint.client_secret, key=key(0))
+        self.model = Model(
+            secret=provider.endpoint.client_secret,
+            key=key(0),
+            is_backing_off=lambda link: self.site.is_backing_off(self.uids[link]),
+        )
         self.site = Site(provider, OWNERS, key(0))
         self.keys_made = 1
         self.uids: dict[Link, Any] = {}

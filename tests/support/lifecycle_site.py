@@ -178,6 +178,9 @@ class Site:
     def is_abandoned(self, uid: Any) -> bool:
         return OntraportAccount.objects.filter(uid=uid, lease_until__lte=Now()).exists()
 
+    def is_backing_off(self, uid: Any) -> bool:
+        return OntraportAccount.objects.filter(uid=uid, failures__gt=0, refresh_at__gt=Now()).exists()
+
     def is_own(self, refresh: UnderWay) -> bool:
         """Return whether nobody else has claimed the row since."""
         lease = refresh.lease
