@@ -63,7 +63,7 @@ def test_a_grant_with_odd_members_is_saved(strict: StrictServer, how: str) -> No
         row = read(account)
         assert (row.version, row.lease_until, row.refresh_token.reveal()) == (1, None, f"r.g{number}.1")
         assert 0 <= (row.expires_at - row.refreshed_at).total_seconds() + 60 < 31 * 86_400
-        assert row.scope in {"mcp:tools", ""}
+        assert row.scope == "mcp:tools"
 
 
 LONG: dict[str, dict[str, Any]] = {
