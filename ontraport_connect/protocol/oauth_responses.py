@@ -5,6 +5,7 @@ What the token endpoint answers to an exchange or a refresh, and what it becomes
 - 200 with a token response (RFC 6749, 5.1): a ``Grant``
 - 400 or 401 ``invalid_grant``: ``ReconnectRequired``
 - 400 or 401 ``invalid_client``, ``unauthorized_client``: ``OntraportMisconfigured``
+- 400 or 401 with another code of RFC 6749, 5.2, or RFC 8707, 2 (``invalid_target``): ``OntraportUnavailable`` with that code
 - 429: ``OntraportUnavailable`` with code ``rate_limited``; ``retry_after`` is always set
 - anything else, unreadable answers included: ``OntraportUnavailable``
 """
@@ -40,6 +41,13 @@ LONGEST_LIFETIME = 30 * 86400.0
 TOKEN_TEXT = re.compile(r"[\x21-\x7e]{1,8192}", re.ASCII)
 ERROR_CODE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]{1,64}", re.ASCII)
 OPERATOR_ERRORS = {errors.InvalidClientError.error, errors.UnauthorizedClientError.error}
+OTHER_ERRORS = {
+    errors.InvalidRequestError.error,
+    errors.InvalidScopeError.error,
+    errors.UnsupportedGrantTypeError.error,
+    "invalid_target",
+}
+"""The other error codes of RFC 6749, 5.2, and RFC 8707, 2. They tell the operator why; what nobody knows is not repeated."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,6 +125,12 @@ def failure_of(answer: Answer) -> OntraportError:
         )
     if answer.status == 200:
         return unavailable("nonsense")
+    if error in OTHER_ERRORS:
+        return OntraportUnavailable(
+            f"Ontraport answered with status {answer.status}: {error}.",
+            code=error,
+            retry_after=retry_after(answer.headers),
+        )
     return OntraportUnavailable(
         f"Ontraport answered with status {answer.status}.",
         code=f"http_{answer.status}",

@@ -56,6 +56,7 @@ class Verdict:
     status: Status = Status.CONNECTED
     failures: int = 0
     held: str = ""
+    noted: str | None = None
 
 
 def answer(status: int, error: str = "", **headers: str) -> dict[str, Any]:
@@ -70,7 +71,8 @@ VERDICTS = [
     Verdict(answer=answer(400, "unauthorized_client"), error=OntraportMisconfigured, held="unauthorized_client"),
     Verdict(answer=answer(429, Retry_After="7"), error=OntraportUnavailable, failures=1, held="rate_limited"),
     Verdict(answer=answer(429), error=OntraportUnavailable, failures=1, held="rate_limited"),
-    Verdict(answer=answer(400, "invalid_request"), error=OntraportUnavailable, failures=1),
+    Verdict(answer=answer(400, "invalid_target"), error=OntraportUnavailable, failures=1, noted="invalid_target"),
+    Verdict(answer=answer(400, "canary\x1b[31m"), error=OntraportUnavailable, failures=1, noted="http_400"),
     Verdict(answer=answer(403, "invalid_grant"), error=OntraportUnavailable, failures=1),
     Verdict(answer=answer(500), error=OntraportUnavailable, failures=1),
     Verdict(answer=answer(503, Retry_After="9"), error=OntraportUnavailable, failures=1),
@@ -89,6 +91,7 @@ def test_a_verdict_for_each_answer(strict: StrictServer, verdict: Verdict) -> No
     assert (row.status, row.failures, row.lease_until) == (verdict.status, verdict.failures, None)
     assert circuit_breaker.site_standing().hold_code == verdict.held
     assert (row.refresh_token.reveal(), strict.dead) == ("r.one.0", [])
+    assert verdict.noted in {None, row.last_error}
 
 
 @pytest.mark.parametrize("fault", [{"cut": True}, {"drip": True}], ids=str)
