@@ -40,7 +40,13 @@ LIFETIMES: dict[str, Any] = {
 ANSWERS = {f"scope: {name}": {"scope": value} for name, value in SCOPES.items()} | {
     f"lifetime: {name}": {"expires_in": value} for name, value in LIFETIMES.items()
 }
-ANSWERS["tokens as long as they may be"] = {"access_token": "a" * 8192}
+ANSWERS |= {
+    "tokens as long as they may be": {"access_token": "a" * 8192},
+    "no token type": {"token_type": None},
+    "a blank in the token type": {"token_type": "Bearer "},
+    "an error that is none": {"error": None},
+    "an error that is false": {"error": False},
+}
 
 
 @pytest.mark.parametrize("how", ["alone", "batch"])
