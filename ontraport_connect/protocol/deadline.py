@@ -100,14 +100,16 @@ class BoundedResponse(http.client.HTTPResponse):
         if codings and ([coding.strip().lower() for coding in codings] != ["chunked"] or any(lengths)):
             raise http.client.HTTPException("an unclear end")  # RFC 9112, 6.3
 
-    def read_part(self, most: int, *, as_it_comes: bool = False) -> bytes:
+    def read_part(self, most: int) -> bytes:
         """Return the next bytes of the body, or none at its end. Raises ``IncompleteRead`` where it ends before its announced length.
 
-        ``as_it_comes`` returns what is there already, and does not wait for ``most`` bytes.
+        Returns what is there already, and does not wait for ``most`` bytes: those would be lost where the line fails meanwhile.
         """
-        part = self.read1(most) if as_it_comes else self.read(most)
+        part = self.read1(most)
         if not part and self.length:
             raise http.client.IncompleteRead(b"", self.length)
+        if self.length == 0:
+            self.close()  # as ``read`` does, and ``read1`` of newer versions of Python
         return part
 
 

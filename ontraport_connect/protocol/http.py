@@ -11,7 +11,7 @@ from __future__ import annotations
 import http.client
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from requests.structures import CaseInsensitiveDict
@@ -33,6 +33,14 @@ CHUNK = 16 * 1024
 
 END_WITHIN = 0.1
 """Seconds that the end of an event stream is waited for once enough of it has come. Later than that, the connection is not kept."""
+
+
+class Expected(NamedTuple):
+    """What is expected of an answer, as in ``Transport.send``."""
+
+    limit: int
+    until: Callable[[bytes], bool] | None
+    is_whole: Callable[[bytes], bool] | None
 
 
 class Transport:
@@ -64,15 +72,17 @@ class Transport:
         headers: Mapping[str, str | Secret] | None = None,
         limit: int = MESSAGE_LIMIT,
         until: Callable[[bytes], bool] | None = None,
+        is_whole: Callable[[bytes], bool] | None = None,
     ) -> Answer:
         """Send one request and read the whole answer, of at most ``limit`` bytes before and after decompression.
 
-        ``until`` is given an event stream in pieces, and tells when enough of it has come.
+        ``until`` is given an event stream in pieces, and tells when enough of it has come. ``is_whole`` is given the body of a message that
+        was cut, and tells whether nothing of it is missing.
         Raises ``OntraportUnavailable`` when no complete answer came in time, ``OntraportMisconfigured`` when ``url`` is not https.
         """
         require_secure(url)
         answer = self._attempt(
-            method, url, form=form, document=document, headers=headers or {}, limit=limit, until=until
+            method, url, Expected(limit, until, is_whole), form=form, document=document, headers=headers or {}
         )
         if isinstance(answer, BaseException):
             raise answer
@@ -82,12 +92,11 @@ class Transport:
         self,
         method: str,
         url: str,
+        expected: Expected,
         *,
         form: Mapping[str, str | Secret] | None,
         document: Mapping[str, Any] | None,
         headers: Mapping[str, str | Secret],
-        limit: int,
-        until: Callable[[bytes], bool] | None,
     ) -> Answer | BaseException:
         """Return the answer, or the exception to raise.
 
@@ -96,7 +105,7 @@ class Transport:
         """
         try:
             request = prepared(method, url, form=form, document=document, headers=headers)
-            answer = self._answer(request, limit, until)
+            answer = self._answer(request, expected)
         except OntraportError as error:
             return error.with_traceback(None)
         except SoftTimeLimitExceeded as error:
@@ -107,14 +116,14 @@ class Transport:
             return without_frames(error)
         return unavailable("too_large") if answer is None else answer
 
-    def _answer(self, request: Request, limit: int, until: Callable[[bytes], bool] | None) -> Answer | None:
+    def _answer(self, request: Request, expected: Expected) -> Answer | None:
         """Return the answer, or ``None`` when its body is too long. A test may have plugged in what answers."""
         wire = plugged_in()
         if wire is not None:
             return wire.answer(request.method, request.url, CaseInsensitiveDict(request.headers), request.body or b"")
-        return self._exchange(request, limit, until)
+        return self._exchange(request, expected)
 
-    def _exchange(self, request: Request, limit: int, until: Callable[[bytes], bool] | None) -> Answer | None:
+    def _exchange(self, request: Request, expected: Expected) -> Answer | None:
         """Send the request and read the answer. The connection is closed whatever is raised, and when the body is too long."""
         connect_timeout, read_timeout = self._timeout
         connection = self._connections.take(request.method, request.url, connect_timeout)
@@ -122,10 +131,10 @@ class Transport:
         try:
             response = connection.ask(request.method, request.target, request.headers, request.body, read_timeout)
             headers = _joined(response.headers)
-            if until is not None and is_event_stream(headers):
-                body = read_events(response, connection, limit, until)
+            if expected.until is not None and is_event_stream(headers):
+                body = read_events(response, connection, expected.limit, expected.until)
             else:
-                body = read_bounded(response, headers.get("Content-Encoding", "identity"), limit)
+                body = read_bounded(response, connection, headers.get("Content-Encoding", "identity"), expected)
         except BaseException:
             if response is not None:
                 response.close()
@@ -154,14 +163,24 @@ def _joined(headers: http.client.HTTPMessage) -> Mapping[str, str]:
     return joined
 
 
-def read_bounded(response: BoundedResponse, encoding: str, limit: int) -> bytes | None:
-    """Return the body, or ``None`` when it has more than ``limit`` bytes, as sent or decompressed."""
+def read_bounded(
+    response: BoundedResponse, connection: BoundedConnection, encoding: str, expected: Expected
+) -> bytes | None:
+    """Return the body, or ``None`` when it has more than ``limit`` bytes, as sent or decompressed.
+
+    The connection is closed when the message was cut although the body ``is_whole``.
+    """
     body = bytearray()
-    while chunk := response.read_part(CHUNK):
-        body += chunk
-        if len(body) > limit:
-            return None
-    return _decompressed(bytes(body), encoding.lower(), limit)
+    try:
+        while chunk := response.read_part(CHUNK):
+            body += chunk
+            if len(body) > expected.limit:
+                return None
+    except (http.client.IncompleteRead, OSError):
+        if expected.is_whole is None or not expected.is_whole(bytes(body)):
+            raise
+        connection.close()
+    return _decompressed(bytes(body), encoding.lower(), expected.limit)
 
 
 def read_events(
@@ -173,7 +192,7 @@ def read_events(
     """
     body, is_enough = bytearray(), False
     try:
-        while chunk := response.read_part(CHUNK, as_it_comes=True):
+        while chunk := response.read_part(CHUNK):
             body += chunk
             if limit < len(body):
                 return None

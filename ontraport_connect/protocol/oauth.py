@@ -20,7 +20,7 @@ from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportRejected
 
 from .http import Transport
-from .oauth_responses import Grant, error_of, failure_of, read_grant, read_registration
+from .oauth_responses import Grant, error_of, failure_of, is_whole, read_grant, read_registration
 from .secure_urls import require_secure
 
 
@@ -129,7 +129,7 @@ class Client:
         resource = {"resource": self.resource} if self.resource else {}
         address, url = urlsplit(self.endpoints.token_endpoint).hostname or "", self.endpoints.token_endpoint
         with monitoring.span("ontraport.token", ontraport_grant=str(form["grant_type"]), server_address=address):
-            answer = transport.send("POST", url, form={**form, **resource, **self._credentials()})
+            answer = transport.send("POST", url, form={**form, **resource, **self._credentials()}, is_whole=is_whole)
             grant = read_grant(answer)
             if grant is None:
                 raise failure_of(answer)

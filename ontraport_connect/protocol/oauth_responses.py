@@ -1,10 +1,14 @@
-"""What the authorization server answered, read strictly, and the one error that each failure stands for.
+"""What the authorization server answered, and the one error that each failure stands for.
+
+A token response comes only once, for a token or code that is spent by then: to refuse it ends the link. It is taken whenever its tokens can
+be read without doubt, whatever is odd around them; the tokens themselves are read strictly.
 
 What the token endpoint answers to an exchange or a refresh, and what it becomes:
 
-- 200 with a token response (RFC 6749, 5.1): a ``Grant``
+- 2xx with a token response (RFC 6749, 5.1, which wants 200): a ``Grant``
 - 400 or 401 ``invalid_grant``: ``ReconnectRequired``
 - 400 or 401 ``invalid_client``, ``unauthorized_client``: ``OntraportMisconfigured``
+- 400 or 401 with another code of RFC 6749, 5.2, or RFC 8707, 2 (``invalid_target``): ``OntraportUnavailable`` with that code
 - 429: ``OntraportUnavailable`` with code ``rate_limited``; ``retry_after`` is always set
 - anything else, unreadable answers included: ``OntraportUnavailable``
 """
@@ -39,7 +43,17 @@ LONGEST_LIFETIME = 30 * 86400.0
 
 TOKEN_TEXT = re.compile(r"[\x21-\x7e]{1,8192}", re.ASCII)
 ERROR_CODE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]{1,64}", re.ASCII)
+SAID_ONCE = {"access_token", "refresh_token", "token_type", "error"}
+"""The members that must not have two values."""
+
 OPERATOR_ERRORS = {errors.InvalidClientError.error, errors.UnauthorizedClientError.error}
+OTHER_ERRORS = {
+    errors.InvalidRequestError.error,
+    errors.InvalidScopeError.error,
+    errors.UnsupportedGrantTypeError.error,
+    "invalid_target",
+}
+"""The other error codes of RFC 6749, 5.2, and RFC 8707, 2. They tell the operator why; what nobody knows is not repeated."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,30 +66,58 @@ class Grant:
     scope: frozenset[str] | None
 
 
-def _members(answer: Answer) -> Mapping[str, Any]:
-    """Return the body's JSON object, or an empty dict when the body is anything else."""
+def _members(body: bytes) -> Mapping[str, Any]:
+    """Return the JSON object that the body ends with, or an empty dict when there is none or what it says is in doubt.
+
+    What comes before it (a byte order mark, a notice of PHP), bytes that are not UTF-8, control characters in a text, NaN and endless
+    numbers do no harm: no token holds them. Nothing may follow it, so that of two objects none is chosen.
+    """
+    _, brace, rest = body.decode(errors="replace").partition("{")
     try:
-        members = answer.json()
-    except ValueError:
+        members: dict[str, Any] = json.loads(
+            brace + rest, object_pairs_hook=_undisputed, parse_constant=_nothing, parse_int=float, strict=False
+        )
+    except (ValueError, RecursionError):
         return {}
-    return members if isinstance(members, dict) else {}
+    return members
+
+
+def _undisputed(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs) and any(members[name] != value for name, value in pairs if name in SAID_ONCE):
+        raise ValueError("a member with two values")
+    return members
+
+
+def _nothing(constant: str) -> None:
+    """Return what ``NaN`` and ``Infinity`` count as."""
+
+
+def is_whole(body: bytes) -> bool:
+    """Tell whether a body holds a whole token response, although the message that it came in was cut."""
+    return "access_token" in _members(body)
 
 
 def read_grant(answer: Answer) -> Grant | None:
     """Return the grant of a token response, or ``None`` when the answer is not one."""
-    members = _members(answer) if answer.status == 200 else {}
+    members = _members(answer.body) if 200 <= answer.status < 300 else {}
     access_token, refresh_token = members.get("access_token"), members.get("refresh_token")
-    token_type, scope = members.get("token_type"), members.get("scope")
-    if "error" in members or not _is_token(access_token) or not (refresh_token is None or _is_token(refresh_token)):
+    error, scope = members.get("error"), members.get("scope")
+    if (isinstance(error, str) and error) or not _is_bearer(members.get("token_type")) or not _is_token(access_token):
         return None
-    if not isinstance(token_type, str) or token_type.lower() != "bearer":
+    if not (refresh_token is None or refresh_token == "" or _is_token(refresh_token)):
         return None
     return Grant(
         access_token=Secret(str(access_token)),
-        refresh_token=None if refresh_token is None else Secret(str(refresh_token)),
+        refresh_token=Secret(str(refresh_token)) if refresh_token else None,
         lifetime=lifetime_of(members.get("expires_in")),
         scope=frozenset(scope.split()) if isinstance(scope, str) else None,
     )
+
+
+def _is_bearer(token_type: object) -> bool:
+    """Tell whether this is the type of a bearer token. Where none is named there is no other that it could be."""
+    return token_type is None or (isinstance(token_type, str) and token_type.strip().lower() in {"", "bearer"})
 
 
 def _is_token(value: object) -> bool:
@@ -97,7 +139,7 @@ def lifetime_of(expires_in: object) -> float:
 
 def error_of(answer: Answer) -> str:
     """Return the OAuth error code of the answer, or an empty string when it has no well-formed one."""
-    error = _members(answer).get("error")
+    error = _members(answer.body).get("error")
     return error if isinstance(error, str) and ERROR_CODE.fullmatch(error) else ""
 
 
@@ -117,6 +159,12 @@ def failure_of(answer: Answer) -> OntraportError:
         )
     if answer.status == 200:
         return unavailable("nonsense")
+    if error in OTHER_ERRORS:
+        return OntraportUnavailable(
+            f"Ontraport answered with status {answer.status}: {error}.",
+            code=error,
+            retry_after=retry_after(answer.headers),
+        )
     return OntraportUnavailable(
         f"Ontraport answered with status {answer.status}.",
         code=f"http_{answer.status}",
@@ -126,8 +174,11 @@ def failure_of(answer: Answer) -> OntraportError:
 
 def read_registration(answer: Answer) -> Mapping[str, Any] | None:
     """Return a registration response (RFC 7591, 3.2.1) with its secrets hidden, or ``None`` when the answer is not one."""
-    members = _members(answer) if answer.status in {200, 201} else {}
-    if not _is_token(members.get("client_id")):
+    try:
+        members = answer.json() if answer.status in {200, 201} else None
+    except ValueError:
+        return None
+    if not isinstance(members, dict) or not _is_token(members.get("client_id")):
         return None
     hidden = {
         name: Secret(json.dumps(value) if not isinstance(value, str) else value) for name, value in members.items()

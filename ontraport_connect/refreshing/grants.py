@@ -118,7 +118,9 @@ def _field(name: str) -> EncryptedTextField:
 
 
 def granted_scope(asked: str, grant: Grant) -> str:
-    """Return the scope to record: narrower than asked is believed, wider is not (RFC 6749, 3.3)."""
+    """Return the scope to record: narrower than asked is believed, wider is not (RFC 6749, 3.3). One that has nothing of what was asked
+    says nothing.
+    """
     if grant.scope is None:
         return asked
-    return " ".join(sorted(grant.scope & set(asked.split())))
+    return " ".join(sorted(grant.scope & set(asked.split()))) or asked

@@ -186,11 +186,15 @@ def let_go(lease: Lease) -> None:
 
 
 def _back_off(lease: Lease, error: OntraportError) -> None:
-    """Try this account again later, with full jitter; its token is kept."""
+    """Try this account again later, with full jitter; its token is kept. The pause that a 429 asks for is kept. Any other answer that asks
+    for a long one (a maintenance page) is no reason to let the access token end, nor for all to come back at once.
+    """
     failures = lease.account.failures
     pause = random.uniform(1, min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(failures, 10)))  # noqa: S311  # jitter
-    pause = max(pause, getattr(error, "retry_after", None) or 0)
-    values = {"refresh_at": from_now(pause), "failures": F("failures") + 1, "last_error": error.code}
+    asked = getattr(error, "retry_after", None) or 0
+    if asked > LONGEST_BACKOFF and error.code != strikes.RATE_LIMITED:
+        asked = random.uniform(LONGEST_BACKOFF / 2, LONGEST_BACKOFF)  # noqa: S311  # jitter
+    values = {"refresh_at": from_now(max(pause, asked)), "failures": F("failures") + 1, "last_error": error.code}
     if _update(lease, **values) and not failures:
         _record(lease, EventKind.REFRESH_FAILING, error.code)
 

@@ -255,4 +255,11 @@ BUGS = [
         "            pass\n",
         "refreshing/test_odd_answers.py::test_a_client_or_issuer_that_no_column_holds_is_noticed_before_the_token_is_spent",
     ),
+    Bug(
+        "a maintenance page puts everybody off for an hour",
+        "refreshing/outcomes",
+        "    if asked > LONGEST_BACKOFF and ",
+        "    if False and ",
+        "refreshing/test_outcomes.py::test_a_maintenance_page_that_asks_for_an_hour_puts_nobody_off_for_longer_than_any_failure",
+    ),
 ]

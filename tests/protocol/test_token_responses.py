@@ -14,13 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ontraport_connect.exceptions import OntraportError, OntraportUnavailable
+from ontraport_connect.encryption import Secret
+from ontraport_connect.exceptions import OntraportError, OntraportUnavailable, ReconnectRequired
 from ontraport_connect.protocol import Transport
 from ontraport_connect.protocol.oauth_responses import ASSUMED_LIFETIME, LONGEST_LIFETIME, lifetime_of
-from tests.support.hostile_server import HostileServer
+from tests.support.hostile_server import Behaviour, HostileServer, KeepAlive, answer, drip, raw, reset
 from tests.support.memory import growth_of
 
-from .authorization_server import GOOD, raw_member, refresh, without
+from .authorization_server import GOOD, client_of, raw_member, refresh, without
 
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "200"))
 DEADLINE = 3.0
@@ -36,12 +37,10 @@ REFUSED: dict[str, object] = {
     "JSONP": f"callback({json.dumps(GOOD)})",
     "not UTF-8": json.dumps(GOOD).encode().replace(b"access", b"acc\xffss"),
     "UTF-16": json.dumps(GOOD).encode("utf-16"),
-    "a byte order mark": b"\xef\xbb\xbf" + json.dumps(GOOD).encode(),
     "cut short": json.dumps(GOOD)[:-1],
     "two documents": json.dumps(GOOD) * 2,
     "a trailing comma": json.dumps(GOOD)[:-1] + ",}",
     "single quotes": str(GOOD),
-    "a comment": "/* hello */" + json.dumps(GOOD),
     "null": "null",
     "true": "true",
     "a number": "42",
@@ -53,25 +52,22 @@ REFUSED: dict[str, object] = {
     "deep lists": "[" * 50_000,
     "deep objects": '{"a":' * 50_000,
     "a deep member": json.dumps(GOOD)[:-1] + ', "x": ' + "[" * 50_000 + "]" * 50_000 + "}",
-    "a number of ten thousand digits": raw_member("expires_in", "1" * 10_000),
-    "NaN": raw_member("expires_in", "NaN"),
-    "Infinity": raw_member("expires_in", "Infinity"),
-    "minus Infinity": raw_member("expires_in", "-Infinity"),
     "two access tokens": '{"access_token": "other", ' + json.dumps(GOOD)[1:],
     "two token types": '{"token_type": "mac", ' + json.dumps(GOOD)[1:],
+    "two errors": '{"error": "invalid_grant", "error": "", ' + json.dumps(GOOD)[1:],
+    "two refresh tokens, one of them empty": '{"refresh_token": "", ' + json.dumps(GOOD)[1:],
+    "another answer before it": '{"access_token": "other", "token_type": "Bearer"}\n' + json.dumps(GOOD),
+    "another answer after it": json.dumps(GOOD) + '\n{"access_token": "other", "token_type": "Bearer"}',
+    "another answer in a notice before it": 'Notice: {"access_token": "other"}<br />\n' + json.dumps(GOOD),
+    "a page with scripts": f"<script>window.answer = {json.dumps(GOOD)};</script>",
     "two refresh tokens": '{"refresh_token": "other", ' + json.dumps(GOOD)[1:],
-    "two unknown members": '{"x": 1, "x": 2, ' + json.dumps(GOOD)[1:],
     "a control character in a string": raw_member("access_token", '"acc\tess"'),
     "an error beside the token": {**GOOD, "error": "invalid_grant"},
-    "an empty error beside the token": {**GOOD, "error": ""},
-    "a null error beside the token": {**GOOD, "error": None},
     "no access token": without("access_token"),
-    "no token type": without("token_type"),
     "another case of names": {name.upper(): value for name, value in GOOD.items()},
 }
 for name in ("access_token", "refresh_token"):
     REFUSED |= {
-        f"{name}: empty": {**GOOD, name: ""},
         f"{name}: a blank": {**GOOD, name: " "},
         f"{name}: blanks around": {**GOOD, name: " token "},
         f"{name}: a blank inside": {**GOOD, name: "to ken"},
@@ -91,10 +87,10 @@ for name in ("access_token", "refresh_token"):
         f"{name}: a list": {**GOOD, name: ["token"]},
         f"{name}: an object": {**GOOD, name: {"value": "token"}},
     }
-REFUSED["access_token: null"] = {**GOOD, "access_token": None}
+REFUSED |= {f"access_token: {value!r}": {**GOOD, "access_token": value} for value in (None, "")}
 TOKEN_TYPES: list[object] = [
-    *("", " ", "mac", "MAC", "DPoP", "N_A", "bearer ", " bearer", "bearer_token", "basic", "\u0299earer"),
-    *(None, 1, ["bearer"], {}, True),
+    *("mac", "MAC", "DPoP", "N_A", "bearer_token", "bear er", "basic", "\u0299earer"),
+    *(1, ["bearer"], {}, True),
 ]
 for token_type in TOKEN_TYPES:
     REFUSED[f"token_type: {token_type!r}"] = {**GOOD, "token_type": token_type}
@@ -135,7 +131,83 @@ def test_a_token_response_is_read(server: HostileServer, transport: Transport, b
     assert "access'" not in repr(grant)
 
 
-@pytest.mark.parametrize("body", [without("refresh_token"), {**GOOD, "refresh_token": None}], ids=["absent", "null"])
+NO_ERRORS: tuple[object, ...] = (None, False, "", 0, [])
+ODD: dict[str, object] = {
+    "no token type": without("token_type"),
+    **{f"token_type: {each!r}": {**GOOD, "token_type": each} for each in (None, "", " ", "bearer ", " Bearer\n")},
+    **{f"error: {error!r}": {**GOOD, "error": error} for error in NO_ERRORS},
+    "a byte order mark": b"\xef\xbb\xbf" + json.dumps(GOOD).encode(),
+    "a notice before it": "<br />\n<b>Notice</b>: Undefined index: x in <b>token.php</b><br />\n" + json.dumps(GOOD),
+    "a comment before it": "/* hello */" + json.dumps(GOOD),
+    "a name in Latin-1": json.dumps(GOOD).encode()[:-1] + b', "name": "Caf\xe9"}',
+    "a control character elsewhere": json.dumps(GOOD)[:-1] + ', "x": "\n\0"}',
+    "NaN elsewhere": json.dumps(GOOD)[:-1] + ', "x": [NaN, -Infinity]}',
+    "a number of ten thousand digits": raw_member("expires_in", "1" * 10_000),
+    **{f"a lifetime of {each}": raw_member("expires_in", each) for each in ("NaN", "Infinity", "-Infinity")},
+    "two unknown members": '{"x": 1, "x": 2, ' + json.dumps(GOOD)[1:],
+    "the same token twice": '{"access_token": "access", "token_type": "Bearer", ' + json.dumps(GOOD)[1:],
+}
+
+
+@pytest.mark.parametrize("body", ODD.values(), ids=ODD)
+def test_a_token_response_is_read_whatever_is_odd_around_its_tokens(
+    server: HostileServer, transport: Transport, body: object
+) -> None:
+    """The refresh token is spent: to refuse the answer would end the link."""
+    grant = refresh(server, transport, body)
+    assert (grant.access_token.reveal(), grant.refresh_token and grant.refresh_token.reveal()) == ("access", "next")
+    assert 0 < grant.lifetime <= LONGEST_LIFETIME
+    assert grant.scope == frozenset({"mcp:tools"})
+
+
+@pytest.mark.parametrize("status", ["201 Created", "202 Accepted", "206 Partial Content", "299 X"])
+def test_any_status_of_success_will_do(server: HostileServer, transport: Transport, status: str) -> None:
+    assert refresh(server, transport, GOOD, status=status).access_token.reveal() == "access"
+
+
+ANSWER = json.dumps(GOOD).encode()
+TOO_LONG = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(ANSWER) + 1)
+IN_CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(ANSWER)
+CUT: dict[str, Behaviour] = {
+    "a length that is too long, then closed": raw(TOO_LONG + ANSWER),
+    "a length that is too long, then a reset": reset(TOO_LONG + ANSWER),
+    "a length that is too long, then silence": drip(TOO_LONG + ANSWER, b"", 0.1),
+    "no length, and a reset": reset(b"HTTP/1.1 200 OK\r\n\r\n" + ANSWER),
+    "the last chunk missing": raw(IN_CHUNKS + ANSWER + b"\r\n"),
+    "the end of the chunk missing": raw(IN_CHUNKS + ANSWER),
+}
+
+
+@pytest.mark.parametrize("behaviour", CUT.values(), ids=CUT)
+def test_a_token_response_that_is_there_is_read_although_the_message_is_not_whole(
+    server: HostileServer, behaviour: Behaviour
+) -> None:
+    """Its connection is used no more."""
+    server.behaviour = behaviour
+    with Transport(timeout=(1, 0.5)) as transport:
+        assert client_of(server).refresh(transport, Secret("spent")).access_token.reveal() == "access"
+        server.behaviour = KeepAlive(answer(ANSWER))
+        assert client_of(server).refresh(transport, Secret("next")).access_token.reveal() == "access"
+
+
+def test_half_a_token_response_is_an_answer_that_was_cut(server: HostileServer, transport: Transport) -> None:
+    server.behaviour = raw(TOO_LONG + ANSWER[:-1])
+    with pytest.raises(OntraportUnavailable) as caught:
+        client_of(server).refresh(transport, Secret("spent"))
+    assert caught.value.code == "cut"
+
+
+@pytest.mark.parametrize("body", [b"\xef\xbb\xbf%s", b"Notice: x<br />\n%s"])
+def test_a_grant_that_has_ended_is_told_however_oddly(server: HostileServer, transport: Transport, body: bytes) -> None:
+    with pytest.raises(ReconnectRequired):
+        refresh(server, transport, body % b'{"error": "invalid_grant"}', status="400 X")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [without("refresh_token"), {**GOOD, "refresh_token": None}, {**GOOD, "refresh_token": ""}],
+    ids=["absent", "null", "empty"],
+)
 def test_no_new_refresh_token_is_no_error(server: HostileServer, transport: Transport, body: dict[str, Any]) -> None:
     """The old refresh token stays valid (RFC 6749, 6)."""
     assert refresh(server, transport, body).refresh_token is None
@@ -239,7 +311,7 @@ def is_granted(server: HostileServer, transport: Transport, body: bytes | str, s
         grant = refresh(server, transport, body, status=f"{status} X")
     except OntraportError:
         return False
-    assert status == 200
+    assert 200 <= status < 300
     assert grant.access_token.reveal().isascii()
     assert 0 < grant.lifetime <= LONGEST_LIFETIME
     return True

@@ -40,7 +40,13 @@ LIFETIMES: dict[str, Any] = {
 ANSWERS = {f"scope: {name}": {"scope": value} for name, value in SCOPES.items()} | {
     f"lifetime: {name}": {"expires_in": value} for name, value in LIFETIMES.items()
 }
-ANSWERS["tokens as long as they may be"] = {"access_token": "a" * 8192}
+ANSWERS |= {
+    "tokens as long as they may be": {"access_token": "a" * 8192},
+    "no token type": {"token_type": None},
+    "a blank in the token type": {"token_type": "Bearer "},
+    "an error that is none": {"error": None},
+    "an error that is false": {"error": False},
+}
 
 
 @pytest.mark.parametrize("how", ["alone", "batch"])
@@ -63,7 +69,7 @@ def test_a_grant_with_odd_members_is_saved(strict: StrictServer, how: str) -> No
         row = read(account)
         assert (row.version, row.lease_until, row.refresh_token.reveal()) == (1, None, f"r.g{number}.1")
         assert 0 <= (row.expires_at - row.refreshed_at).total_seconds() + 60 < 31 * 86_400
-        assert row.scope in {"mcp:tools", ""}
+        assert row.scope == "mcp:tools"
 
 
 LONG: dict[str, dict[str, Any]] = {

@@ -56,6 +56,7 @@ class Verdict:
     status: Status = Status.CONNECTED
     failures: int = 0
     held: str = ""
+    noted: str | None = None
 
 
 def answer(status: int, error: str = "", **headers: str) -> dict[str, Any]:
@@ -70,7 +71,8 @@ VERDICTS = [
     Verdict(answer=answer(400, "unauthorized_client"), error=OntraportMisconfigured, held="unauthorized_client"),
     Verdict(answer=answer(429, Retry_After="7"), error=OntraportUnavailable, failures=1, held="rate_limited"),
     Verdict(answer=answer(429), error=OntraportUnavailable, failures=1, held="rate_limited"),
-    Verdict(answer=answer(400, "invalid_request"), error=OntraportUnavailable, failures=1),
+    Verdict(answer=answer(400, "invalid_target"), error=OntraportUnavailable, failures=1, noted="invalid_target"),
+    Verdict(answer=answer(400, "canary\x1b[31m"), error=OntraportUnavailable, failures=1, noted="http_400"),
     Verdict(answer=answer(403, "invalid_grant"), error=OntraportUnavailable, failures=1),
     Verdict(answer=answer(500), error=OntraportUnavailable, failures=1),
     Verdict(answer=answer(503, Retry_After="9"), error=OntraportUnavailable, failures=1),
@@ -89,6 +91,7 @@ def test_a_verdict_for_each_answer(strict: StrictServer, verdict: Verdict) -> No
     assert (row.status, row.failures, row.lease_until) == (verdict.status, verdict.failures, None)
     assert circuit_breaker.site_standing().hold_code == verdict.held
     assert (row.refresh_token.reveal(), strict.dead) == ("r.one.0", [])
+    assert verdict.noted in {None, row.last_error}
 
 
 @pytest.mark.parametrize("fault", [{"cut": True}, {"drip": True}], ids=str)
@@ -112,6 +115,19 @@ def test_a_thousand_failures_in_a_row_lose_no_account_and_make_one_line_of_histo
     strict.behave()
     one_account.refresh(row)
     assert (token_of(account), read(account).failures, read(account).last_error) == ("a.one.1", 0, "")
+
+
+@pytest.mark.parametrize(("status", "is_heeded"), [(503, False), (500, False), (429, True)])
+def test_a_maintenance_page_that_asks_for_an_hour_puts_nobody_off_for_longer_than_any_failure(
+    strict: StrictServer, status: int, is_heeded: bool
+) -> None:
+    """Many a server says so for a deploy that takes a minute; the access token has ended by then. A 429 asks for this very pause."""
+    strict.behave(status=status, headers={"Retry-After": "3600"})
+    account = linked("one")
+    with pytest.raises(OntraportUnavailable):
+        one_account.refresh(account)
+    row = row_of(account)
+    assert ((row.refresh_at - row.now).total_seconds() > outcomes.LONGEST_BACKOFF) == is_heeded
 
 
 def test_failing_and_recovering_stand_in_the_history_and_are_told(strict: StrictServer) -> None:
@@ -181,6 +197,16 @@ def test_a_narrower_scope_is_believed_and_a_wider_one_is_not(strict: StrictServe
     account = linked("one", scope="a b")
     outcomes.settle(leased(account), granted("one.1", scope=frozenset({"b", "admin"})))
     assert read(account).scope == "b"
+
+
+@pytest.mark.parametrize("scope", [frozenset(), frozenset({"A", "B"}), None])
+def test_a_scope_that_has_nothing_to_do_with_the_rows_leaves_that_as_it_is(
+    strict: StrictServer, scope: frozenset[str] | None
+) -> None:
+    """It would stay empty for ever: what a later answer names would be wider."""
+    account = linked("one", scope="a b")
+    outcomes.settle(leased(account), granted("one.1", scope=scope))
+    assert read(account).scope == "a b"
 
 
 def test_due_times_are_spread(strict: StrictServer) -> None:

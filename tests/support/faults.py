@@ -58,9 +58,11 @@ FAULTS = {
     "an answer that drips": Fault(kind=Kind.DRIP, in_answer=True, seconds=0.05),
     "an answer that is late": Fault(kind=Kind.LATENCY, in_answer=True, seconds=LATE),
     "a status that is none": Fault(kind=Kind.CORRUPT, in_answer=True, after=9),
-    "a length that is none": Fault(kind=Kind.CORRUPT, in_answer=True, behind=LENGTH),
     "a body that is no text": Fault(kind=Kind.CORRUPT, in_answer=True, behind=BODY, after=3, length=3),
 }
+
+UNREADABLE_LENGTH = Fault(kind=Kind.CORRUPT, in_answer=True, behind=LENGTH)
+"""All of the answer comes, and its end cannot be told: a token response is taken, any other answer is not."""
 
 ONE_OF_EACH_KIND = {
     name: FAULTS[name]
@@ -79,7 +81,8 @@ ONE_OF_EACH_KIND = {
 MOST = ONE_OF_EACH_KIND if settings.SECURE_SSL_REDIRECT else FAULTS
 """All of them, or one of each kind with the settings of cookiecutter-django, which play no part in how a line breaks."""
 
-SOME = FAULTS if os.environ.get("ALL_FAULTS") else ONE_OF_EACH_KIND
+ALL = {**FAULTS, "a length that is none": UNREADABLE_LENGTH}
+SOME = ALL if os.environ.get("ALL_FAULTS") else ONE_OF_EACH_KIND
 """The refresh and the exchange meet all faults. Other flows use the same transport and meet one of each kind, or all with ``ALL_FAULTS``.
 """
 

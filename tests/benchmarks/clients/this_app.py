@@ -45,9 +45,9 @@ def callback(url: str, issuer: str, iss: str) -> None:
         ONTRAPORT_ENDPOINTS=endpoints,
         ONTRAPORT_MCP_URL=issuer,
     ):
-        asked = browser.post(reverse("ontraport_connect:connect"))["Location"]
+        asked = browser.post(reverse("ontraport_connect:connect"), secure=True)["Location"]
         state = parse_qs(urlsplit(asked).query)["state"][0]
-        browser.get(reverse("ontraport_connect:callback"), {"code": CODE, "state": state, "iss": iss})
+        browser.get(reverse("ontraport_connect:callback"), {"code": CODE, "state": state, "iss": iss}, secure=True)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from tests.support.faults import (
     FAULTS,
     ONE_OF_EACH_KIND,
     PATIENT,
+    UNREADABLE_LENGTH,
     a_moment_ago,
     alive,
     assert_nothing_was_lost_in_vain,
@@ -93,6 +94,15 @@ def test_a_refresh_whose_line_is_reset_anywhere(
         assert proxy.requests() == 2
         if in_answer:
             relink(browser, account)
+
+
+def test_a_token_response_whose_end_cannot_be_told_is_taken(proxy: FaultProxy, sandbox: Sandbox, maya: Any) -> None:
+    """It is all there: to refuse it would lose the link."""
+    account = linked_account(maya, sandbox)
+    then = before(account, sandbox)
+    with meeting(proxy, UNREADABLE_LENGTH, timeout=(1, 1)):
+        one_account.refresh(account)
+    assert not assert_nothing_was_lost_in_vain(account, then, sandbox, failed=False)
 
 
 def two_due(sandbox: Sandbox, maya: Any) -> list[int]:
