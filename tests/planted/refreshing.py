@@ -188,7 +188,7 @@ BUGS = [
     Bug(
         "an ended grant takes the probe from the others",
         "refreshing/circuit_breaker",
-        "_has_ended(account, row) or ",
+        "account.pk in ended or ",
         "",
         "refreshing/test_circuit_breaker.py::test_a_customer_whose_grants_have_ended_does_not_take_the_probe_from_others",
     ),
