@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import F
 
 from ontraport_connect import refreshing, using
-from ontraport_connect.database import alias
+from ontraport_connect.database import alias, unless_locked
 from ontraport_connect.exceptions import (
     OntraportError,
     OntraportMisconfigured,
@@ -100,8 +100,13 @@ def _due(limit: int) -> Iterator[OntraportAccount]:
         pause = RETRY_AFTER
         if last_error == using.KEY_REFUSED:
             pause = CONFIRM_AFTER if status == Status.CONNECTED else min(RETRY_AFTER, _next_check_of_marked(failures))
-        if due.filter(pk=pk).update(refresh_at=refreshing.from_now(pause)):
+        if _postpone(due.filter(pk=pk), pause):
             yield from with_users(accounts.filter(pk=pk))
+
+
+def _postpone(row: Any, seconds: float) -> bool:
+    """Win the right to check; nobody waits for a row that somebody else holds."""
+    return bool(unless_locked(lambda: row.update(refresh_at=refreshing.from_now(seconds))))
 
 
 def _next_check_of_marked(failures: int) -> float:

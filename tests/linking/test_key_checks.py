@@ -18,6 +18,8 @@ from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent
 from ontraport_connect.signals import account_needs_reconnect, account_recovered
 from ontraport_connect.staff import notices
 from tests.linking.test_key_pairs import link
+from tests.refreshing.test_one_account import in_thread
+from tests.refreshing.test_takeover import ROW, locked
 from tests.support import ontraport
 from tests.support.answering import Answering, Asked, Reply, envelope
 from tests.support.linked import key_account, person
@@ -145,6 +147,16 @@ def test_no_pair_is_checked_by_two_at_once(maya: Any) -> None:
     assert next(one).ontraport_id == "first"
     assert next(other).ontraport_id == "second"
     assert (list(one), list(other)) == ([], [])
+
+
+@pytest.mark.server_database
+def test_a_row_that_somebody_holds_is_passed_over(maya: Any, rest: Rest) -> None:
+    held, other = key_account(maya, ontraport_id="1"), key_account(maya, ontraport_id="2")
+    make_due(held)
+    make_due(other)
+    with locked(ROW, held.pk), in_thread(tasks.check_keys) as checked:
+        assert checked.result(20) == {"key_refused": 1}
+    assert seconds_to_the_next_check(held) < 0 < seconds_to_the_next_check(other)
 
 
 def test_the_pairs_of_people_who_were_deactivated_are_not_checked(maya: Any) -> None:
