@@ -120,8 +120,7 @@ def short_lock_waits() -> Iterator[None]:
     """Within this block, no statement waits longer than ``LOCK_TIMEOUT`` for a lock: it fails (see ``is_lock_timeout``). Afterwards the
     connection waits as long as before, be it the site's limit or that of a block around this one.
 
-    SQLite has no such limit but that of its connection. A database that is away is left for the block to notice; ``persistently`` limits
-    the connection that it makes in place of a lost one.
+    SQLite has only its connection's limit. A database that is away is left for the block to notice; ``persistently`` limits its new one.
     """
     connection = connections[alias()]
     if connection.vendor not in LOCK_TIMEOUTS:
@@ -161,9 +160,7 @@ def _limit_lock_waits() -> Sequence[str | int] | None:
 
 
 def code_of(error: BaseException) -> object:
-    """Return what the database calls an error: a number of MySQL's, which its drivers give first, or an SQLSTATE of PostgreSQL (psycopg,
-    and psycopg2). MySQL has an SQLSTATE, too, which says less: PyMySQL 1.2 gives it as well.
-    """
+    """Return what the database calls an error: the number that MySQL's drivers give first, or PostgreSQL's SQLSTATE (MySQL's says less)."""
     cause = error.__cause__
     first = next(iter(getattr(cause, "args", ())), None)
     return first if isinstance(first, int) else getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
@@ -174,6 +171,17 @@ def is_lock_timeout(error: BaseException) -> bool:
     for a lock, or than the site lets any statement take.
     """
     return code_of(error) in ("55P03", "57014", 1205, 1969)
+
+
+def unless_locked(step: Callable[[], T]) -> T | None:
+    """Run a step that can be done without: ``None`` where somebody (a console without a commit) holds its rows beyond ``LOCK_TIMEOUT``."""
+    try:
+        with nullcontext() if in_transaction() else short_lock_waits():
+            return step()
+    except OperationalError as error:
+        if not is_lock_timeout(error):
+            raise
+    return None
 
 
 def persistently(step: Callable[[], T], *, is_aside: bool = False) -> T:

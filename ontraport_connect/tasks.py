@@ -26,8 +26,8 @@ MAX_REVOCATIONS = 50
 MAX_KEYS = 100
 MAX_IDS = 20
 
-CHANGE_NOTICES = 15.0
-"""Seconds after which no further e-mail about changes is begun."""
+NOTICES = 30.0
+"""Seconds for e-mails (see ``staff.send_notices``)."""
 
 DUE_AT = "ontraport_due_at"
 """The header with the time at which a task is due, in seconds since the epoch. A worker of another version may not know it."""
@@ -124,7 +124,7 @@ def check_keys() -> dict[str, int]:
 @shared_task(name="ontraport_connect.tasks.send_notices", ignore_result=True, time_limit=90, soft_time_limit=60)
 def send_notices() -> int:
     """E-mail people whose accounts need a reconnect, or were connected or disconnected. Returns how many messages were sent."""
-    told = staff.send_due_notices() + staff.send_change_notices(CHANGE_NOTICES)
+    told = staff.send_notices(NOTICES)
     refreshing.record_worker(_due_at(send_notices))
     return told
 

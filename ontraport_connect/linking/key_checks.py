@@ -2,11 +2,13 @@
 
 One 401 proves nothing: Ontraport may answer it to everybody for a minute, and its MCP server may refuse a pair that REST accepts. So a
 401 only makes a check due (``using.key_refused``). A pair is marked ``needs_reconnect`` when REST has refused it in ``CONFIRMATIONS``
-checks, minutes apart; until then the account stays connected. A marked pair is still checked once a day, and recovers by itself.
+checks, minutes apart; until then the account stays connected. A marked pair is checked again soon, then more and more rarely, down to
+once a day, and recovers by itself: Ontraport may have answered 401 to everybody for longer than those minutes.
 """
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +17,7 @@ from django.db import transaction
 from django.db.models import F
 
 from ontraport_connect import refreshing, using
-from ontraport_connect.database import alias
+from ontraport_connect.database import alias, unless_locked
 from ontraport_connect.exceptions import (
     OntraportError,
     OntraportMisconfigured,
@@ -35,6 +37,10 @@ RETRY_AFTER = 3600.0
 CONFIRMATIONS = 3
 CONFIRM_AFTER = 120.0
 """Seconds between the checks of a pair that was refused."""
+
+CHECKS_OF_MARKED = (240.0, 600.0, 1800.0, 7200.0, 21_600.0)
+"""Seconds until a pair that was marked is checked again, each after the one before; from then on, once a day. The first comes before its
+person is written to (``staff.notices.GRACE``)."""
 
 MAX_RUN_TIME = 60.0
 """Seconds after which one run of the task leaves the remaining checks to the next run."""
@@ -85,16 +91,30 @@ def check_key_pairs(limit: int, seconds: float = MAX_RUN_TIME) -> dict[str, int]
 def _due(limit: int) -> Iterator[OntraportAccount]:
     """Yield the accounts to check now. Each is postponed when it is yielded, so that no other process checks it too.
 
-    A check that gives no result is repeated after that time: soon for a pair that was refused before, otherwise in an hour.
+    A check that gives no result is repeated after that time: soon for a pair that was refused before, otherwise in an hour at most.
     """
     accounts = OntraportAccount.objects.using(alias())
     due = accounts.filter(method=Method.API_KEY, refresh_at__lte=Now()).usable()
-    found = due.order_by("refresh_at", "pk").values_list("pk", "status", "last_error")[:limit]
-    for pk, status, last_error in list(found):
-        is_suspected = status == Status.CONNECTED and last_error == using.KEY_REFUSED
-        pause = CONFIRM_AFTER if is_suspected else RETRY_AFTER
-        if due.filter(pk=pk).update(refresh_at=refreshing.from_now(pause)):
+    found = due.order_by("refresh_at", "pk").values_list("pk", "status", "last_error", "failures")[:limit]
+    for pk, status, last_error, failures in list(found):
+        pause = RETRY_AFTER
+        if last_error == using.KEY_REFUSED:
+            pause = CONFIRM_AFTER if status == Status.CONNECTED else min(RETRY_AFTER, _next_check_of_marked(failures))
+        if _postpone(due.filter(pk=pk), pause):
             yield from with_users(accounts.filter(pk=pk))
+
+
+def _postpone(row: Any, seconds: float) -> bool:
+    """Win the right to check; nobody waits for a row that somebody else holds."""
+    return bool(unless_locked(lambda: row.update(refresh_at=refreshing.from_now(seconds))))
+
+
+def _next_check_of_marked(failures: int) -> float:
+    """Return the seconds until a marked pair, which was refused ``failures`` times in a row, is checked again."""
+    checks = max(0, failures - CONFIRMATIONS)
+    if checks >= len(CHECKS_OF_MARKED):
+        return next_check()
+    return CHECKS_OF_MARKED[checks] * random.uniform(0.9, 1)  # noqa: S311  # jitter
 
 
 def _same_pair(account: OntraportAccount, status: Status) -> Any:
@@ -127,7 +147,9 @@ def _accept(account: OntraportAccount) -> None:
 def _count_refusal(account: OntraportAccount) -> None:
     """Count one refusal of a pair whose check was due, and mark the account once it was refused ``CONFIRMATIONS`` times in a row."""
     if account.status != Status.CONNECTED:
-        _same_pair(account, Status.NEEDS_RECONNECT).update(refresh_at=refreshing.from_now(next_check()))
+        _same_pair(account, Status.NEEDS_RECONNECT).update(
+            failures=F("failures") + 1, refresh_at=refreshing.from_now(_next_check_of_marked(account.failures + 1))
+        )
         return
     connected = _same_pair(account, Status.CONNECTED)
     refused = {"failures": F("failures") + 1, "last_error": using.KEY_REFUSED}
@@ -138,7 +160,7 @@ def _count_refusal(account: OntraportAccount) -> None:
         marked = connected.update(
             **refused,
             status=Status.NEEDS_RECONNECT,
-            refresh_at=refreshing.from_now(next_check()),
+            refresh_at=refreshing.from_now(_next_check_of_marked(account.failures + 1)),
             version=F("version") + 1,
         )
         if not marked:

@@ -6,6 +6,7 @@ Ontraport limits how often one client calls it. Without these limits anybody who
 from __future__ import annotations
 
 import hashlib
+from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from django.utils.translation import gettext as _
 
@@ -24,6 +25,9 @@ MAX_KEY_PAIRS = 30
 MAX_EXCHANGES = 30
 MAX_EXCHANGES_OF_ADDRESS = 300
 """Higher than ``MAX_EXCHANGES``: an office, or all visitors behind a proxy, may share one address."""
+
+ONE_LINE = 64
+"""Bits of an IPv6 address that stand for one subscriber, who can choose the others freely (RFC 6177)."""
 
 
 def require_room(owner: Owner) -> None:
@@ -48,10 +52,24 @@ def count_key_pair(owner: Owner) -> None:
 
 
 def count_exchange(owner: Owner, address: str) -> None:
-    """Count the exchange of a code, by person and by IP address (empty when unknown). Raises ``LinkingFailed`` beyond the limits."""
+    """Count the exchange of a code, by person and by IP address (empty when unknown). Raises ``LinkingFailed`` beyond the limits.
+
+    Addresses of one IPv6 network of ``ONE_LINE`` bits count as one.
+    """
     is_over = _is_over("exchanges", owner.user.pk, MAX_EXCHANGES)
-    if is_over or (address and _is_over("exchanges-of-address", address, MAX_EXCHANGES_OF_ADDRESS)):
+    if is_over or (address and _is_over("exchanges-of-address", _line(address), MAX_EXCHANGES_OF_ADDRESS)):
         raise LinkingFailed(_("Too many attempts. Please wait ten minutes and try again."), code="too_many")
+
+
+def _line(address: str) -> str:
+    """Return what stands for all addresses that whoever has ``address`` can choose from. What is no address stands for itself."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    return str(found.ipv4_mapped or IPv6Network((int(found), ONE_LINE), strict=False))
 
 
 def _is_over(kind: str, who: object, most: int) -> bool:

@@ -9,8 +9,7 @@ from celery import current_app
 from kombu.exceptions import OperationalError
 
 from ontraport_connect import tasks
-from ontraport_connect.management.time_limit import time_limit
-from ontraport_connect.staff import TASK, QueueState
+from ontraport_connect.staff import TASK, QueueState, time_limit
 
 WITH_CONTROL = frozenset({"amqp", "redis"})
 """The kinds of brokers over which Celery's workers can be asked (Celery, "Backends and Brokers": remote control)."""

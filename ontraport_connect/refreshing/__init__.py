@@ -20,6 +20,7 @@ from .heartbeat import (
     standing_and_signs,
 )
 from .installation import COPIED, Adopted, adopt_database, is_own_database, marks_of, require_own_database, stored_mark
+from .interruptions import is_interruption
 from .link_states import LinkState, SitePause, link_conditions, link_state, site_pause
 from .new_grants import wait_for_revocations
 from .one_account import ensure_fresh, is_fresh, refresh, replace_refused
@@ -64,6 +65,7 @@ __all__ = [
     "has_left",
     "is_fresh",
     "is_grant_shared",
+    "is_interruption",
     "is_own_database",
     "is_site_refused",
     "issuer",

@@ -20,7 +20,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, Value
 
 from ontraport_connect.conf import conf
-from ontraport_connect.database import alias, any_database, has_one_writer, on_own_connection
+from ontraport_connect.database import alias, any_database, has_one_writer, on_own_connection, unless_locked
 from ontraport_connect.exceptions import (
     OntraportError,
     OntraportMisconfigured,
@@ -136,24 +136,26 @@ def _hold() -> tuple[OntraportService | None, float]:
 
 
 def _is_probe() -> bool:
-    """Win the right to probe."""
+    """Win the right to probe. Where somebody else holds the row, nobody probes."""
     rows = OntraportService.objects.using(alias()).filter(Q(held_until=None) | Q(held_until__lte=Now()), pk=1)
-    return bool(_aside(lambda: rows.update(held_until=Now() + Value(timedelta(seconds=PROBE_AFTER)))))
+    until = Now() + Value(timedelta(seconds=PROBE_AFTER))
+    return bool(unless_locked(lambda: _aside(lambda: rows.update(held_until=until))))
 
 
 def report(error: OntraportError, account: OntraportAccount) -> bool:
     """Take note of an error that may be meant for the whole site. Returns whether it is: then the account is not to blame.
 
-    Written on a connection of its own, so that it outlives the caller's transaction, and no row of the site is held by that.
+    Written on a connection of its own, so that it outlives the caller's transaction, and no row of the site is held by that. Where somebody
+    else holds the row, no account is blamed: one that cannot be counted may be one of many.
     """
     if error.code in strikes.NO_ANSWER:
         _aside(lambda: _count_unanswered(account))
     if error.code not in THRESHOLDS and not isinstance(error, OntraportMisconfigured):
         return False
     if is_for_the_site(error, account):
-        _aside(lambda: hold(error))
+        unless_locked(lambda: _aside(lambda: hold(error)))
         return True
-    return error.code in THRESHOLDS and _aside(lambda: _count(error, account))
+    return error.code in THRESHOLDS and unless_locked(lambda: _aside(lambda: _count(error, account))) is not False
 
 
 def is_for_the_site(error: OntraportError, account: OntraportAccount) -> bool:
@@ -213,7 +215,7 @@ def release(client_id: str = "") -> None:
     """Close the breaker, since Ontraport has just served this site; that it served another client, the ``client_id`` of some accounts, says
     nothing of a refusal of the one that is configured.
     """
-    _aside(lambda: _release(client_id))
+    unless_locked(lambda: _aside(lambda: _release(client_id)))
 
 
 def _release(client_id: str) -> None:

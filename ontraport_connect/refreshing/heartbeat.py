@@ -1,4 +1,7 @@
-"""When beat, workers and the command line last did their work, and how late: left in the database for whoever is woken at night."""
+"""When beat, workers and the command line last did their work, and how late: left in the database for whoever is woken at night.
+
+Where somebody else holds the row, the time is not written: a sign of life is not worth the life of a worker.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 
 from django.db.models import Q, Subquery, Value
 
-from ontraport_connect.database import alias
+from ontraport_connect.database import alias, unless_locked
 from ontraport_connect.models import Now, OntraportBudget, OntraportService, aware
 
 from . import circuit_breaker
@@ -133,8 +136,11 @@ def _row() -> Any:
 def _seen(name: str) -> Any:
     """Write the time, unless that was done a moment ago: a hundred workers must not queue for one row. Returns the row as it was."""
     row = _row()
-    stale = Q(**{name: None}) | Q(**{f"{name}__lt": Now() - Value(RESOLUTION)})
-    OntraportService.objects.using(alias()).filter(stale, pk=1).update(**{name: Now()})
+    seen_at = getattr(row, name)
+    if seen_at is None or row.now - seen_at > RESOLUTION:
+        stale = Q(**{name: None}) | Q(**{f"{name}__lt": Now() - Value(RESOLUTION)})
+        rows = OntraportService.objects.using(alias()).filter(stale, pk=1)
+        unless_locked(lambda: rows.update(**{name: Now()}))
     return row
 
 
@@ -149,6 +155,6 @@ def _read(state: str | None) -> dict[str, float]:
 
 def _write(key: str, **note: float) -> None:
     """Write a note. Of two writers at once, either is as good."""
-    rows = OntraportBudget.objects.using(alias())
-    if not rows.filter(pk=key).update(state=json.dumps(note)):
-        rows.bulk_create([OntraportBudget(key=key, state=json.dumps(note))], ignore_conflicts=True)
+    rows, state = OntraportBudget.objects.using(alias()), json.dumps(note)
+    if unless_locked(lambda: rows.filter(pk=key).update(state=state)) == 0:
+        rows.bulk_create([OntraportBudget(key=key, state=state)], ignore_conflicts=True)

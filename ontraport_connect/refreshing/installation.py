@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from django.db import DatabaseError, connections, transaction
 
 from ontraport_connect.conf import conf
-from ontraport_connect.database import DATABASE_IS_AWAY, alias
+from ontraport_connect.database import DATABASE_IS_AWAY, alias, short_lock_waits
 from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportRevocation, OntraportService
 from ontraport_connect.monitoring import logger
@@ -147,7 +147,7 @@ def _record(mark: str, using: str) -> None:
     if _in_transaction(using):
         return
     rows = OntraportService.objects.using(using)
-    with suppress(DatabaseError):  # read-only: no refresh token can be spent here either
+    with suppress(DatabaseError), short_lock_waits():  # read-only: no refresh token can be spent here either
         _, is_new = rows.get_or_create(pk=1, defaults={"installation": mark})
         if not is_new:
             rows.filter(pk=1, installation="").update(installation=mark)
@@ -162,7 +162,11 @@ def _tell(error: OntraportMisconfigured, using: str, case: tuple[str, str, Marks
         return
     _recorded.add(case)
     events = OntraportEvent.objects.using(using)
-    with suppress(DatabaseError), transaction.atomic(using=using):  # a read-only copy is refused all the same
+    with (
+        suppress(DatabaseError),
+        short_lock_waits(),
+        transaction.atomic(using=using),
+    ):  # a read-only copy is refused all the same
         OntraportService.objects.using(using).select_for_update().filter(pk=1).first()
         last = events.filter(detail__in=[COPIED, ADOPTED]).order_by("-pk").first()
         if last is None or last.detail != COPIED:

@@ -12,11 +12,13 @@ from .findings import Finding, Level, title_of
 from .keeping_up import Thresholds, check_needs_reconnect, check_overdue, count_due, numbers
 from .key_rotation import Summary, count_stored_rows, rotate_keys
 from .monitoring_views import health, metrics
+from .notice_rounds import send_notices
 from .notices import send_due_notices
 from .personal_data import export_person
 from .retention import delete_old_rows
 from .router_checks import check_routers
 from .tallies import count_refreshes
+from .time_limits import time_limit
 
 __all__ = [
     "NEED_TABLES",
@@ -58,7 +60,9 @@ __all__ = [
     "search_fields",
     "send_change_notices",
     "send_due_notices",
+    "send_notices",
     "site_health",
     "tiles",
+    "time_limit",
     "title_of",
 ]

@@ -23,6 +23,7 @@ from . import notice_messages, notices
 from .change_memory import ChangeMemory
 from .notice_messages import CHANGED, RecipientRefused
 from .recipients import address_of, may_reconnect
+from .time_limits import TimeIsUp
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -79,6 +80,7 @@ class _Round:
         self.failed: list[OntraportEvent] = []
         self.unreached: set[str] = set()
         self.unserved: set[str] = set()
+        self.is_silent = False
 
     def run(self) -> None:
         """Tell of the events, and leave those that were not tried."""
@@ -94,24 +96,33 @@ class _Round:
     def tell(self, event: OntraportEvent, address: str) -> None:
         try:
             _send(event, address, self.redirect_uri, max(1.0, min(notices.TIMEOUT, self.stop_at - time.monotonic())))
-        except Exception as error:  # noqa: BLE001  # backends of other packages raise what they like
+        except TimeIsUp as error:
+            self.is_silent = True
+            self.try_later(event, address, error)
+            raise
+        except Exception as error:  # backends of other packages raise what they like
+            if refreshing.is_interruption(error):
+                raise
             if _is_final(error):
                 logger.warning(
                     "An address or a message was refused; nobody is told of the change to account %s.",
                     event.account_uid,
                 )
                 return
-            logger.warning("An e-mail about account %s could not be sent: %s", event.account_uid, type(error).__name__)
-            self.failed.append(event)
-            self.unreached.add(address.lower())
-            if not isinstance(error, RecipientRefused | SMTPDataError):
-                self.unserved.add(address.lower())
+            self.try_later(event, address, error)
         else:
             self.sent += 1
 
+    def try_later(self, event: OntraportEvent, address: str, error: BaseException) -> None:
+        logger.warning("An e-mail about account %s could not be sent: %s", event.account_uid, type(error).__name__)
+        self.failed.append(event)
+        self.unreached.add(address.lower())
+        if not isinstance(error, RecipientRefused | SMTPDataError):
+            self.unserved.add(address.lower())
+
     def note(self, memory: ChangeMemory) -> None:
         """Say in ``memory`` what became of the events. While the mail server serves nobody, attempts do not count."""
-        is_down = not self.sent and len(self.unserved) >= notices.MAX_FAILURES
+        is_down = not self.sent and (self.is_silent or len(self.unserved) >= notices.MAX_FAILURES)
         theirs = [event for event in self.events if _address(event).lower() in self.unreached]
         for event in [*self.failed, *self.events]:
             tries = self.tries.get(event.pk)

@@ -37,6 +37,7 @@ from . import notice_messages
 from .notice_memory import LONGEST_ROUND, NoticeMemory, pause_after
 from .notice_messages import RecipientRefused
 from .recipients import address_of, may_reconnect
+from .time_limits import TimeIsUp
 
 logger = logging.getLogger("ontraport_connect")
 
@@ -156,6 +157,9 @@ class _Round:
             elif _claim(account):
                 try:
                     self.tell(account, address)
+                except TimeIsUp as error:
+                    self.note_silence(account, address, error)
+                    raise
                 except BaseException:  # told to end
                     _put_back(account)
                     raise
@@ -177,7 +181,9 @@ class _Round:
         except SMTPDataError as refused:  # it is about this message, unless it is said to everybody
             self.refused += 1
             self.try_later(account, address, refused)
-        except Exception as error:  # noqa: BLE001  # backends of other packages raise what they like
+        except Exception as error:  # backends of other packages raise what they like
+            if refreshing.is_interruption(error):
+                raise
             self.failures += 1
             self.is_server_failing = True
             self.try_later(account, address, error)
@@ -185,7 +191,13 @@ class _Round:
             self.failures = 0
             self.sent += 1
 
-    def try_later(self, account: OntraportAccount, address: str, error: Exception) -> None:
+    def note_silence(self, account: OntraportAccount, address: str, error: BaseException) -> None:
+        """Note that the mail server did not come back. Where it has served nobody, that counts like as many failures as end a round."""
+        self.failures = self.failures if self.sent else MAX_FAILURES
+        self.is_server_failing = True
+        self.try_later(account, address, error)
+
+    def try_later(self, account: OntraportAccount, address: str, error: BaseException) -> None:
         self.failed.add(address.lower())
         _put_back(account)
         self.memory.put_off(account.uid)

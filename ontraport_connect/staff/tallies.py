@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ontraport_connect.database import unless_locked
 from ontraport_connect.using import DatabaseStore
 
 KEY = "refreshes"
@@ -28,10 +29,15 @@ class Tally:
 
 
 def count_refreshes(outcomes: Mapping[str, int]) -> None:
-    """Add the ``outcomes`` of a batch, by code, to the current hour."""
+    """Add the ``outcomes`` of a batch, by code, to the current hour, unless somebody else holds the row."""
+    if outcomes:
+        unless_locked(lambda: _count(outcomes))
+
+
+def _count(outcomes: Mapping[str, int]) -> None:
     refreshed = sum(count for code, count in outcomes.items() if code in WELL)
     failed = sum(outcomes.values()) - refreshed
-    for _ in range(ATTEMPTS if outcomes else 0):
+    for _ in range(ATTEMPTS):
         held = DatabaseStore().load(KEY)
         hour = held.now // 1000 // HOUR
         hours = {int(name): counts for name, counts in json.loads(held.state or "{}").items()}

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import F
 from django.test import override_settings
 from django.utils import timezone
 
@@ -15,7 +16,10 @@ from ontraport_connect.exceptions import OntraportError, OntraportUnavailable, R
 from ontraport_connect.linking import key_checks
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status
 from ontraport_connect.signals import account_needs_reconnect, account_recovered
+from ontraport_connect.staff import notices
 from tests.linking.test_key_pairs import link
+from tests.refreshing.test_one_account import in_thread
+from tests.refreshing.test_takeover import ROW, locked
 from tests.support import ontraport
 from tests.support.answering import Answering, Asked, Reply, envelope
 from tests.support.linked import key_account, person
@@ -145,6 +149,16 @@ def test_no_pair_is_checked_by_two_at_once(maya: Any) -> None:
     assert (list(one), list(other)) == ([], [])
 
 
+@pytest.mark.server_database
+def test_a_row_that_somebody_holds_is_passed_over(maya: Any, rest: Rest) -> None:
+    held, other = key_account(maya, ontraport_id="1"), key_account(maya, ontraport_id="2")
+    make_due(held)
+    make_due(other)
+    with locked(ROW, held.pk), in_thread(tasks.check_keys) as checked:
+        assert checked.result(20) == {"key_refused": 1}
+    assert seconds_to_the_next_check(held) < 0 < seconds_to_the_next_check(other)
+
+
 def test_the_pairs_of_people_who_were_deactivated_are_not_checked(maya: Any) -> None:
     make_due(link(maya))
     maya.is_active = False
@@ -233,18 +247,53 @@ def marked(user: Any, **values: Any) -> OntraportAccount:
     )
 
 
-def test_a_marked_pair_is_tried_daily_and_recovers_by_itself(maya: Any, rest: Rest, heard: list[str]) -> None:
-    account = marked(maya, notified_at=timezone.now())
-    assert check_again(account) == {"key_refused": 1}
-    assert 21 < hours_to_the_next_check(account) <= 24
-    assert (account.status, account.failures, heard) == (Status.NEEDS_RECONNECT, 3, [])
+def test_a_marked_pair_is_tried_soon_then_ever_more_rarely_and_recovers_by_itself(
+    maya: Any, rest: Rest, heard: list[str]
+) -> None:
+    account = marked(maya, notified_at=timezone.now(), failures=2, status=Status.CONNECTED)
+    hours = []
+    for _ in range(7):
+        assert check_again(account) == {"key_refused": 1}
+        hours.append(hours_to_the_next_check(account))
+    for found, expected in zip(hours, [1 / 15, 1 / 6, 1 / 2, 2, 6, 24, 24], strict=True):
+        assert 0.89 * expected < found <= expected
+    assert (account.status, account.failures, heard) == (Status.NEEDS_RECONNECT, 9, ["needs_reconnect"])
     rest.is_refusing = False
     assert check_again(account) == {"accepted": 1}
     assert 21 < hours_to_the_next_check(account) <= 24
     assert (account.status, account.last_error, account.failures) == (Status.CONNECTED, "", 0)
-    assert (account.notified_at, heard) == (None, ["recovered"])
-    assert [event.kind for event in OntraportEvent.objects.all()] == [EventKind.RECOVERED]
+    assert (account.notified_at, heard) == (None, ["needs_reconnect", "recovered"])
+    assert [event.kind for event in OntraportEvent.objects.all()] == [EventKind.RECOVERED, EventKind.NEEDS_RECONNECT]
     use(account)
+
+
+def pass_time(minutes: float) -> None:
+    """Let beat run once a minute, for so long."""
+    for _ in range(round(minutes)):
+        OntraportAccount.objects.update(refresh_at=F("refresh_at") - timedelta(minutes=1))
+        OntraportAccount.objects.update(refreshed_at=F("refreshed_at") - timedelta(minutes=1))
+        tasks.check_keys()
+
+
+def test_five_minutes_of_401s_end_no_pair_for_longer_than_minutes(maya: Any, rest: Rest) -> None:
+    """All that were used meanwhile were out for a day, long after Ontraport was well again, and their people got an e-mail."""
+    refreshed_at, refresh_at = timezone.now() - timedelta(hours=12), timezone.now() + timedelta(hours=12)
+    for number in range(10):
+        account = key_account(maya, ontraport_id=str(number), refreshed_at=refreshed_at, refresh_at=refresh_at)
+        with pytest.raises(OntraportUnavailable):
+            use(account)
+    pass_time(minutes=5)
+    assert OntraportAccount.objects.filter(status=Status.NEEDS_RECONNECT).count() == 10
+    rest.is_refusing = False
+    pass_time(minutes=notices.GRACE.total_seconds() / 60)
+    for account in OntraportAccount.objects.all():
+        use(account)
+
+
+def test_a_key_that_was_revoked_is_hardly_ever_asked_for(maya: Any, rest: Rest) -> None:
+    marked(maya, refresh_at=timezone.now())
+    pass_time(minutes=24 * 60)
+    assert len(rest.asked) <= 7
 
 
 def test_an_account_that_was_marked_for_another_reason_does_not_recover(maya: Any, rest: Rest) -> None:
@@ -298,3 +347,13 @@ def test_a_suspected_pair_that_could_not_be_checked_is_checked_again_soon(maya: 
         assert check_again(account) == {"connection": 1}
     assert 110 < seconds_to_the_next_check(account) <= key_checks.CONFIRM_AFTER
     assert account.failures == 0
+
+
+def test_a_marked_pair_that_could_not_be_checked_is_checked_again_within_the_hour(maya: Any) -> None:
+    account = marked(maya)
+    with override_settings(ONTRAPORT_REST_URL=f"http://127.0.0.1:{free_port()}/1/"):
+        assert check_again(account) == {"connection": 1}
+        assert 200 < seconds_to_the_next_check(account) <= key_checks.CHECKS_OF_MARKED[0]
+        OntraportAccount.objects.update(failures=30)
+        assert check_again(account) == {"connection": 1}
+        assert 3500 < seconds_to_the_next_check(account) <= key_checks.RETRY_AFTER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -71,6 +72,28 @@ def test_an_address_exchanges_so_many_codes_for_any_number_of_people() -> None:
     assert raised.value.code == "too_many"
     limits.count_exchange(newcomer, "192.0.2.2")
     limits.count_exchange(newcomer, "")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_one"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", True),
+        ("2001:db8:1:2::1", "2001:DB8:1:2::1%eth0", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("::1", "::2", True),
+        ("unix:", "unix:", True),
+        ("unix:", "192.0.2.1", False),
+    ],
+)
+def test_addresses_that_one_subscriber_can_choose_from_count_as_one(first: str, second: str, is_one: bool) -> None:
+    """A subscriber to IPv6 has 2**64 addresses."""
+    for number in range(limits.MAX_EXCHANGES_OF_ADDRESS):
+        limits.count_exchange(Owner(user=SimpleNamespace(pk=number), tenant=None), first)
+    newcomer = Owner(user=SimpleNamespace(pk="newcomer"), tenant=None)
+    with pytest.raises(LinkingFailed) if is_one else nullcontext():
+        limits.count_exchange(newcomer, second)
 
 
 def test_the_address_is_that_of_the_connection(client: Client, refusing: Answering) -> None:

@@ -179,4 +179,18 @@ BUGS = [
         "",
         "linking/test_oauth_links.py::test_an_unfit_setting_is_noticed_before_the_code_is_spent",
     ),
+    Bug(
+        "each address of an IPv6 network counts by itself",
+        "linking/limits",
+        '_is_over("exchanges-of-address", _line(address),',
+        '_is_over("exchanges-of-address", address,',
+        "linking/test_limits.py::test_addresses_that_one_subscriber_can_choose_from_count_as_one",
+    ),
+    Bug(
+        "a key pair that was marked waits for a day",
+        "linking/key_checks",
+        "if checks >= len(CHECKS_OF_MARKED):",
+        "if checks >= 0:",
+        "linking/test_key_checks.py::test_five_minutes_of_401s_end_no_pair_for_longer_than_minutes",
+    ),
 ]

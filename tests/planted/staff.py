@@ -73,4 +73,18 @@ BUGS = [
         "pass",
         "doors/test_stopping.py::test_the_stand_in_ends_without_a_word[the command alone-SIGINT]",
     ),
+    Bug(
+        "a mail backend that waits again while it closes is waited for",
+        "staff/time_limits",
+        "signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)",
+        "signal.setitimer(signal.ITIMER_REAL, seconds)",
+        "staff/test_notice_limits.py::test_limit_comes_again_for_what_goes_on_waiting",
+    ),
+    Bug(
+        "a mail backend swallows the limit that ends it",
+        "staff/time_limits",
+        "class TimeIsUp(BaseException):",
+        "class TimeIsUp(TimeoutError):",
+        "staff/test_notice_limits.py::test_limit_is_no_exception_that_a_backend_swallows",
+    ),
 ]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, transaction
 
+from ontraport_connect import refreshing, tasks
 from ontraport_connect.database import _async_unsafe_allowed, short_lock_waits, to_the_end
-from ontraport_connect.models import OntraportAccount
-from ontraport_connect.refreshing import batches, one_account, outcomes, recovery
+from ontraport_connect.models import Now, OntraportAccount, OntraportService, Status
+from ontraport_connect.refreshing import batches, heartbeat, one_account, outcomes, recovery
 from tests.refreshing.test_crashes import let_the_lease_end
 from tests.refreshing.test_one_account import in_thread, rolled_back
 from tests.refreshing.test_outcomes import granted, leased
 from tests.refreshing.test_rollbacks import change
 from tests.refreshing.test_takeover import ROW, locked, tokens
-from tests.support.accounts import linked, token_of
+from tests.support.accounts import linked, read, token_of
 from tests.support.strict_server import StrictServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -111,3 +114,74 @@ def test_an_interruption_is_raised_although_the_database_fails_the_second_time()
     with pytest.raises(KeyboardInterrupt):
         to_the_end(step)
     assert next(errors, None) is None
+
+
+SITE = "SELECT 1 FROM ontraport_connect_ontraportservice WHERE id = 1 FOR UPDATE"
+NOTES = "SELECT 1 FROM ontraport_connect_ontraportbudget FOR UPDATE"
+
+
+def ends(work: Callable[[], Any]) -> Any:
+    """Return what ``work`` returns, which does not wait for a lock that somebody holds all the time."""
+    with in_thread(work) as done:
+        return done.result(20)
+
+
+@pytest.fixture
+def recorded(strict: StrictServer) -> None:
+    """The site's row and the notes of heartbeat and tallies are there, as in any site that has run for a while."""
+    tasks.refresh_accounts([linked("before", ontraport_id="1").pk])
+    refreshing.record_beat()
+    refreshing.record_command()
+    heartbeat._write(heartbeat.QUEUE, at=0, late=0)
+    OntraportService.objects.update(beat_at=None, worker_at=None)
+
+
+@pytest.mark.server_database
+@pytest.mark.parametrize("held", [SITE, NOTES])
+@pytest.mark.usefixtures("recorded")
+def test_rows_of_the_site_that_somebody_holds_keep_no_background_job_from_its_end(
+    strict: StrictServer, held: str
+) -> None:
+    """A psql session without a commit hung each task after its work, until no process of the workers was left."""
+    account = linked("one", ontraport_id="2")
+    with locked(held):
+        assert ends(lambda: tasks.refresh_accounts([account.pk])) == {"refreshed": 1}
+        ends(lambda: refreshing.record_beat(0))
+        ends(refreshing.record_command)
+        ends(tasks.check_keys)
+        ends(tasks.deliver_revocations)
+    assert (token_of(account), strict.dead) == ("a.one.1", [])
+    refreshing.record_beat()
+    assert refreshing.signs().beat.is_alive
+
+
+@pytest.mark.server_database
+@pytest.mark.usefixtures("recorded")
+@pytest.mark.parametrize("error", ["invalid_grant", "unauthorized_client", "invalid_client"])
+def test_nobody_is_blamed_for_what_cannot_be_counted(strict: StrictServer, error: str) -> None:
+    account = linked("one")
+    strict.behave("one", status=400, members={"error": error})
+    with locked(SITE):
+        ends(lambda: batches.refresh_batch([account.pk]))
+    row = read(account)
+    assert (row.status, row.failures, row.lease_until) == (Status.CONNECTED, 0, None)
+    strict.behave("one")
+    assert batches.refresh_batch([account.pk]) == {"refreshed": 1}
+
+
+@pytest.mark.server_database
+@pytest.mark.usefixtures("recorded")
+def test_nobody_probes_while_somebody_holds_the_breaker(strict: StrictServer) -> None:
+    account = linked("one")
+    OntraportService.objects.update(hold_code="rate_limited", held_until=Now())
+    with locked(SITE):
+        assert ends(lambda: batches.refresh_batch([account.pk])) == {"rate_limited": 1}
+    assert batches.refresh_batch([account.pk]) == {"refreshed": 1}
+
+
+@pytest.mark.server_database
+@pytest.mark.usefixtures("recorded")
+def test_the_mark_of_the_installation_waits_for_nobody(strict: StrictServer) -> None:
+    OntraportService.objects.update(installation="")
+    with locked(SITE):
+        assert ends(refreshing.is_own_database)

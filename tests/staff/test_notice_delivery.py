@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,12 +15,10 @@ from django.db import connection
 from django.test import override_settings
 
 from ontraport_connect import tasks
-from ontraport_connect.management.subcommands import refresh
-from ontraport_connect.management.time_limit import time_limit
 from ontraport_connect.models import OntraportAccount
-from ontraport_connect.staff import notice_memory, notices
+from ontraport_connect.staff import notice_memory, notice_rounds, notices
 from ontraport_connect.staff.notice_memory import NoticeMemory
-from tests.support.mail_server import MailServer, dripping_server, mail_server, mailer, silent_server
+from tests.support.mail_server import MailServer, mail_server, mailer, silent_server
 from tests.support.notices import REDIRECT_URI, broken_account, let_pauses_pass, move_back, people
 from tests.support.servers import free_port
 
@@ -252,44 +249,8 @@ def test_person_whose_mail_was_interrupted_is_told_later(maya: Any) -> None:
 
 def test_task_has_a_limit_above_that_of_a_round() -> None:
     task: Any = tasks.send_notices
-    assert notices.RUN < task.soft_time_limit < task.time_limit < notice_memory.LONGEST_ROUND
-
-
-def test_command_ends_whatever_the_mail_server_does(maya: Any) -> None:
-    """A byte now and then beats every read timeout, but not the limit of the whole."""
-    account = broken_account(maya)
-    started = time.monotonic()
-    with dripping_server() as settings, override_settings(**settings):
-        assert refresh._send_notices(seconds=0.5) == 0
-    assert time.monotonic() - started < 5
-    assert not is_told(account)
-
-
-def test_command_outlives_a_limit_that_ends_in_the_database(maya: Any) -> None:
-    class Slow:
-        def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-            if sql.startswith("UPDATE"):
-                threading.Event().wait(5)
-            return execute(sql, params, many, context)
-
-    broken_account(maya)
-    with connection.execute_wrapper(Slow()):
-        assert refresh._send_notices(seconds=0.1) == 0
-
-
-def test_limit_is_lifted_after_the_block_and_is_none_in_other_threads() -> None:
-    with time_limit(0.05):
-        pass
-    done = []
-
-    def work() -> None:
-        with time_limit(0.05):
-            done.append(threading.Event().wait(0.1))
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert done == [False]
+    longest = 1.5 * tasks.NOTICES * notice_rounds.LONGEST
+    assert longest < task.soft_time_limit < task.time_limit < notice_memory.LONGEST_ROUND
 
 
 def test_grace_and_window_are_days_apart() -> None:

@@ -31,7 +31,6 @@ from ontraport_connect.management.subcommands import (
     rotate_keys,
     sandbox,
 )
-from ontraport_connect.management.time_limit import time_limit
 from ontraport_connect.models import acting
 
 SUBCOMMANDS = {
@@ -79,7 +78,7 @@ def stop(number: int, frame: object) -> NoReturn:
 
 def words_after_a_stop(options: Mapping[str, Any], last: str) -> str:
     """Return one line, which is empty where nothing is to be said. A database that is away, or locked, has nothing to tell."""
-    with suppress(DatabaseError, InterfaceError, TimeoutError), time_limit(LONGEST_LOOK):
+    with suppress(DatabaseError, InterfaceError, TimeoutError), staff.time_limit(LONGEST_LOOK):
         if after := AFTER_A_STOP.get(options["subcommand"]):
             return after(options, last)
     return "Stopped. Nothing was changed." if options["subcommand"] in READ_ONLY else "Stopped."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -22,7 +21,6 @@ from ontraport_connect.management.reports import (
     summarize,
 )
 from ontraport_connect.management.subcommands import account_argument
-from ontraport_connect.management.time_limit import time_limit
 from ontraport_connect.models import Method, OntraportAccount
 from ontraport_connect.schedule import INTERVAL
 from ontraport_connect.staff import Finding, Level
@@ -33,7 +31,7 @@ HELP = (
 )
 
 NOTICES = 20.0
-"""Seconds after which no further e-mail is begun."""
+"""Seconds for e-mails (see ``staff.send_notices``): cron must not pile up behind a mail server."""
 
 
 BELIEVED = "Refreshing goes on. For an hour, grants that end one after the other do not pause it."
@@ -127,7 +125,7 @@ def _all(progress: Progress) -> Report:
     revoked = refreshing.deliver_revocations(MAX_REVOCATIONS)
     refreshing.record_command()
     linking.learn_ids(unknown[:MAX_IDS])
-    told = _send_notices()
+    told = staff.send_notices(NOTICES)  # last, so that no mail server delays a refresh
     staff.delete_old_rows()
     (standing,) = staff.check_standing()
     return Report(
@@ -147,10 +145,3 @@ def _problem(standing: Finding, *, is_unreachable: bool) -> str:
     if standing.level != Level.OK:
         return f"Refreshing is {standing.text}. {standing.hint}"
     return "Ontraport couldn't be reached for any account. The next run will try again." if is_unreachable else ""
-
-
-def _send_notices(seconds: float = NOTICES) -> int:
-    """Send the notices last, so that no mail server delays a refresh, and end whatever it does: cron must not pile up behind it."""
-    with suppress(TimeoutError), time_limit(2 * seconds):
-        return staff.send_due_notices(seconds) + staff.send_change_notices(seconds / 2)
-    return 0
