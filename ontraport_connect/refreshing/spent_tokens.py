@@ -74,13 +74,15 @@ def keep(spent: SpentToken) -> None:
     _store(lambda store: store.put(spent))
 
 
-def answers(account: OntraportAccount, spent: SpentToken) -> list[SpentToken]:
+def answers(
+    account: OntraportAccount, spent: SpentToken, find: Callable[[str], SpentToken | None] = _find
+) -> list[SpentToken]:
     """Return the answered note ``spent`` and those on the tokens that came for it, oldest first: a transaction that is rolled back may have
     refreshed its account more than once. Raises ``SecretUnreadable``.
     """
     found = [spent]
     while (refresh_token := _refresh_token_of(account, found[-1])) is not None:
-        following = _find(_digest(account, refresh_token))
+        following = find(_digest(account, refresh_token))
         if following is None or not following.is_answered:
             break
         found.append(following)
@@ -153,14 +155,23 @@ def uids(*, answered: bool = False) -> Sequence[UUID]:
 
 
 def successor(account: OntraportAccount) -> Secret | None:
-    """Return the newest refresh token that came for the one that ``account`` holds, if that was spent."""
+    """Return the newest refresh token that came for the one that ``account`` holds, if that was spent.
+
+    It is read through the caller's connection: a transaction that deletes may have the last one of a pool.
+    """
     if account.refresh_token is None:
         return None
-    spent = find(account)
-    return None if spent is None else _refresh_token_of(account, answers(account, spent)[-1])
+    spent = _find_here(digest_of(account))
+    return None if spent is None else _refresh_token_of(account, answers(account, spent, _find_here)[-1])
+
+
+def _find_here(digest: str) -> SpentToken | None:
+    return _here().find(digest)
 
 
 def _store(step: Callable[[Rows | Sqlite], T]) -> T:
-    if has_one_writer():
-        return step(sqlite_store())
-    return on_own_connection(lambda: step(Rows()))
+    return step(_here()) if has_one_writer() else on_own_connection(lambda: step(_here()))
+
+
+def _here() -> Rows | Sqlite:
+    return sqlite_store() if has_one_writer() else Rows()
