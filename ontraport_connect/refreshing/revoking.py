@@ -35,6 +35,9 @@ LONGEST_PAUSE = 3600.0
 LINKING_PAUSE = 5.0
 """Seconds, at most, for which a revocation waits while an account is being linked."""
 
+UNANSWERED = {"timeout", "cut", "http_502", "http_504"}
+"""Codes of requests that may have reached Ontraport, which may carry them out later; with a status, a gateway says so."""
+
 MAX_RUN_TIME = 60.0
 """Seconds after which one run of the task leaves the remaining revocations to the next run."""
 
@@ -201,15 +204,16 @@ def _postpone(revocation: OntraportRevocation, error: OntraportError) -> None:
     tried = 0 if isinstance(error, _GrantBeingMade) else 1
     longest = min(LONGEST_PAUSE, 30 * 2 ** min(revocation.attempts, 10)) if tried else LINKING_PAUSE
     pause = max(random.uniform(1, longest), getattr(error, "retry_after", None) or 0)  # noqa: S311  # jitter, not a secret
+    answered = {} if error.code in UNANSWERED else {"sent_at": None}
     OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk).update(
-        attempts=F("attempts") + tried, try_at=Now() + Value(timedelta(seconds=pause)), sent_at=None
+        **answered, attempts=F("attempts") + tried, try_at=Now() + Value(timedelta(seconds=pause))
     )
 
 
 def deliver_revocations(limit: int, seconds: float = MAX_RUN_TIME) -> int:
     """Deliver up to ``limit`` revocations that are due, oldest first, within about ``seconds``. Returns the number of revoked grants."""
     stop_at = time.monotonic() + seconds
-    due = OntraportRevocation.objects.using(alias()).filter(try_at__lte=Now())
+    due = OntraportRevocation.objects.using(alias()).filter(try_at__lte=Now()).exclude(is_on_its_way())
     revoked = 0
     for pk in list(due.order_by("try_at").values_list("pk", flat=True)[:limit]):
         if time.monotonic() >= stop_at:

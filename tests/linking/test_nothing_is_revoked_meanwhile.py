@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
+from threading import Event
 from time import sleep
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -135,6 +136,28 @@ def test_a_code_is_not_exchanged_before_a_revocation_is_answered(ontraport: Ontr
         ontraport.on_revoke = elsewhere(let_somebody_link)
         assert revoking.deliver_revocations(10) == 1
         linked[0].result(10)
+    assert ontraport.seen == ["/revoke", "/token"]
+
+
+def test_a_revocation_that_was_not_answered_in_time_may_be_done_late_and_is_waited_for(
+    ontraport: Ontraport, maya: User, tomas: User
+) -> None:
+    queue(tomas)
+    state = begun(maya)
+    is_late = Event()
+    ontraport.on_revoke = lambda: is_late.wait(10)
+    with override_settings(ONTRAPORT_TIMEOUT=(1, 0.2)):
+        assert revoking.deliver_revocations(10) == 0
+    with ThreadPoolExecutor(1) as pool:
+        linked = pool.submit(elsewhere(lambda: link(maya, state)))
+        while not OntraportAttempt.objects.filter(used_at__isnull=False).exists():
+            sleep(0.01)
+        sleep(0.3)  # time enough for a link that does not wait
+        is_late.set()
+        while "/revoke" not in ontraport.seen:
+            sleep(0.01)
+        make_due()
+        linked.result(10)
     assert ontraport.seen == ["/revoke", "/token"]
 
 

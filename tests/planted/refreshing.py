@@ -11,6 +11,14 @@ BUGS = [
         "linking/test_nothing_is_revoked_meanwhile.py::test_who_comes_upon_a_revocation_that_is_on_its_way_leaves_it_alone",
     ),
     Bug(
+        "a revocation that may be done late is not waited for",
+        "refreshing/revoking",
+        "{} if error.code in UNANSWERED else ",
+        "",
+        "linking/test_nothing_is_revoked_meanwhile.py"
+        "::test_a_revocation_that_was_not_answered_in_time_may_be_done_late_and_is_waited_for",
+    ),
+    Bug(
         "a copy waits for the original's process",
         "refreshing/claiming",
         "        installation.require_own_database()  # in a copy",
