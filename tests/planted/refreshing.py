@@ -19,6 +19,13 @@ BUGS = [
         "::test_a_revocation_that_was_not_answered_in_time_may_be_done_late_and_is_waited_for",
     ),
     Bug(
+        "a grant that a wrongly marked account shares is revoked",
+        "refreshing/revoking",
+        "    if to_reconsider(revocation).exists():",
+        "    if False:",
+        "refreshing/test_shared_grants.py::test_an_account_that_may_be_brought_back_keeps_its_grant",
+    ),
+    Bug(
         "a copy waits for the original's process",
         "refreshing/claiming",
         "        installation.require_own_database()  # in a copy",
@@ -63,7 +70,7 @@ BUGS = [
     Bug(
         "a grant that a connected account shares is revoked",
         "refreshing/revoking",
-        "    if _sharing(revocation).exists():",
+        "    if sharing(revocation).exists():",
         "    if False:",
         "linking/test_oauth_links.py::test_connecting_again_does_not_end_the_new_grant",
     ),

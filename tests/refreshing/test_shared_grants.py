@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.test import override_settings
+from django.utils import timezone
 
 from ontraport_connect import linking, refreshing
 from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, Status
@@ -132,6 +134,30 @@ def test_the_last_account_that_shares_a_grant_ends_it(ontraport: HostileServer, 
     assert told(ontraport) == []
     linking.unlink(last)
     assert told(ontraport) == ["last"]
+
+
+ENDED = {"status": Status.NEEDS_RECONNECT, "last_error": "invalid_grant", "client_id": "id"}
+
+
+def test_an_account_that_may_be_brought_back_keeps_its_grant(ontraport: HostileServer, maya: User, tomas: User) -> None:
+    """It was marked by a wrong deploy. Its sibling's revocation waits until that is known, or somebody removes it."""
+    marked = make(tomas, ontraport_id="7", refresh_token="last", **ENDED)
+    assert not linking.unlink(make(maya, ontraport_id="7"))
+    make_due()
+    assert revoking.deliver_revocations(10) == 0
+    assert (told(ontraport), OntraportRevocation.objects.get().attempts) == ([], 0)
+    make_due()
+    assert refreshing.reconsider() == [marked.pk]
+    assert revoking.deliver_revocations(10) == 0
+    assert (told(ontraport), OntraportRevocation.objects.count()) == ([], 0)
+
+
+def test_an_account_whose_grant_ended_long_ago_keeps_no_grant_alive(
+    ontraport: HostileServer, maya: User, tomas: User
+) -> None:
+    long_ago = timezone.now() - timedelta(days=4)
+    make(tomas, ontraport_id="7", linked_at=long_ago, expires_at=long_ago, **ENDED)
+    assert linking.unlink(make(maya, ontraport_id="7"))
 
 
 def test_accounts_that_are_deleted_together_are_all_revoked(ontraport: HostileServer, maya: User) -> None:
