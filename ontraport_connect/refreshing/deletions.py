@@ -32,7 +32,7 @@ def queue_on_delete(instance: OntraportAccount, using: str, **kwargs: Any) -> No
     detail, grant = "", None
     if current.method == Method.OAUTH:
         try:
-            installation.require_own_database(using)  # a copy's grants are the original's, and not to be revoked here
+            installation.require_own_database(using, anew=True)  # a copy's grants are not to be revoked here
             grant = spent_tokens.successor(current) or current.refresh_token or current.access_token
             if grant is not None:
                 queue_revocation(current, grant, using)

@@ -117,7 +117,7 @@ def deliver_revocations_of(account_uid: UUID) -> int:
 
 
 def _deliver(revocation: OntraportRevocation) -> _Result:
-    if not installation.is_own_database():
+    if not installation.is_own_database(anew=True):
         return _Result.KEPT
     row = OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk)
     try:
@@ -156,7 +156,7 @@ def _revoke_unless_shared(revocation: OntraportRevocation, refresh_token: Secret
 
 def revoke_grant(account: OntraportAccount, refresh_token: Secret) -> None:
     """Do what ``deliver_revocation`` does, once, without storing anything. ``account`` need not be saved. Raises ``OntraportError``."""
-    installation.require_own_database()
+    installation.require_own_database(anew=True)
     _revoke_unless_shared(_new_revocation(account), refresh_token)
 
 

@@ -22,14 +22,14 @@ from django.db.transaction import TransactionManagementError
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from ontraport_connect import refreshing, using
+from ontraport_connect import linking, refreshing, using
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
-from ontraport_connect.models import EventKind, OntraportEvent, OntraportService
+from ontraport_connect.models import EventKind, OntraportEvent, OntraportRevocation, OntraportService
 from ontraport_connect.refreshing import circuit_breaker, database_identity, installation
 from ontraport_connect.refreshing.claiming import Wish, claim_or_see
 from ontraport_connect.refreshing.leases import Lease
 from tests.refreshing.test_crashes import let_the_lease_end
-from tests.support.accounts import linked, read, token_of
+from tests.support.accounts import linked, read, token_of, user_named
 from tests.support.copies import mark_as_copied, new_installation, refused
 from tests.support.databases import sqlite
 from tests.support.mariadb import MariaDB
@@ -128,6 +128,19 @@ def test_a_database_that_is_replaced_beneath_a_running_process_is_noticed(
     with refused():
         using.prepare(account)
     assert strict.requests == 1
+
+
+@pytest.mark.parametrize("step", [linking.unlink, lambda account: refreshing.deliver_revocations(10)])
+def test_a_dump_that_is_restored_beneath_a_process_revokes_nothing(strict: StrictServer, named: str, step: Any) -> None:
+    """A moment ago the mark was its own: a call that only reads may go by that, and a revocation may not."""
+    waiting, account = linked("one"), linked("two", user=user_named("tomas"))
+    refreshing.queue_revocation(waiting, waiting.refresh_token)
+    waiting.delete()
+    refreshing.refresh(account)
+    mark_as_copied()
+    number = OntraportRevocation.objects.count()
+    step(read(account))
+    assert (strict.dead, OntraportRevocation.objects.count()) == ([], number)
 
 
 def test_it_is_said_once_in_the_log_and_once_in_the_history(named: str, caplog: pytest.LogCaptureFixture) -> None:
