@@ -26,7 +26,7 @@ from ontraport_connect.monitoring import logger
 
 from . import client_settings, installation
 from .new_grants import is_grant_being_made, is_on_its_way
-from .shared_grants import owner_key, sharing, to_reconsider
+from .shared_grants import owner_key, person_key, sharing, to_reconsider
 
 KEEP_TRYING = timedelta(days=7)
 LONGEST_PAUSE = 3600.0
@@ -79,6 +79,7 @@ def _new_revocation(account: OntraportAccount) -> OntraportRevocation:
         issuer=account.issuer or _issuer(),
         ontraport_id=account.ontraport_id,
         owner=owner_key(account),
+        person=person_key(account),
     )
 
 

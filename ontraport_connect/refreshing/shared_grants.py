@@ -24,6 +24,11 @@ def owner_key(account: OntraportAccount) -> str:
     return f"user:{account.user_id}"[:220] if account.user_id is not None else ""
 
 
+def person_key(account: OntraportAccount) -> str:
+    """Return the person who linked an account as a revocation stores it, an empty string where that is not known (any more)."""
+    return str(account.user_id)[:200] if account.user_id is not None else ""
+
+
 def sharing(revocation: OntraportRevocation) -> Any:
     """Return the connected accounts that may share the grant to revoke."""
     return _related(revocation).filter(status=Status.CONNECTED)
@@ -38,8 +43,8 @@ def to_reconsider(revocation: OntraportRevocation) -> Any:
 
 
 def _related(revocation: OntraportRevocation) -> Any:
-    """Return the accounts made with the same client at the same issuer, for the same Ontraport account, or for the same owner where either
-    Ontraport account is unknown.
+    """Return the accounts made with the same client at the same issuer, for the same Ontraport account, or, where either Ontraport account
+    is unknown, for the same owner or by the same person: one may link the same Ontraport account for several tenants.
 
     An empty client id or issuer was not recorded, and may be any.
     """
@@ -48,20 +53,18 @@ def _related(revocation: OntraportRevocation) -> Any:
         rows = rows.filter(client_id__in=["", revocation.client_id])
     if revocation.issuer:
         rows = rows.filter(issuer__in=["", *_names_of(revocation.issuer)])
-    owned = _owned_by(revocation.owner)
+    owned = _owned_by(revocation.owner, revocation.person)
     if not revocation.ontraport_id:
         return rows.filter(owned)
     return rows.filter(Q(ontraport_id=revocation.ontraport_id) | Q(owned, ontraport_id=""))
 
 
-def _owned_by(owner: str) -> Q:
+def _owned_by(owner: str, person: str) -> Q:
+    """Return the condition on the accounts of an owner, and on those that a person linked. An earlier version stored no person."""
     kind, _, key = owner.partition(":")
-    match kind:
-        case "tenant":
-            return Q(tenant=key)
-        case "user":
-            return Q(tenant="", user_id=key)
-    return Q(pk__in=[])
+    person = person or (key if kind == "user" else "")
+    linked = Q(user_id=person) if person else Q(pk__in=[])
+    return linked | Q(tenant=key) if kind == "tenant" else linked
 
 
 def _names_of(issuer: str) -> list[str]:

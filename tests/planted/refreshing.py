@@ -33,6 +33,13 @@ BUGS = [
         "refreshing/test_installation.py::test_a_dump_that_is_restored_beneath_a_process_revokes_nothing",
     ),
     Bug(
+        "the person who linked for another tenant is not looked at",
+        "refreshing/shared_grants",
+        "    return linked | Q(tenant=key) if",
+        "    return Q(tenant=key) if",
+        "refreshing/test_shared_grants.py::test_a_grant_is_revoked_unless_a_connected_account_may_share_it",
+    ),
+    Bug(
         "a copy waits for the original's process",
         "refreshing/claiming",
         "        installation.require_own_database()  # in a copy",

@@ -71,6 +71,8 @@ SHARED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("no Ontraport account is known", {}, {"of": "maya"}),
     ("that of the deleted one is not known", {}, {"ontraport_id": "7", "of": "maya"}),
     ("that of the other one is not known", {"ontraport_id": "7"}, {"of": "maya"}),
+    ("nothing known, for a tenant by the same person", {}, {"tenant": "north", "of": "maya"}),
+    ("nothing known, for two tenants by the same person", {"tenant": "north"}, {"tenant": "south", "of": "maya"}),
     ("two of one tenant", {"tenant": "north"}, {"tenant": "north"}),
     ("the same client", {"ontraport_id": "7", "client_id": "other"}, {"ontraport_id": "7", "client_id": "other"}),
     ("the configured client, recorded", {"ontraport_id": "7", "client_id": "id"}, {"ontraport_id": "7"}),
@@ -80,7 +82,9 @@ SHARED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 SEPARATE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("another Ontraport account", {"ontraport_id": "7"}, {"ontraport_id": "8", "of": "maya"}),
     ("nothing known, another owner", {}, {}),
-    ("nothing known, a tenant's", {}, {"tenant": "north", "of": "maya"}),
+    ("nothing known, for a tenant by another person", {}, {"tenant": "north"}),
+    ("nothing known, for two tenants by two persons", {"tenant": "north"}, {"tenant": "south"}),
+    ("both known, for two tenants", {"ontraport_id": "7"}, {"ontraport_id": "8", "tenant": "south", "of": "maya"}),
     ("not connected", {"ontraport_id": "7"}, {"ontraport_id": "7", "status": Status.NEEDS_RECONNECT}),
     ("a key pair", {"ontraport_id": "7"}, {"ontraport_id": "7", "method": Method.API_KEY}),
     ("another client", {"ontraport_id": "7", "client_id": "old"}, {"ontraport_id": "7", "client_id": "id"}),
@@ -122,7 +126,7 @@ def test_a_revocation_without_an_owner_is_delivered(ontraport: HostileServer, ma
     """Such a row was queued by an earlier version, or for an account whose user is gone."""
     make(maya)
     queued = queue(maya)
-    OntraportRevocation.objects.update(owner="", client_id="", issuer="")
+    OntraportRevocation.objects.update(owner="", person="", client_id="", issuer="")
     assert refreshing.owner_key(OntraportAccount()) == ""
     assert revoking.deliver_revocations(10) == 1
     assert told(ontraport) == [queued.refresh_token.reveal()]
