@@ -23,9 +23,17 @@ from django.db import DatabaseError, InterfaceError, InternalError, OperationalE
 from django.db import Error as DatabaseFailure
 
 from .exceptions import OntraportError, OntraportUnavailable
-from .models import alias, any_database, is_pooled, limited_transactions, on_new_connection, one_database
+from .models import (
+    alias,
+    any_database,
+    autocommitting,
+    is_pooled,
+    limited_transactions,
+    on_new_connection,
+    one_database,
+)
 
-__all__ = ["alias", "any_database", "one_database"]  # beside what is defined here
+__all__ = ["alias", "any_database", "autocommitting", "one_database"]  # beside what is defined here
 
 T = TypeVar("T")
 

@@ -20,6 +20,7 @@ from celery.signals import before_task_publish, worker_process_shutdown
 
 from . import linking, refreshing, staff, using
 from .conf import conf
+from .database import autocommitting
 from .schedule import INTERVAL
 
 MAX_REVOCATIONS = 50
@@ -39,6 +40,7 @@ def due(at: float) -> dict[str, Any]:
 
 
 @shared_task(name="ontraport_connect.tasks.refresh_expiring_tokens", ignore_result=True)
+@autocommitting()
 def refresh_expiring_tokens() -> int:
     """Find the tokens that are due and enqueue them, oldest first, spread over the interval. Returns how many."""
     linking.forget_old_attempts()
@@ -85,6 +87,7 @@ def _due_at(task: Any) -> float | None:
     time_limit=600,
     soft_time_limit=300,
 )
+@autocommitting()
 def refresh_accounts(pks: Sequence[int]) -> dict[str, int]:
     """Refresh those accounts of a batch that are still due. Returns the number of accounts per outcome."""
     outcomes = refreshing.refresh_batch(pks)
@@ -98,6 +101,7 @@ def refresh_accounts(pks: Sequence[int]) -> dict[str, int]:
 
 
 @shared_task(name="ontraport_connect.tasks.deliver_revocations", ignore_result=True)
+@autocommitting()
 def deliver_revocations() -> int:
     """Revoke at Ontraport the grants of disconnected accounts that are still pending. Returns how many were revoked."""
     revoked = refreshing.deliver_revocations(MAX_REVOCATIONS)
@@ -106,6 +110,7 @@ def deliver_revocations() -> int:
 
 
 @shared_task(name="ontraport_connect.tasks.learn_ids", ignore_result=True)
+@autocommitting()
 def learn_ids(pks: Sequence[int]) -> int:
     """Learn which Ontraport accounts these belong to, which came without that knowledge. Returns how many are known now."""
     known = linking.learn_ids(pks)
@@ -114,6 +119,7 @@ def learn_ids(pks: Sequence[int]) -> int:
 
 
 @shared_task(name="ontraport_connect.tasks.check_keys", ignore_result=True)
+@autocommitting()
 def check_keys() -> dict[str, int]:
     """Check the key pairs that have not been checked for a day. Returns the number of key pairs per outcome."""
     outcomes = linking.check_key_pairs(MAX_KEYS)
@@ -122,6 +128,7 @@ def check_keys() -> dict[str, int]:
 
 
 @shared_task(name="ontraport_connect.tasks.send_notices", ignore_result=True, time_limit=90, soft_time_limit=60)
+@autocommitting()
 def send_notices() -> int:
     """E-mail people whose accounts need a reconnect, or were connected or disconnected. Returns how many messages were sent."""
     told = staff.send_notices(NOTICES)

@@ -59,10 +59,19 @@ def _revoke_unsaved(owner: Owner, attempt: Attempt, grant: Grant, identity: Iden
     connections[alias()].close_if_unusable_or_obsolete()  # lost during the exchange? (No-op inside a transaction.)
     try:
         finish_attempt(state)  # else the revocation would wait for it
+        if not identity.ontraport_id and not refreshing.is_grant_shared(account):
+            account.ontraport_id = _expected_id(owner, attempt)
         refreshing.deliver_revocation(refreshing.queue_revocation(account, token))
     except (DatabaseFailure, OntraportError):
         with suppress(DatabaseFailure, OntraportError):
             refreshing.revoke_grant(account, token)
+
+
+def _expected_id(owner: Owner, attempt: Attempt) -> str:
+    """Return the Ontraport account of the link to reconnect: most likely, a grant that Ontraport did not tell the account of is for it."""
+    if not attempt.account:
+        return ""
+    return owner.accounts().filter(uid=attempt.account).values_list("ontraport_id", flat=True).first() or ""
 
 
 def _same_account(owner: Owner, identity: Identity) -> Any:

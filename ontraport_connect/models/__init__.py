@@ -20,7 +20,7 @@ from .event import EventKind, OntraportEvent
 from .exact_texts import ExactCharField, exact_collation
 from .impersonation import SOMEBODY_ELSE, actor_of
 from .labels import is_visible, one_plain_line, validate_label
-from .own_connection import on_new_connection
+from .own_connection import autocommitting, on_new_connection
 from .people import (
     are_elsewhere,
     found_by,
@@ -64,6 +64,7 @@ __all__ = [
     "any_database",
     "are_elsewhere",
     "as_stored",
+    "autocommitting",
     "aware",
     "exact_collation",
     "forget_user",

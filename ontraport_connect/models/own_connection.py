@@ -1,10 +1,11 @@
-"""A connection beside the caller's, in a thread of its own, as Django binds connections to threads"""
+"""A connection beside the caller's, where each statement commits by itself"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from contextvars import copy_context
 from typing import TypeVar
 
@@ -46,3 +47,23 @@ def _run_and_close(step: Callable[[], T]) -> T:
         return step()
     finally:
         connections.close_all()
+
+
+@contextmanager
+def autocommitting() -> Iterator[None]:
+    """Within this block each statement commits by itself, on a site that has ``AUTOCOMMIT`` off, too: nobody else would commit what a
+    background job writes. It has a connection of its own then. Inside ``atomic()`` nothing changes.
+    """
+    using = alias()
+    callers = connections[using]
+    if callers.in_atomic_block or callers.settings_dict["AUTOCOMMIT"]:
+        yield
+        return
+    own = callers.copy()
+    own.settings_dict["AUTOCOMMIT"] = True
+    connections[using] = own
+    try:
+        yield
+    finally:
+        connections[using] = callers
+        own.close()

@@ -16,6 +16,7 @@ from .exact_texts import ExactCharField
 class OntraportRevocation(models.Model):
     """A grant that this site has let go of and that Ontraport still has to be told about (RFC 7009).
 
+    ``owner`` is whose the account was (see ``owner_key``), ``person`` the primary key of who linked it, if that was known.
     ``sent_at`` is when a request to revoke it began that has not been answered yet, by the database's clock.
     """
 
@@ -25,6 +26,7 @@ class OntraportRevocation(models.Model):
     issuer = ExactCharField(max_length=500, blank=True, default="")
     ontraport_id = ExactCharField(max_length=40, blank=True, default="")
     owner = ExactCharField(max_length=220, blank=True, default="")
+    person = ExactCharField(max_length=200, blank=True, default="")
     refresh_token = EncryptedTextField()
     attempts = models.PositiveIntegerField(default=0)
     try_at = models.DateTimeField(default=timezone.now, db_index=True)

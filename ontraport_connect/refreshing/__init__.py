@@ -32,10 +32,10 @@ from .revoking import (
     deliver_revocations,
     deliver_revocations_of,
     is_grant_shared,
-    owner_key,
     queue_revocation,
     revoke_grant,
 )
+from .shared_grants import owner_key
 from .strikes import RATE_LIMITED
 from .telling import tell
 

@@ -148,9 +148,8 @@ def report(error: OntraportError, account: OntraportAccount) -> bool:
     Written on a connection of its own, so that it outlives the caller's transaction, and no row of the site is held by that. Where somebody
     else holds the row, no account is blamed: one that cannot be counted may be one of many.
     """
-    if error.code in strikes.NO_ANSWER:
-        _aside(lambda: _count_unanswered(account))
-    if error.code not in THRESHOLDS and not isinstance(error, OntraportMisconfigured):
+    is_counted = error.code in {*THRESHOLDS, *strikes.NO_ANSWER}
+    if not is_counted and not isinstance(error, OntraportMisconfigured):
         return False
     if is_for_the_site(error, account):
         unless_locked(lambda: _aside(lambda: hold(error)))
@@ -178,16 +177,14 @@ def _aside(step: Any) -> Any:
 def _count(error: OntraportError, account: OntraportAccount) -> bool:
     """Count an account that got this answer, and open the breaker when there are enough."""
     row = site_standing()
+    if error.code in strikes.NO_ANSWER:
+        strikes.count(strikes.UNANSWERED, account, goes_on=True)
+        return False
     is_held = error.code == GRANT_ENDED and (row.hold_code, row.hold_client) == (MANY_ENDED, fingerprint())
     if not strikes.count(error.code, account, goes_on=is_held):
         return False
     hold(error)
     return True
-
-
-def _count_unanswered(account: OntraportAccount) -> None:
-    site_standing()
-    strikes.count(strikes.UNANSWERED, account, goes_on=True)
 
 
 def hold(error: OntraportError) -> None:

@@ -13,6 +13,7 @@ from django.db.models.signals import class_prepared, post_delete, pre_delete
 from django.dispatch import receiver
 
 from ontraport_connect.database import alias
+from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.models import EventKind, Method, OntraportAccount, OntraportEvent, are_elsewhere
 from ontraport_connect.signals import account_disconnected
@@ -28,18 +29,26 @@ def queue_on_delete(instance: OntraportAccount, using: str, **kwargs: Any) -> No
     current = OntraportAccount.objects.using(using).select_for_update().filter(pk=instance.pk).first()
     if current is None:
         return
-    detail = ""
+    detail, grant = "", None
     if current.method == Method.OAUTH:
         try:
-            installation.require_own_database(using)  # a copy's grants are the original's, and not to be revoked here
+            installation.require_own_database(using, anew=True)  # a copy's grants are not to be revoked here
             grant = spent_tokens.successor(current) or current.refresh_token or current.access_token
             if grant is not None:
                 queue_revocation(current, grant, using)
         except OntraportMisconfigured as error:
             detail = error.code
     OntraportEvent.record(current, EventKind.DISCONNECTED, detail, using=using)
-    transaction.on_commit(lambda: spent_tokens.forget_account(current.uid), using=using, robust=True)
+    transaction.on_commit(lambda: _let_go_of_notes(current, grant, using), using=using, robust=True)
     transaction.on_commit(lambda: tell(account_disconnected, OntraportAccount, account=current), using=using)
+
+
+def _let_go_of_notes(account: OntraportAccount, queued: Secret | None, using: str) -> None:
+    """Forget the notes on a deleted account. What was noted after ``queued`` was, while its row was held, is to be revoked, too."""
+    newest = None if queued is None else spent_tokens.successor(account)
+    if queued is not None and newest is not None and newest.reveal() != queued.reveal():
+        queue_revocation(account, newest, using)
+    spent_tokens.forget_account(account.uid)
 
 
 def let_go_after_user(instance: Model, using: str, **kwargs: Any) -> None:

@@ -31,7 +31,7 @@ SETTING = "setting"
 
 LOOK_AGAIN_AFTER = 60.0
 """Seconds for which a mark that was found to be ours is believed without another look at it: a long-lived process may see its database
-replaced beneath it (a nightly restore of production's dump). Refreshes do not rely on it, they read the row anyway.
+replaced beneath it (a nightly restore of production's dump). Refreshes do not rely on it, they read the row anyway; nor do revocations.
 """
 
 _seen: dict[tuple[str, Marks], float] = {}
@@ -47,15 +47,18 @@ class Adopted:
     revocations: int
 
 
-def require_own_database(using: str | None = None) -> None:
-    """Raise ``OntraportMisconfigured`` (code ``copied_database``) where the database is another installation's."""
-    error = _refusal(using or alias())
+def require_own_database(using: str | None = None, *, anew: bool = False) -> None:
+    """Raise ``OntraportMisconfigured`` (code ``copied_database``) where the database is another installation's.
+
+    ``anew``: the mark is looked at although that was done a moment ago, before something that cannot be undone.
+    """
+    error = _refusal(using or alias(), anew=anew)
     if error is not None:
         raise error
 
 
-def is_own_database(using: str | None = None) -> bool:
-    return _refusal(using or alias()) is None
+def is_own_database(using: str | None = None, *, anew: bool = False) -> bool:
+    return _refusal(using or alias(), anew=anew) is None
 
 
 def require_own_row(row: OntraportService | None) -> None:
@@ -96,10 +99,10 @@ def adopt_database(*, delete_links: bool = False, keep_revocations: bool = False
     return Adopted(links=links, revocations=revocations)
 
 
-def _refusal(using: str) -> OntraportMisconfigured | None:
+def _refusal(using: str, *, anew: bool) -> OntraportMisconfigured | None:
     marks = marks_of(using)
     seen_at = _seen.get((using, marks))
-    if seen_at is not None and time.monotonic() < seen_at + LOOK_AGAIN_AFTER:
+    if not anew and seen_at is not None and time.monotonic() < seen_at + LOOK_AGAIN_AFTER:
         return None
     try:
         stored = stored_mark(using)

@@ -12,21 +12,21 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from enum import Enum
-from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Q, Value
+from django.db.models import F, Value
 from django.utils import timezone
 
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable
-from ontraport_connect.models import Method, Now, OntraportAccount, OntraportRevocation, Status
+from ontraport_connect.models import Method, Now, OntraportAccount, OntraportRevocation
 from ontraport_connect.monitoring import logger
 
 from . import client_settings, installation
 from .new_grants import is_grant_being_made, is_on_its_way
+from .shared_grants import owner_key, person_key, sharing, to_reconsider
 
 KEEP_TRYING = timedelta(days=7)
 LONGEST_PAUSE = 3600.0
@@ -34,6 +34,9 @@ LONGEST_PAUSE = 3600.0
 
 LINKING_PAUSE = 5.0
 """Seconds, at most, for which a revocation waits while an account is being linked."""
+
+UNANSWERED = {"timeout", "cut", "http_502", "http_504"}
+"""Codes of requests that may have reached Ontraport, which may carry them out later; with a status, a gateway says so."""
 
 MAX_RUN_TIME = 60.0
 """Seconds after which one run of the task leaves the remaining revocations to the next run."""
@@ -45,16 +48,12 @@ class _Result(Enum):
     KEPT = "kept"
 
 
-class _GrantBeingMade(OntraportUnavailable):
-    def __init__(self) -> None:
-        super().__init__("Somebody is linking an account at this moment, and might share the grant.", code="linking")
+class _NotNow(OntraportUnavailable):
+    """Nothing was sent. ``longest`` is after how many seconds, at most, the revocation is looked at again."""
 
-
-def owner_key(account: OntraportAccount) -> str:
-    """Return the owner of an account as a revocation stores it: ``tenant:…``, ``user:…``, or an empty string for no owner."""
-    if account.tenant:
-        return f"tenant:{account.tenant}"
-    return f"user:{account.user_id}"[:220] if account.user_id is not None else ""
+    def __init__(self, message: str, *, code: str, longest: float) -> None:
+        super().__init__(message, code=code)
+        self.longest = longest
 
 
 def _issuer() -> str:
@@ -63,15 +62,6 @@ def _issuer() -> str:
         return client_settings.issuer()
     except OntraportMisconfigured:
         return ""
-
-
-def _names_of(issuer: str) -> list[str]:
-    """Return the names under which accounts may have recorded the server that ``issuer`` names."""
-    try:
-        names = client_settings.issuers()
-    except OntraportMisconfigured:
-        names = []
-    return names if issuer in names else [issuer]
 
 
 def can_revoke() -> bool:
@@ -89,6 +79,7 @@ def _new_revocation(account: OntraportAccount) -> OntraportRevocation:
         issuer=account.issuer or _issuer(),
         ontraport_id=account.ontraport_id,
         owner=owner_key(account),
+        person=person_key(account),
     )
 
 
@@ -108,34 +99,7 @@ def is_grant_shared(account: OntraportAccount) -> bool:
     """Tell whether another connected account may share the grant of ``account``, so that disconnecting it does not revoke the grant."""
     if account.method != Method.OAUTH:
         return False
-    return bool(_sharing(_new_revocation(account)).exclude(uid=account.uid).exists())
-
-
-def _sharing(revocation: OntraportRevocation) -> Any:
-    """Return the connected accounts that may share the grant to revoke: made with the same client at the same issuer, for the same
-    Ontraport account, or for the same owner where either Ontraport account is unknown.
-
-    An empty client id or issuer was not recorded, and may be any.
-    """
-    rows = OntraportAccount.objects.using(alias()).filter(method=Method.OAUTH, status=Status.CONNECTED)
-    if revocation.client_id:
-        rows = rows.filter(client_id__in=["", revocation.client_id])
-    if revocation.issuer:
-        rows = rows.filter(issuer__in=["", *_names_of(revocation.issuer)])
-    owned = _owned_by(revocation.owner)
-    if not revocation.ontraport_id:
-        return rows.filter(owned)
-    return rows.filter(Q(ontraport_id=revocation.ontraport_id) | Q(owned, ontraport_id=""))
-
-
-def _owned_by(owner: str) -> Q:
-    kind, _, key = owner.partition(":")
-    match kind:
-        case "tenant":
-            return Q(tenant=key)
-        case "user":
-            return Q(tenant="", user_id=key)
-    return Q(pk__in=[])
+    return bool(sharing(_new_revocation(account)).exclude(uid=account.uid).exists())
 
 
 def deliver_revocation(revocation: OntraportRevocation) -> bool:
@@ -154,15 +118,17 @@ def deliver_revocations_of(account_uid: UUID) -> int:
 
 
 def _deliver(revocation: OntraportRevocation) -> _Result:
-    if not installation.is_own_database():
+    if not installation.is_own_database(anew=True):
         return _Result.KEPT
     row = OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk)
     try:
-        if not _sharing(revocation).exists():
+        if not sharing(revocation).exists():
             if not row.exclude(is_on_its_way()).update(sent_at=Now()):
                 return _Result.KEPT if row.exists() else _Result.DROPPED  # somebody else is sending it, or has
             if is_grant_being_made():
-                raise _GrantBeingMade
+                raise _NotNow(
+                    "Somebody is linking an account, and might share it.", code="linking", longest=LINKING_PAUSE
+                )
         result = _revoke_unless_shared(revocation, revocation.refresh_token)
     except OntraportError as error:
         _postpone(revocation, error)
@@ -172,9 +138,11 @@ def _deliver(revocation: OntraportRevocation) -> _Result:
 
 
 def _revoke_unless_shared(revocation: OntraportRevocation, refresh_token: Secret) -> _Result:
-    if _sharing(revocation).exists():
+    if sharing(revocation).exists():
         logger.info("A grant of account %s is not revoked: a connected account may share it.", revocation.account_uid)
         return _Result.DROPPED
+    if to_reconsider(revocation).exists():
+        raise _NotNow("An account that may come back may share it.", code="shared_with_marked", longest=LONGEST_PAUSE)
     client_settings.require_issuer(revocation.issuer)
     if client_settings.endpoints().revocation_endpoint is None:
         logger.warning(
@@ -189,7 +157,7 @@ def _revoke_unless_shared(revocation: OntraportRevocation, refresh_token: Secret
 
 def revoke_grant(account: OntraportAccount, refresh_token: Secret) -> None:
     """Do what ``deliver_revocation`` does, once, without storing anything. ``account`` need not be saved. Raises ``OntraportError``."""
-    installation.require_own_database()
+    installation.require_own_database(anew=True)
     _revoke_unless_shared(_new_revocation(account), refresh_token)
 
 
@@ -198,18 +166,21 @@ def _postpone(revocation: OntraportRevocation, error: OntraportError) -> None:
         logger.error("Gave up revoking the grant of account %s at Ontraport: %s", revocation.account_uid, error.code)
         OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk).delete()
         return
-    tried = 0 if isinstance(error, _GrantBeingMade) else 1
-    longest = min(LONGEST_PAUSE, 30 * 2 ** min(revocation.attempts, 10)) if tried else LINKING_PAUSE
+    tried = 0 if isinstance(error, _NotNow) else 1
+    longest = (
+        error.longest if isinstance(error, _NotNow) else min(LONGEST_PAUSE, 30 * 2 ** min(revocation.attempts, 10))
+    )
     pause = max(random.uniform(1, longest), getattr(error, "retry_after", None) or 0)  # noqa: S311  # jitter, not a secret
+    answered = {} if error.code in UNANSWERED else {"sent_at": None}
     OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk).update(
-        attempts=F("attempts") + tried, try_at=Now() + Value(timedelta(seconds=pause)), sent_at=None
+        **answered, attempts=F("attempts") + tried, try_at=Now() + Value(timedelta(seconds=pause))
     )
 
 
 def deliver_revocations(limit: int, seconds: float = MAX_RUN_TIME) -> int:
     """Deliver up to ``limit`` revocations that are due, oldest first, within about ``seconds``. Returns the number of revoked grants."""
     stop_at = time.monotonic() + seconds
-    due = OntraportRevocation.objects.using(alias()).filter(try_at__lte=Now())
+    due = OntraportRevocation.objects.using(alias()).filter(try_at__lte=Now()).exclude(is_on_its_way())
     revoked = 0
     for pk in list(due.order_by("try_at").values_list("pk", flat=True)[:limit]):
         if time.monotonic() >= stop_at:

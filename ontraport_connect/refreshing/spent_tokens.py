@@ -75,7 +75,9 @@ def keep(spent: SpentToken) -> None:
     _store(lambda store: store.put(spent))
 
 
-def answers(account: OntraportAccount, spent: SpentToken) -> list[SpentToken]:
+def answers(
+    account: OntraportAccount, spent: SpentToken, find: Callable[[str], SpentToken | None] = _find
+) -> list[SpentToken]:
     """Return the answered note ``spent`` and those on the tokens that came for it, oldest first: a transaction that is rolled back may have
     refreshed its account more than once. They end where a token came again, or cannot be read here (a process without the newest key).
     """
@@ -83,7 +85,7 @@ def answers(account: OntraportAccount, spent: SpentToken) -> list[SpentToken]:
     last: SpentToken | None = spent
     while last is not None:
         digest = _digest_of_what_came(account, last)
-        last = None if digest is None or digest in found else _find(digest)
+        last = None if digest is None or digest in found else find(digest)
         if digest is None or last is None or not last.is_answered:
             break
         found[digest] = last
@@ -164,14 +166,23 @@ def uids(*, answered: bool = False) -> Sequence[UUID]:
 
 
 def successor(account: OntraportAccount) -> Secret | None:
-    """Return the newest refresh token that came for the one that ``account`` holds, if that was spent."""
+    """Return the newest refresh token that came for the one that ``account`` holds, if that was spent.
+
+    It is read through the caller's connection: a transaction that deletes may have the last one of a pool.
+    """
     if account.refresh_token is None:
         return None
-    spent = find(account)
-    return None if spent is None else _refresh_token_of(account, answers(account, spent)[-1])
+    spent = _find_here(digest_of(account))
+    return None if spent is None else _refresh_token_of(account, answers(account, spent, _find_here)[-1])
+
+
+def _find_here(digest: str) -> SpentToken | None:
+    return _here().find(digest)
 
 
 def _store(step: Callable[[Rows | Sqlite], T]) -> T:
-    if has_one_writer():
-        return step(sqlite_store())
-    return on_own_connection(lambda: step(Rows()))
+    return step(_here()) if has_one_writer() else on_own_connection(lambda: step(_here()))
+
+
+def _here() -> Rows | Sqlite:
+    return sqlite_store() if has_one_writer() else Rows()

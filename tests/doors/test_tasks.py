@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
 from celery import Celery
+from django.core.management import call_command
 from django.db import OperationalError, connection
 from django.test import override_settings
 from django.utils import timezone
@@ -19,6 +21,7 @@ from ontraport_connect.refreshing import RATE_LIMITED, Signs, circuit_breaker, h
 from ontraport_connect.schedule import BEAT_SCHEDULE
 from tests.refreshing.test_batches import many
 from tests.refreshing.test_circuit_breaker import let_time_pass
+from tests.refreshing.test_one_account import in_thread
 from tests.support.accounts import linked, token_of
 from tests.support.strict_server import StrictServer
 
@@ -106,6 +109,37 @@ def test_revocations_are_delivered_when_ontraport_is_back(strict: StrictServer) 
     )
     assert tasks.deliver_revocations() == 1
     assert strict.dead == ["one"]
+
+
+JOBS = [tasks.deliver_revocations, lambda: call_command("ontraport", "refresh", "--all", stdout=StringIO())]
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_with_autocommit_off_what_a_job_writes_is_committed(strict: StrictServer, job: Callable[[], object]) -> None:
+    linked("one").delete()
+    settings = connection.settings_dict
+    settings["AUTOCOMMIT"] = False
+    try:
+        with in_thread(job) as done:
+            done.result(20)
+    finally:
+        settings["AUTOCOMMIT"] = True
+    assert (strict.dead, OntraportRevocation.objects.count()) == (["one"], 0)
+    signs = heartbeat.signs()
+    assert signs.worker.is_alive or signs.command.is_alive
+
+
+def test_with_autocommit_off_a_token_is_spent_once(strict: StrictServer) -> None:
+    account = linked("one")
+    settings = connection.settings_dict
+    settings["AUTOCOMMIT"] = False
+    try:
+        for _ in range(2):
+            with in_thread(lambda: tasks.refresh_accounts([account.pk])) as done:
+                done.result(20)
+    finally:
+        settings["AUTOCOMMIT"] = True
+    assert (token_of(account), strict.requests, strict.dead) == ("a.one.1", 1, [])
 
 
 @pytest.mark.parametrize("wanted", [True, False])

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
+from threading import Event
 from time import sleep
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,9 +21,9 @@ from django.utils import timezone
 from ontraport_connect import linking, refreshing
 from ontraport_connect.exceptions import LinkingFailed
 from ontraport_connect.linking import attempts
-from ontraport_connect.models import OntraportAccount, OntraportAttempt, OntraportRevocation
+from ontraport_connect.models import OntraportAccount, OntraportAttempt, OntraportRevocation, Status
 from ontraport_connect.refreshing import revoking
-from tests.refreshing.test_revoking import make_due, queue
+from tests.refreshing.test_revoking import make, make_due, queue
 from tests.support.hostile_server import HostileServer, answer, hostile_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -80,9 +81,9 @@ def tomas() -> User:
     return get_user_model().objects.create_user("tomas")
 
 
-def begun(user: User) -> str:
+def begun(user: User, account: OntraportAccount | None = None) -> str:
     """Return the ``state`` of a new attempt."""
-    url = linking.begin("browser", linking.Owner(user=user, tenant=None), redirect_uri=BACK)
+    url = linking.begin("browser", linking.Owner(user=user, tenant=None), redirect_uri=BACK, account=account)
     return parse_qs(urlsplit(url).query)["state"][0]
 
 
@@ -135,6 +136,28 @@ def test_a_code_is_not_exchanged_before_a_revocation_is_answered(ontraport: Ontr
         ontraport.on_revoke = elsewhere(let_somebody_link)
         assert revoking.deliver_revocations(10) == 1
         linked[0].result(10)
+    assert ontraport.seen == ["/revoke", "/token"]
+
+
+def test_a_revocation_that_was_not_answered_in_time_may_be_done_late_and_is_waited_for(
+    ontraport: Ontraport, maya: User, tomas: User
+) -> None:
+    queue(tomas)
+    state = begun(maya)
+    is_late = Event()
+    ontraport.on_revoke = lambda: is_late.wait(10)
+    with override_settings(ONTRAPORT_TIMEOUT=(1, 0.2)):
+        assert revoking.deliver_revocations(10) == 0
+    with ThreadPoolExecutor(1) as pool:
+        linked = pool.submit(elsewhere(lambda: link(maya, state)))
+        while not OntraportAttempt.objects.filter(used_at__isnull=False).exists():
+            sleep(0.01)
+        sleep(0.3)  # time enough for a link that does not wait
+        is_late.set()
+        while "/revoke" not in ontraport.seen:
+            sleep(0.01)
+        make_due()
+        linked.result(10)
     assert ontraport.seen == ["/revoke", "/token"]
 
 
@@ -239,3 +262,15 @@ def test_an_attempt_that_failed_holds_nothing_up(
     assert OntraportAttempt.objects.get().finished_at is not None
     assert revoking.deliver_revocations(10) == 1
     assert ontraport.seen == ["/revoke"]
+
+
+def test_a_reconnect_that_is_refused_ends_no_grant_that_others_share(
+    ontraport: Ontraport, maya: User, tomas: User
+) -> None:
+    """Ontraport does not tell whose the new grant is. Most likely it is for the same account as the link to reconnect."""
+    make(tomas, ontraport_id="7")
+    account = make(maya, ontraport_id="7", status=Status.NEEDS_RECONNECT)
+    with pytest.raises(LinkingFailed, match="didn't say whose account"):
+        link(maya, begun(maya, account))
+    assert ontraport.seen == ["/token"]
+    assert not OntraportRevocation.objects.exists()

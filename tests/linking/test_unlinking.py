@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models.signals import post_delete, pre_delete
 from django.test import override_settings
 
@@ -161,3 +164,32 @@ def test_a_handler_of_the_deletion_of_a_tenant(maya: Any, ontraport: HostileServ
         signal.disconnect(disconnect_accounts, sender=Group)
     assert left() == [(f"group:{other.pk}", "2")]
     assert len(told(ontraport)) == 1
+
+
+IN_A_POOL_OF_ONE = """
+import django; django.setup()
+from django.contrib.auth import get_user_model
+from django.db import connection
+from ontraport_connect import linking
+from ontraport_connect.models import OntraportAccount
+linking.unlink(OntraportAccount.objects.earliest("pk"))
+get_user_model().objects.get(username="tomas").delete()
+connection.close()
+connection.close_pool()
+"""
+
+
+@pytest.mark.postgresql
+def test_a_pool_of_one_connection_is_enough(child_environ: Any, ontraport: HostileServer, maya: Any) -> None:
+    linked(maya, "", 1)
+    linked(get_user_model().objects.create_user("tomas"), "", 2)
+    entry = {name: value for name, value in connection.settings_dict.items() if name != "TEST"}
+    pool = {"min_size": 1, "max_size": 1, "timeout": 2}
+    entry |= {"CONN_MAX_AGE": 0, "OPTIONS": {**entry["OPTIONS"], "pool": pool}}
+    environ = child_environ(
+        DATABASES={"default": entry},
+        **{name: getattr(settings, name) for name in ("ONTRAPORT_CLIENT_ID", "ONTRAPORT_ENDPOINTS")},
+    )
+    subprocess.run([sys.executable, "-c", IN_A_POOL_OF_ONE], env=environ, check=True, timeout=60)
+    assert left() == []
+    assert told(ontraport) == ["refresh--1"]

@@ -4,6 +4,13 @@ from .bug import Bug
 
 BUGS = [
     Bug(
+        "a refused reconnect ends what others share",
+        "linking/grant_storage",
+        "            account.ontraport_id = _expected_id(owner, attempt)",
+        "            pass",
+        "linking/test_nothing_is_revoked_meanwhile.py::test_a_reconnect_that_is_refused_ends_no_grant_that_others_share",
+    ),
+    Bug(
         "an exchange is crowded out by new attempts",
         "linking/attempts",
         ".exclude(UNDER_WAY).order_by",

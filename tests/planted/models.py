@@ -4,6 +4,13 @@ from .bug import Bug
 
 BUGS = [
     Bug(
+        "with AUTOCOMMIT off nobody commits what a job writes",
+        "models/own_connection",
+        '    own.settings_dict["AUTOCOMMIT"] = True',
+        "    pass",
+        "doors/test_tasks.py::test_with_autocommit_off_what_a_job_writes_is_committed",
+    ),
+    Bug(
         "MySQL's number of an error is read only where there is no SQLSTATE",
         "database",
         "    return first if isinstance(first, int) else ",

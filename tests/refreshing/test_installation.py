@@ -18,18 +18,22 @@ import psycopg
 import pytest
 from django.db import OperationalError, connection, transaction
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLite
-from django.db.transaction import TransactionManagementError
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from ontraport_connect import refreshing, using
+from ontraport_connect import linking, refreshing, using
 from ontraport_connect.exceptions import OntraportMisconfigured, OntraportUnavailable
-from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, OntraportService
+from ontraport_connect.models import (
+    EventKind,
+    OntraportEvent,
+    OntraportRevocation,
+    OntraportService,
+)
 from ontraport_connect.refreshing import circuit_breaker, database_identity, installation
 from ontraport_connect.refreshing.claiming import Wish, claim_or_see
 from ontraport_connect.refreshing.leases import Lease
 from tests.refreshing.test_crashes import let_the_lease_end
-from tests.support.accounts import linked, read, token_of
+from tests.support.accounts import linked, read, token_of, user_named
 from tests.support.copies import mark_as_copied, new_installation, refused
 from tests.support.databases import sqlite
 from tests.support.mariadb import MariaDB
@@ -128,6 +132,19 @@ def test_a_database_that_is_replaced_beneath_a_running_process_is_noticed(
     with refused():
         using.prepare(account)
     assert strict.requests == 1
+
+
+@pytest.mark.parametrize("step", [linking.unlink, lambda account: refreshing.deliver_revocations(10)])
+def test_a_dump_that_is_restored_beneath_a_process_revokes_nothing(strict: StrictServer, named: str, step: Any) -> None:
+    """A moment ago the mark was its own: a call that only reads may go by that, and a revocation may not."""
+    waiting, account = linked("one"), linked("two", user=user_named("tomas"))
+    refreshing.queue_revocation(waiting, waiting.refresh_token)
+    waiting.delete()
+    refreshing.refresh(account)
+    mark_as_copied()
+    number = OntraportRevocation.objects.count()
+    step(read(account))
+    assert (strict.dead, OntraportRevocation.objects.count()) == ([], number)
 
 
 def test_it_is_said_once_in_the_log_and_once_in_the_history(named: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -404,43 +421,3 @@ def params_of(server: PostgreSQL) -> dict[str, Any]:
         "password": server.password,
         "dbname": connection.settings_dict["NAME"],
     }
-
-
-@pytest.mark.postgresql
-def test_a_role_that_may_not_ask_has_no_mark_and_a_transaction_that_goes_on() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("CREATE ROLE limited LOGIN PASSWORD 'limited'")
-        cursor.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
-    try:
-        with transaction.atomic():
-            with connection.cursor() as cursor:
-                cursor.execute("SET LOCAL ROLE limited")
-            assert database_identity._ask_postgresql(connection) == ()
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT current_user")
-                assert cursor.fetchone() == ("limited",)
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC")
-            cursor.execute("DROP ROLE limited")
-
-
-@pytest.mark.postgresql
-def test_a_broken_transaction_says_so_and_is_not_taken_for_a_missing_permission() -> None:
-    with transaction.atomic():
-        transaction.set_rollback(True)
-        with pytest.raises(TransactionManagementError):
-            database_identity._ask_postgresql(connection)
-    assert len(database_identity._ask_postgresql(connection)) == 1
-
-
-@pytest.mark.postgresql
-def test_a_copy_in_another_schema_is_another_and_the_path_of_a_tenant_is_not() -> None:
-    table = OntraportAccount._meta.db_table
-    before = database_identity._ask_postgresql(connection)
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("CREATE SCHEMA staging; SET LOCAL search_path TO staging, public")
-        assert database_identity._ask_postgresql(connection) == before
-        cursor.execute(f"CREATE TABLE staging.{table} (LIKE public.{table})")
-        assert database_identity._ask_postgresql(connection) != before
-        transaction.set_rollback(True)

@@ -19,6 +19,7 @@ from ontraport_connect.encryption import Sealed
 from ontraport_connect.exceptions import OntraportRejected, ReconnectRequired
 from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, OntraportRevocation
 from ontraport_connect.refreshing import one_account, revoking
+from ontraport_connect.refreshing.new_grants import is_on_its_way
 from ontraport_connect.signals import account_disconnected
 from tests.support.hostile_server import HostileServer, KeepAlive, answer, hostile_server, reset
 
@@ -78,7 +79,9 @@ def away(server: HostileServer) -> None:
 
 
 def make_due() -> None:
+    """Let the time pass until the next attempt, and that for which an answer is waited for."""
     OntraportRevocation.objects.update(try_at=timezone.now() - timedelta(seconds=1))
+    OntraportRevocation.objects.exclude(sent_at=None).update(sent_at=timezone.now() - timedelta(hours=1))
 
 
 def test_a_disconnected_account_is_unusable_at_once_and_revoked_at_ontraport(
@@ -136,6 +139,23 @@ def test_a_pause_that_ontraport_asks_for_is_kept(account: OntraportAccount, ontr
     ontraport.behaviour = KeepAlive(answer("", status="429 X", headers="Retry-After: 1800\r\n"))
     linking.unlink(account)
     assert (OntraportRevocation.objects.get().try_at - timezone.now()).total_seconds() > 1700
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_waited_for"),
+    [
+        (reset(b""), True),
+        (KeepAlive(answer("", status="504 X")), True),
+        (KeepAlive(answer("", status="503 X")), False),
+        (KeepAlive(answer("", status="429 X")), False),
+    ],
+)
+def test_what_may_have_reached_ontraport_may_be_carried_out_later(
+    account: OntraportAccount, ontraport: HostileServer, failure: Any, is_waited_for: bool
+) -> None:
+    ontraport.behaviour = failure
+    linking.unlink(account)
+    assert OntraportRevocation.objects.filter(is_on_its_way()).exists() == is_waited_for
 
 
 def test_no_more_than_asked_for_are_delivered_oldest_first(ontraport: HostileServer, maya: User) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.test import override_settings
+from django.utils import timezone
 
 from ontraport_connect import linking, refreshing
 from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, Status
@@ -69,6 +71,8 @@ SHARED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("no Ontraport account is known", {}, {"of": "maya"}),
     ("that of the deleted one is not known", {}, {"ontraport_id": "7", "of": "maya"}),
     ("that of the other one is not known", {"ontraport_id": "7"}, {"of": "maya"}),
+    ("nothing known, for a tenant by the same person", {}, {"tenant": "north", "of": "maya"}),
+    ("nothing known, for two tenants by the same person", {"tenant": "north"}, {"tenant": "south", "of": "maya"}),
     ("two of one tenant", {"tenant": "north"}, {"tenant": "north"}),
     ("the same client", {"ontraport_id": "7", "client_id": "other"}, {"ontraport_id": "7", "client_id": "other"}),
     ("the configured client, recorded", {"ontraport_id": "7", "client_id": "id"}, {"ontraport_id": "7"}),
@@ -78,7 +82,9 @@ SHARED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 SEPARATE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("another Ontraport account", {"ontraport_id": "7"}, {"ontraport_id": "8", "of": "maya"}),
     ("nothing known, another owner", {}, {}),
-    ("nothing known, a tenant's", {}, {"tenant": "north", "of": "maya"}),
+    ("nothing known, for a tenant by another person", {}, {"tenant": "north"}),
+    ("nothing known, for two tenants by two persons", {"tenant": "north"}, {"tenant": "south"}),
+    ("both known, for two tenants", {"ontraport_id": "7"}, {"ontraport_id": "8", "tenant": "south", "of": "maya"}),
     ("not connected", {"ontraport_id": "7"}, {"ontraport_id": "7", "status": Status.NEEDS_RECONNECT}),
     ("a key pair", {"ontraport_id": "7"}, {"ontraport_id": "7", "method": Method.API_KEY}),
     ("another client", {"ontraport_id": "7", "client_id": "old"}, {"ontraport_id": "7", "client_id": "id"}),
@@ -120,7 +126,7 @@ def test_a_revocation_without_an_owner_is_delivered(ontraport: HostileServer, ma
     """Such a row was queued by an earlier version, or for an account whose user is gone."""
     make(maya)
     queued = queue(maya)
-    OntraportRevocation.objects.update(owner="", client_id="", issuer="")
+    OntraportRevocation.objects.update(owner="", person="", client_id="", issuer="")
     assert refreshing.owner_key(OntraportAccount()) == ""
     assert revoking.deliver_revocations(10) == 1
     assert told(ontraport) == [queued.refresh_token.reveal()]
@@ -132,6 +138,30 @@ def test_the_last_account_that_shares_a_grant_ends_it(ontraport: HostileServer, 
     assert told(ontraport) == []
     linking.unlink(last)
     assert told(ontraport) == ["last"]
+
+
+ENDED = {"status": Status.NEEDS_RECONNECT, "last_error": "invalid_grant", "client_id": "id"}
+
+
+def test_an_account_that_may_be_brought_back_keeps_its_grant(ontraport: HostileServer, maya: User, tomas: User) -> None:
+    """It was marked by a wrong deploy. Its sibling's revocation waits until that is known, or somebody removes it."""
+    marked = make(tomas, ontraport_id="7", refresh_token="last", **ENDED)
+    assert not linking.unlink(make(maya, ontraport_id="7"))
+    make_due()
+    assert revoking.deliver_revocations(10) == 0
+    assert (told(ontraport), OntraportRevocation.objects.get().attempts) == ([], 0)
+    make_due()
+    assert refreshing.reconsider() == [marked.pk]
+    assert revoking.deliver_revocations(10) == 0
+    assert (told(ontraport), OntraportRevocation.objects.count()) == ([], 0)
+
+
+def test_an_account_whose_grant_ended_long_ago_keeps_no_grant_alive(
+    ontraport: HostileServer, maya: User, tomas: User
+) -> None:
+    long_ago = timezone.now() - timedelta(days=4)
+    make(tomas, ontraport_id="7", linked_at=long_ago, expires_at=long_ago, **ENDED)
+    assert linking.unlink(make(maya, ontraport_id="7"))
 
 
 def test_accounts_that_are_deleted_together_are_all_revoked(ontraport: HostileServer, maya: User) -> None:

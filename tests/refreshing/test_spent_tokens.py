@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.utils import timezone
 
 from ontraport_connect import linking
-from ontraport_connect.exceptions import OntraportError, OntraportUnavailable
-from ontraport_connect.models import OntraportAccount, OntraportService
+from ontraport_connect.exceptions import OntraportError, OntraportUnavailable, ReconnectRequired
+from ontraport_connect.models import OntraportAccount, OntraportRevocation, OntraportService
 from ontraport_connect.refreshing import RATE_LIMITED, batches, circuit_breaker, one_account, recovery, spent_tokens
 from ontraport_connect.staff import key_rotation
 from tests.refreshing.test_one_account import hold_lease, in_thread, rolled_back
@@ -298,3 +299,52 @@ def test_a_database_has_the_same_notes_by_whatever_name(
     link.symlink_to(Path(connection.settings_dict["NAME"]).resolve())
     monkeypatch.setitem(connection.settings_dict, "NAME", str(link))
     assert list(spent_tokens.uids()) == [account.uid]
+
+
+@pytest.mark.server_database
+def test_what_comes_while_its_account_is_being_deleted_is_revoked(strict: StrictServer) -> None:
+    """Where a page takes long after it has disconnected, the answer to a refresh cannot be saved. Not every server ends a grant for a spent
+    token (RFC 7009, 2.2).
+    """
+    revoked: list[str] = []
+    strict.run(lambda: setattr(strict.endpoint, "revoke", revoked.append))
+    account = linked("one", expires_in=3600)
+    strict.behave("one", hold="after")
+    with in_thread(lambda: batches.refresh_batch([account.pk])) as done:
+        strict.wait_for_held()
+        with transaction.atomic():
+            linking.unlink(read(account))
+            strict.release()
+            done.result(20)
+    assert sorted(revoked) == ["r.one.0", "r.one.1"]
+    assert (spent_tokens.uids(), OntraportRevocation.objects.count()) == ([], 0)
+
+
+@pytest.mark.server_database
+def test_what_is_noted_after_its_account_was_deleted_is_revoked(strict: StrictServer) -> None:
+    """Its row was held when it was to be saved, and is gone before it is noted."""
+    revoked: list[str] = []
+    strict.run(lambda: setattr(strict.endpoint, "revoke", revoked.append))
+    account = linked("one", expires_in=3600)
+    is_to_be_noted, is_deleted = Event(), Event()
+
+    def wait(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("INSERT") and "ontraportspenttoken" in sql:
+            is_to_be_noted.set()
+            assert is_deleted.wait(20)
+        return execute(sql, *args)
+
+    def refresh() -> None:
+        with connection.execute_wrapper(wait), pytest.raises(ReconnectRequired):
+            one_account.refresh(read(account))
+
+    strict.behave("one", hold="after")
+    with in_thread(refresh) as done:
+        strict.wait_for_held()
+        with transaction.atomic():
+            linking.unlink(read(account))
+            strict.release()
+            assert is_to_be_noted.wait(20)
+        is_deleted.set()
+        done.result(20)
+    assert sorted(revoked) == ["r.one.0", "r.one.1"]

@@ -17,6 +17,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
 
 from ontraport_connect import staff
+from ontraport_connect.database import autocommitting
 from ontraport_connect.exceptions import OntraportError
 from ontraport_connect.management import reports
 from ontraport_connect.management.subcommands import (
@@ -132,7 +133,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         line = reports.ProgressLine(self.stderr, is_silent=options["json"])
         try:
-            with acting(lambda: "manage.py ontraport"):
+            with acting(lambda: "manage.py ontraport"), autocommitting():
                 report = run(options, line)
         except Stopped:
             line.clear()

@@ -15,6 +15,7 @@ from ontraport_connect.management.subcommands import register
 from ontraport_connect.models import OntraportAccount, OntraportBudget, OntraportRevocation, Status
 from ontraport_connect.refreshing import one_account, revoking
 from ontraport_connect.staff import diagnosis
+from tests.refreshing.test_revoking import make_due
 from tests.support import ontraport
 from tests.support.accounts import read
 from tests.support.fault_proxy import Fault, FaultProxy
@@ -24,7 +25,6 @@ from tests.support.faults import (
     ONE_OF_EACH_KIND,
     PATIENT,
     SOME,
-    a_moment_ago,
     alive,
     error_of,
     meeting,
@@ -124,7 +124,7 @@ def test_a_disconnect(
             assert proxy.requests(b"POST /oauth/revoke ") <= 1
             assert not OntraportAccount.objects.exists()
             assert OntraportRevocation.objects.count() == 1
-            OntraportRevocation.objects.update(try_at=a_moment_ago())
+            make_due()
             assert revoking.deliver_revocations(10) == 1
             assert (alive(sandbox), OntraportRevocation.objects.count()) == (0, 0)
 
