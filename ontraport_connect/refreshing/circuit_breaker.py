@@ -154,7 +154,8 @@ def report(error: OntraportError, account: OntraportAccount) -> bool:
     if is_for_the_site(error, account):
         unless_locked(lambda: _aside(lambda: hold(error)))
         return True
-    return error.code in THRESHOLDS and unless_locked(lambda: _aside(lambda: _count(error, account))) is not False
+    is_for_all = is_counted and unless_locked(lambda: _aside(lambda: _count(error, account))) is not False
+    return is_for_all and error.code in THRESHOLDS
 
 
 def is_for_the_site(error: OntraportError, account: OntraportAccount) -> bool:
