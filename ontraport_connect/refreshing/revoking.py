@@ -18,7 +18,7 @@ from django.db.models import F, Value
 from django.utils import timezone
 
 from ontraport_connect.conf import conf
-from ontraport_connect.database import alias
+from ontraport_connect.database import alias, unless_locked
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured, OntraportUnavailable
 from ontraport_connect.models import Method, Now, OntraportAccount, OntraportRevocation
@@ -123,7 +123,7 @@ def _deliver(revocation: OntraportRevocation) -> _Result:
     row = OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk)
     try:
         if not sharing(revocation).exists():
-            if not row.exclude(is_on_its_way()).update(sent_at=Now()):
+            if not unless_locked(lambda: row.exclude(is_on_its_way()).update(sent_at=Now())):
                 return _Result.KEPT if row.exists() else _Result.DROPPED  # somebody else is sending it, or has
             if is_grant_being_made():
                 raise _NotNow(

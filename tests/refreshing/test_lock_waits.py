@@ -11,7 +11,7 @@ from django.db import OperationalError, connection, transaction
 
 from ontraport_connect import refreshing, tasks
 from ontraport_connect.database import _async_unsafe_allowed, short_lock_waits, to_the_end
-from ontraport_connect.models import Now, OntraportAccount, OntraportService, Status
+from ontraport_connect.models import Now, OntraportAccount, OntraportRevocation, OntraportService, Status
 from ontraport_connect.refreshing import batches, heartbeat, one_account, outcomes, recovery
 from tests.refreshing.test_crashes import let_the_lease_end
 from tests.refreshing.test_one_account import in_thread, rolled_back
@@ -185,3 +185,17 @@ def test_the_mark_of_the_installation_waits_for_nobody(strict: StrictServer) -> 
     OntraportService.objects.update(installation="")
     with locked(SITE):
         assert ends(refreshing.is_own_database)
+
+
+@pytest.mark.server_database
+@pytest.mark.usefixtures("recorded")
+def test_a_revocation_that_somebody_holds_is_passed_over(strict: StrictServer) -> None:
+    for name in ("one", "two"):
+        account = linked(name)
+        refreshing.queue_revocation(account, account.refresh_token)
+    held, _ = OntraportRevocation.objects.order_by("pk")
+    OntraportAccount.objects.all()._raw_delete(using="default")  # else they may share a grant with one
+    OntraportRevocation.objects.update(try_at=Now())
+    with locked("SELECT 1 FROM ontraport_connect_ontraportrevocation WHERE id = %s FOR UPDATE", held.pk):
+        ends(lambda: refreshing.deliver_revocations(10))
+    assert list(OntraportRevocation.objects.values_list("pk", "sent_at")) == [(held.pk, None)]
