@@ -36,6 +36,9 @@ CONFIRMATIONS = 3
 CONFIRM_AFTER = 120.0
 """Seconds between the checks of a pair that was refused."""
 
+LOCKED = "locked"
+"""Counted where the result of a check could not be written, since somebody holds the row: the check is repeated."""
+
 MAX_RUN_TIME = 60.0
 """Seconds after which one run of the task leaves the remaining checks to the next run."""
 
@@ -61,7 +64,7 @@ def check_key_pair(account: OntraportAccount) -> OntraportError | None:
 
 
 def check_key_pairs(limit: int, seconds: float = MAX_RUN_TIME) -> dict[str, int]:
-    """Check up to ``limit`` key pairs that are due, and return the number of checks by result (``accepted`` or an error code).
+    """Check up to ``limit`` key pairs that are due, and return the number of checks by result (``accepted``, ``LOCKED`` or an error code).
 
     Stops when Ontraport is unavailable, and when ``seconds`` have passed. In a copy of another installation's database nothing is checked.
     """
@@ -70,14 +73,18 @@ def check_key_pairs(limit: int, seconds: float = MAX_RUN_TIME) -> dict[str, int]
     if not refreshing.is_own_database():
         return counts
     for account in _due(limit):
-        error = check_key_pair(account)
-        code = "accepted" if error is None else error.code
+        code, is_away = LOCKED, False
+        with refreshing.left_if_locked(f"account {account.uid}"):
+            error = check_key_pair(account)
+            if error is not None and error.code == using.KEY_REFUSED:
+                _count_refusal(account)
+            code = "accepted" if error is None else error.code
+            is_away = isinstance(error, OntraportUnavailable) and code not in (
+                using.KEY_REFUSED,
+                refreshing.RATE_LIMITED,
+            )
         counts[code] = counts.get(code, 0) + 1
-        if code == using.KEY_REFUSED:
-            _count_refusal(account)
-        elif isinstance(error, OntraportUnavailable) and code != refreshing.RATE_LIMITED:
-            break
-        if time.monotonic() >= stop_at:
+        if is_away or time.monotonic() >= stop_at:
             break
     return counts
 
@@ -88,13 +95,22 @@ def _due(limit: int) -> Iterator[OntraportAccount]:
     A check that gives no result is repeated after that time: soon for a pair that was refused before, otherwise in an hour.
     """
     accounts = OntraportAccount.objects.using(alias())
-    due = accounts.filter(method=Method.API_KEY, refresh_at__lte=Now()).usable()
-    found = due.order_by("refresh_at", "pk").values_list("pk", "status", "last_error")[:limit]
+    due = accounts.filter(method=Method.API_KEY, refresh_at__lte=Now())
+    usable = due.usable()
+    found = usable.order_by("refresh_at", "pk").values_list("pk", "status", "last_error")[:limit]
     for pk, status, last_error in list(found):
         is_suspected = status == Status.CONNECTED and last_error == using.KEY_REFUSED
         pause = CONFIRM_AFTER if is_suspected else RETRY_AFTER
-        if due.filter(pk=pk).update(refresh_at=refreshing.from_now(pause)):
+        if _postpone(due.filter(pk__in=usable.filter(pk=pk).values("pk")), pause):
             yield from with_users(accounts.filter(pk=pk))
+
+
+def _postpone(row: Any, pause: float) -> bool:
+    """Postpone a check that is due still. A row that somebody holds stays due."""
+    postponed = 0
+    with refreshing.left_if_locked("a key pair"), transaction.atomic(using=alias()):
+        postponed = refreshing.unlocked(row).update(refresh_at=refreshing.from_now(pause))
+    return bool(postponed)
 
 
 def _same_pair(account: OntraportAccount, status: Status) -> Any:

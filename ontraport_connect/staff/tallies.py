@@ -1,6 +1,7 @@
 """How many background refreshes succeeded and failed in each of the last hours: what the dashboard draws.
 
-It is one row of ``OntraportBudget``, written once a batch. A batch that loses the race for it three times is not counted.
+It is one row of ``OntraportBudget``, written once a batch. A batch that loses the race for it three times, or finds it held,
+is not counted.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ontraport_connect import refreshing
 from ontraport_connect.using import DatabaseStore
 
 KEY = "refreshes"
@@ -31,7 +33,13 @@ def count_refreshes(outcomes: Mapping[str, int]) -> None:
     """Add the ``outcomes`` of a batch, by code, to the current hour."""
     refreshed = sum(count for code, count in outcomes.items() if code in WELL)
     failed = sum(outcomes.values()) - refreshed
-    for _ in range(ATTEMPTS if outcomes else 0):
+    if outcomes:
+        with refreshing.left_if_locked("the count of refreshes"):
+            _count(refreshed, failed)
+
+
+def _count(refreshed: int, failed: int) -> None:
+    for _ in range(ATTEMPTS):
         held = DatabaseStore().load(KEY)
         hour = held.now // 1000 // HOUR
         hours = {int(name): counts for name, counts in json.loads(held.state or "{}").items()}
