@@ -13,8 +13,10 @@ from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import F, Q, Value
 
+from ontraport_connect import refreshing
 from ontraport_connect.database import alias
 from ontraport_connect.encryption import Secret, seal, unseal
 from ontraport_connect.exceptions import LinkingFailed
@@ -117,7 +119,9 @@ def forget_attempts(browser: str, owner: str) -> None:
 
 def forget_old_attempts() -> None:
     """Delete attempts some time after they have expired: until then, an answer that comes late is known as such."""
-    _rows().filter(started_at__lt=Now() - Value(2 * LIFETIME)).delete()
+    old = _rows().filter(started_at__lt=Now() - Value(2 * LIFETIME))
+    with refreshing.left_if_locked("old attempts to link"), transaction.atomic(using=alias()):
+        refreshing.unlocked(old).delete()
 
 
 def _rows() -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from ontraport_connect import protocol
+from ontraport_connect import protocol, refreshing
 from ontraport_connect.database import alias
 from ontraport_connect.models import Method, OntraportAccount, Status
 from ontraport_connect.monitoring import logger
@@ -35,7 +35,7 @@ def learn_ids(pks: Sequence[int]) -> int:
             break
         values = {"ontraport_id": identity.ontraport_id, **({} if account.label else {"label": identity.name})}
         try:
-            with transaction.atomic(using=alias()):
+            with refreshing.left_if_locked(f"account {account.uid}"), transaction.atomic(using=alias()):
                 known += _unknown([account.pk]).update(**values)
         except IntegrityError:
             logger.warning(

@@ -42,6 +42,9 @@ CHECKS_OF_MARKED = (240.0, 600.0, 1800.0, 7200.0, 21_600.0)
 """Seconds until a pair that was marked is checked again, each after the one before; from then on, once a day. The first comes before its
 person is written to (``staff.notices.GRACE``)."""
 
+LOCKED = "locked"
+"""Counted where the result of a check could not be written, since somebody holds the row: the check is repeated."""
+
 MAX_RUN_TIME = 60.0
 """Seconds after which one run of the task leaves the remaining checks to the next run."""
 
@@ -67,7 +70,7 @@ def check_key_pair(account: OntraportAccount) -> OntraportError | None:
 
 
 def check_key_pairs(limit: int, seconds: float = MAX_RUN_TIME) -> dict[str, int]:
-    """Check up to ``limit`` key pairs that are due, and return the number of checks by result (``accepted`` or an error code).
+    """Check up to ``limit`` key pairs that are due, and return the number of checks by result (``accepted``, ``LOCKED`` or an error code).
 
     Stops when Ontraport is unavailable, and when ``seconds`` have passed. In a copy of another installation's database nothing is checked.
     """
@@ -76,14 +79,18 @@ def check_key_pairs(limit: int, seconds: float = MAX_RUN_TIME) -> dict[str, int]
     if not refreshing.is_own_database():
         return counts
     for account in _due(limit):
-        error = check_key_pair(account)
-        code = "accepted" if error is None else error.code
+        code, is_away = LOCKED, False
+        with refreshing.left_if_locked(f"account {account.uid}"):
+            error = check_key_pair(account)
+            if error is not None and error.code == using.KEY_REFUSED:
+                _count_refusal(account)
+            code = "accepted" if error is None else error.code
+            is_away = isinstance(error, OntraportUnavailable) and code not in (
+                using.KEY_REFUSED,
+                refreshing.RATE_LIMITED,
+            )
         counts[code] = counts.get(code, 0) + 1
-        if code == using.KEY_REFUSED:
-            _count_refusal(account)
-        elif isinstance(error, OntraportUnavailable) and code != refreshing.RATE_LIMITED:
-            break
-        if time.monotonic() >= stop_at:
+        if is_away or time.monotonic() >= stop_at:
             break
     return counts
 

@@ -40,6 +40,7 @@ WORDS: Mapping[str, str] = {
     "cut": "could not reach Ontraport",
     "nonsense": "got no usable answer from Ontraport",
     "too_large": "got no usable answer from Ontraport",
+    "locked": "held by somebody else",
     "secret_unreadable": "have an unreadable secret",
 }
 """What happened to accounts, by the code of the outcome."""

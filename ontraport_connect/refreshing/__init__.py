@@ -35,6 +35,7 @@ from .revoking import (
     queue_revocation,
     revoke_grant,
 )
+from .row_locks import left_if_locked, unlocked
 from .shared_grants import owner_key
 from .strikes import RATE_LIMITED
 from .telling import tell
@@ -69,6 +70,7 @@ __all__ = [
     "is_own_database",
     "is_site_refused",
     "issuer",
+    "left_if_locked",
     "link_conditions",
     "link_state",
     "marks_of",
@@ -97,5 +99,6 @@ __all__ = [
     "standing_and_signs",
     "stored_mark",
     "tell",
+    "unlocked",
     "wait_for_revocations",
 ]

@@ -19,10 +19,11 @@ from django.db import transaction
 from django.db.models import Q, Value
 
 from ontraport_connect.conf import conf
-from ontraport_connect.database import alias, passes_over_locked_rows_in_one, row_lock
+from ontraport_connect.database import alias
 from ontraport_connect.models import Now, OntraportAccount, Status
 
 from . import spent_tokens
+from .row_locks import unlocked
 from .spent_token_stores import SpentToken
 
 SEND_WITHIN = 15.0
@@ -108,15 +109,7 @@ def give_back(owners: Mapping[int, str]) -> None:
         pk__in=[*owners], lease_owner__in={*owners.values()}, lease_until__isnull=False
     )
     with transaction.atomic(using=alias()):
-        _unlocked(held).update(lease_until=None)
-
-
-def _unlocked(rows: Any) -> Any:
-    """Return those of ``rows`` that no open transaction holds, locked: to wait for one could take any time."""
-    locked: Any = rows.select_for_update(**row_lock()).order_by().values_list("pk", flat=True)
-    if not passes_over_locked_rows_in_one():
-        locked = list(locked)
-    return OntraportAccount.objects.using(alias()).filter(pk__in=locked)
+        unlocked(held).update(lease_until=None)
 
 
 def claim(
@@ -132,7 +125,7 @@ def claim(
     accounts = OntraportAccount.objects.using(alias()).filter(pk__in=pks)
     with transaction.atomic(using=alias()):
         free = rows.filter(is_free(is_needed=is_needed), pk__in=pks, status=Status.CONNECTED)
-        claimed = _unlocked(free).update(lease_owner=owner, lease_until=Now() + Value(timedelta(seconds=duration())))
+        claimed = unlocked(free).update(lease_owner=owner, lease_until=Now() + Value(timedelta(seconds=duration())))
     if not claimed:
         return []
     leased = spent_tokens.annotated(accounts.filter(lease_owner=owner)).annotate(now=Now())

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from billiard.exceptions import SoftTimeLimitExceeded
+from django.db import transaction
 from django.db.models import F
 
-from ontraport_connect.database import DATABASE_IS_AWAY, alias, in_transaction
+from ontraport_connect.database import DATABASE_IS_AWAY, alias, in_transaction, row_lock
 from ontraport_connect.exceptions import ReconnectRequired, SecretUnreadable
 from ontraport_connect.models import Method, Now, OntraportAccount, Status
 from ontraport_connect.monitoring import logger
@@ -114,7 +116,8 @@ def _recover_one(uid: UUID) -> None:
 
 
 def reconsider() -> list[int]:
-    """Take accounts whose grant was said to have ended for connected again, due now, and return their ids.
+    """Take accounts whose grant was said to have ended for connected again, due now, and return their ids. Rows that somebody holds are
+    passed over.
 
     For an operator who has corrected a wrong client id or wrong endpoints: a grant that has really ended is marked again when its account
     is refreshed, and the circuit breaker believes that for an hour. Raises ``OntraportMisconfigured`` in a copy of another installation's
@@ -122,17 +125,18 @@ def reconsider() -> list[int]:
     """
     installation.require_own_database()
     circuit_breaker.believe_ended_grants()
-    rows = OntraportAccount.objects.using(alias()).filter(
+    rows: Any = OntraportAccount.objects.using(alias()).filter(
         client_settings.of_this_client(),
         method=Method.OAUTH,
         status=Status.NEEDS_RECONNECT,
         last_error=strikes.GRANT_ENDED,
         refresh_token__isnull=False,
     )
-    pks = list(rows.order_by("pk").values_list("pk", flat=True))
-    rows.filter(pk__in=pks).update(
-        status=Status.CONNECTED, refresh_at=Now(), failures=1, lease_until=None, version=F("version") + 1
-    )
+    with transaction.atomic(using=alias()):
+        pks = sorted(rows.select_for_update(**row_lock()).values_list("pk", flat=True))
+        rows.filter(pk__in=pks).update(
+            status=Status.CONNECTED, refresh_at=Now(), failures=1, lease_until=None, version=F("version") + 1
+        )
     return pks
 
 

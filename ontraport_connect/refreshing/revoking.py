@@ -26,6 +26,7 @@ from ontraport_connect.monitoring import logger
 
 from . import client_settings, installation
 from .new_grants import is_grant_being_made, is_on_its_way
+from .row_locks import left_if_locked
 from .shared_grants import owner_key, person_key, sharing, to_reconsider
 
 KEEP_TRYING = timedelta(days=7)
@@ -186,7 +187,8 @@ def deliver_revocations(limit: int, seconds: float = MAX_RUN_TIME) -> int:
         if time.monotonic() >= stop_at:
             break
         for revocation in due.filter(pk=pk):  # unless it was delivered meanwhile
-            revoked += _deliver(revocation) is _Result.REVOKED
+            with left_if_locked(f"the revocation for account {revocation.account_uid}"):
+                revoked += _deliver(revocation) is _Result.REVOKED
     return revoked
 
 

@@ -34,9 +34,12 @@ class Outcome:
 
 
 def make_due(pks: Sequence[int]) -> int:
-    """Mark accounts as due, so that the beat task refreshes or checks them. Returns how many were marked."""
+    """Mark accounts as due, so that the beat task refreshes or checks them. Returns how many were marked: those that somebody holds are
+    passed over.
+    """
     rows = OntraportAccount.objects.using(alias()).filter(pk__in=pks, status=Status.CONNECTED)
-    return int(rows.update(refresh_at=Now()))
+    with transaction.atomic(using=alias()):
+        return int(refreshing.unlocked(rows).update(refresh_at=Now()))
 
 
 def refresh(accounts: Sequence[OntraportAccount]) -> Iterator[Outcome]:

@@ -6,6 +6,7 @@ it was read: a refresh in between keeps its new tokens. The version itself stays
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -14,16 +15,19 @@ from uuid import UUID
 from django.db import models, transaction
 
 from ontraport_connect import refreshing
-from ontraport_connect.database import alias
+from ontraport_connect.database import alias, row_lock
 from ontraport_connect.encryption import EncryptedTextField, Sealed, StoredSecret, current_key_id, unseal
 from ontraport_connect.exceptions import SecretUnreadable
 from ontraport_connect.models import OntraportAccount, OntraportRevocation
 
 PAGE = 100
-"""Rows per page. A page is written in one transaction, which blocks other writers for a few milliseconds."""
+"""Rows per page. A page is written in one transaction, which blocks other writers for a few milliseconds: it waits for no row."""
 
 MAX_PASSES = 10
 """How often rows that changed between reading and writing are read again before they are left to the next run."""
+
+LONGEST_WAIT = 30.0
+"""Seconds for which a run waits, at the end, for rows that somebody else holds."""
 
 MODELS: Sequence[type[models.Model]] = (OntraportAccount, OntraportRevocation)
 
@@ -61,12 +65,15 @@ class Row:
 
 @dataclass(kw_only=True, slots=True)
 class Summary:
-    """What a run did. ``unreadable`` names rows and columns that no configured key decrypts; they are left unchanged."""
+    """What a run did. ``unreadable`` names rows and columns that no configured key decrypts, ``held`` those rows that somebody else has
+    locked; they are left unchanged.
+    """
 
     rewritten: int = 0
     current: int = 0
     changed: int = 0
     unreadable: list[tuple[UUID, str]] = field(default_factory=list)
+    held: list[Row] = field(default_factory=list)
 
 
 def pages(model: type[models.Model]) -> Iterator[list[Row]]:
@@ -111,6 +118,7 @@ def rotate_keys(progress: Callable[[int], object]) -> Summary:
         summary.rewritten += rewritten
         if not summary.changed:
             break
+    _rewrite_held(summary)
     return summary
 
 
@@ -130,16 +138,40 @@ def _rewrite_page(page: Sequence[Row], summary: Summary) -> None:
     summary.current += len(page) - len(old)
     if not old:
         return
+    rows: Any = old[0].model._base_manager.using(alias()).filter(pk__in=[row.pk for row in old])
     with transaction.atomic(using=alias()):
+        there = set(rows.values_list("pk", flat=True))
+        free = set(rows.select_for_update(**row_lock()).values_list("pk", flat=True))
         for row in old:
-            unreadable = row.unreadable()
-            summary.unreadable += [(row.uid, name) for name in unreadable]
-            if unreadable:
-                continue
-            if rewrite(row):
-                summary.rewritten += 1
+            if row.pk in there - free:
+                summary.held.append(row)
             else:
-                summary.changed += 1
+                _rewrite_readable(row, summary)
+
+
+def _rewrite_held(summary: Summary) -> None:
+    """Rewrite what was passed over, each row by itself: to wait for one while others are locked would keep those from being refreshed."""
+    held, summary.held = summary.held, []
+    until = time.monotonic() + LONGEST_WAIT
+    for row in held:
+        is_done = False
+        if time.monotonic() < until:
+            with refreshing.left_if_locked(f"the row of account {row.uid}"):
+                _rewrite_readable(row, summary)
+                is_done = True
+        if not is_done:
+            summary.held.append(row)
+
+
+def _rewrite_readable(row: Row, summary: Summary) -> None:
+    unreadable = row.unreadable()
+    summary.unreadable += [(row.uid, name) for name in unreadable]
+    if unreadable:
+        return
+    if rewrite(row):
+        summary.rewritten += 1
+    else:
+        summary.changed += 1
 
 
 def _re_sealed(row: Row, name: str) -> Sealed:

@@ -216,8 +216,12 @@ class _Round:
 def _claim(account: OntraportAccount) -> bool:
     """Win the right to tell; of two processes one does."""
     row = OntraportAccount.objects.using(alias()).filter(_untold(), pk=account.pk, status=Status.NEEDS_RECONNECT)
-    return bool(row.update(notified_at=Now()))
+    claimed = 0
+    with refreshing.left_if_locked(f"account {account.uid}"):
+        claimed = row.update(notified_at=Now())
+    return bool(claimed)
 
 
 def _put_back(account: OntraportAccount) -> None:
-    OntraportAccount.objects.using(alias()).filter(pk=account.pk).update(notified_at=account.notified_at)
+    with refreshing.left_if_locked(f"account {account.uid}"):
+        OntraportAccount.objects.using(alias()).filter(pk=account.pk).update(notified_at=account.notified_at)

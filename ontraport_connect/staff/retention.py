@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
+from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 
 from ontraport_connect import refreshing, using
 from ontraport_connect.conf import conf
-from ontraport_connect.database import alias
+from ontraport_connect.database import alias, row_lock
 from ontraport_connect.models import OntraportEvent
 
 LIMIT = 1000
@@ -33,8 +35,10 @@ def _delete_old_events() -> None:
     if keep is None:
         return
     age = keep if isinstance(keep, timedelta) else timedelta(days=keep)
-    events = OntraportEvent._default_manager.using(alias())
+    events: Any = OntraportEvent._default_manager.using(alias())
     old = events.filter(at__lt=timezone.now() - age).order_by("at")
-    pks = list(old.values_list("pk", flat=True)[:LIMIT])
-    if pks:
+    if not old.exists():
+        return
+    with refreshing.left_if_locked("old events"), transaction.atomic(using=alias()):
+        pks = list(old.select_for_update(**row_lock()).values_list("pk", flat=True)[:LIMIT])
         events.filter(pk__in=pks).delete()

@@ -1,6 +1,7 @@
 """How many background refreshes succeeded and failed in each of the last hours: what the dashboard draws.
 
-It is one row of ``OntraportBudget``, written once a batch. A batch that loses the race for it three times is not counted.
+It is one row of ``OntraportBudget``, written once a batch. A batch that loses the race for it three times, or finds it held,
+is not counted.
 """
 
 from __future__ import annotations

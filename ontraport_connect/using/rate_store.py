@@ -17,11 +17,12 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any, Protocol
 
-from django.db import connections
+from django.db import connections, transaction
 from django.db.models import F
 from django.db.models.functions import Length, Substr
 from django.utils import timezone
 
+from ontraport_connect import refreshing
 from ontraport_connect.database import alias
 from ontraport_connect.models import Now, OntraportBudget, aware
 
@@ -98,7 +99,8 @@ def delete_idle_budgets(limit: int) -> None:
     idle = rows.filter(start__in="01", length__gte=2 * DIGITS, seen__lt=str(before))
     keys = list(idle.values_list("pk", flat=True)[:limit])
     if keys:
-        idle.filter(pk__in=keys).delete()  # only those that nobody has called with since
+        with refreshing.left_if_locked("idle rows of the rate limiter"), transaction.atomic(using=alias()):
+            refreshing.unlocked(idle.filter(pk__in=keys)).delete()  # only those that nobody has called with since
 
 
 class RedisStore:

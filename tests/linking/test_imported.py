@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 
 from ontraport_connect import linking, refreshing, tasks
 from ontraport_connect.models import OntraportAccount, OntraportEvent
+from tests.refreshing.test_takeover import ROW, locked
 from tests.support import ontraport
 from tests.support.accounts import linked
 from tests.support.command import Run
@@ -101,6 +102,17 @@ def test_cron_learns_it_too(at_sandbox: Sandbox) -> None:
     OntraportAccount.objects.update(refresh_at="2026-01-01T00:00Z")
     assert Run("refresh", "--all").status == 0
     assert OntraportAccount.objects.get().ontraport_id == "187157"
+
+
+@pytest.mark.server_database
+def test_an_account_whose_row_is_held_learns_its_id_the_next_time(at_sandbox: Sandbox) -> None:
+    recipe()([foreign_tokens(at_sandbox, name) for name in ("maya", "tomas")])
+    OntraportAccount.objects.update(refreshed_at="2026-01-01T00:00Z")
+    held, other = OntraportAccount.objects.order_by("pk")
+    with locked(ROW, held.pk):
+        assert linking.learn_ids([held.pk, other.pk]) == 1
+    assert linking.without_id([held.pk, other.pk]) == [held.pk]
+    assert linking.learn_ids([held.pk]) == 1
 
 
 def test_two_links_to_one_account_stay_and_are_said(at_sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:

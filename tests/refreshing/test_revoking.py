@@ -21,6 +21,7 @@ from ontraport_connect.models import Method, OntraportAccount, OntraportEvent, O
 from ontraport_connect.refreshing import one_account, revoking
 from ontraport_connect.refreshing.new_grants import is_on_its_way
 from ontraport_connect.signals import account_disconnected
+from tests.refreshing.test_takeover import locked
 from tests.support.hostile_server import HostileServer, KeepAlive, answer, hostile_server, reset
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -275,3 +276,12 @@ def test_a_run_leaves_the_rest_to_the_next_when_its_time_is_up(ontraport: Hostil
     assert revoking.deliver_revocations(10, seconds=0) == 0
     assert ontraport.requests == []
     assert OntraportRevocation.objects.count() == 1
+
+
+@pytest.mark.server_database
+def test_a_revocation_whose_row_is_held_is_delivered_in_the_next_run(ontraport: HostileServer, maya: User) -> None:
+    held, _other = queue(maya), queue(maya)
+    with locked("SELECT 1 FROM ontraport_connect_ontraportrevocation WHERE id = %s FOR UPDATE", held.pk):
+        assert revoking.deliver_revocations(10) == 1
+    assert list(OntraportRevocation.objects.all()) == [held]
+    assert revoking.deliver_revocations(10) == 1

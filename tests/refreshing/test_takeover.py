@@ -88,7 +88,7 @@ def test_a_worker_that_was_stopped_for_longer_than_its_leases_ends_no_link(
 
 
 @contextmanager
-def locked(statement: str, *parameters: int) -> Iterator[None]:
+def locked(statement: str, *parameters: int | str) -> Iterator[None]:
     """Hold what ``statement`` locks, in another transaction."""
     has_it, done = threading.Event(), threading.Event()
 

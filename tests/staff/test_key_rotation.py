@@ -17,6 +17,7 @@ from ontraport_connect.encryption import Sealed
 from ontraport_connect.exceptions import OntraportMisconfigured
 from ontraport_connect.models import OntraportAccount, OntraportRevocation
 from ontraport_connect.staff import key_rotation
+from tests.refreshing.test_takeover import ROW, locked
 from tests.support.servers import PROJECT
 
 OLD, NEW = "an-old-key-of-at-least-32-characters", "a-new-key-of-at-least-32-characters!"
@@ -152,6 +153,22 @@ def test_command_says_what_is_left_to_do(capsys: pytest.CaptureFixture[str]) -> 
     with ROTATING:
         call_command("ontraport", "rotate-keys")
     assert capsys.readouterr().out.splitlines() == ["0 rows re-encrypted; 1 already up to date."]
+
+
+@pytest.mark.server_database
+def test_a_row_that_somebody_holds_comes_last_and_is_left_to_the_next_run(capsys: pytest.CaptureFixture[str]) -> None:
+    make_accounts(3)
+    first = OntraportAccount.objects.earliest("pk")
+    with ROTATING:
+        with locked(ROW, first.pk):
+            summary = rotate()
+            assert (summary.rewritten, [row.pk for row in summary.held]) == (2, [first.pk])
+            with pytest.raises(CommandError, match="Somebody else holds 1 row"):
+                call_command("ontraport", "rotate-keys")
+        assert capsys.readouterr().out.splitlines() == ["0 rows re-encrypted; 2 already up to date."]
+        assert rotate().rewritten == 1
+    with ROTATED:
+        assert tokens() == expected(3)
 
 
 def test_unfit_newest_key_changes_nothing() -> None:

@@ -226,7 +226,7 @@ class Snatched:
     done = False
 
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if sql.startswith('UPDATE "ontraport_connect_ontraportaccount"') and not self.done:
+        if sql.startswith("UPDATE") and "ontraport_connect_ontraportaccount" in sql and not self.done:
             self.done = True
             OntraportAccount.objects.update(notified_at=timezone.now())
         return execute(sql, params, many, context)

@@ -25,7 +25,7 @@ def add_arguments(parser: CommandParser) -> None:
 def run(options: Mapping[str, Any], progress: Progress) -> Report:
     total = staff.count_stored_rows()
     summary = staff.rotate_keys(lambda seen: progress(f"{seen} of {total} rows"))
-    left = len(summary.unreadable) + summary.changed
+    left = len(summary.unreadable) + summary.changed + len(summary.held)
     return Report(
         lines=[
             f"{counted(summary.rewritten, 'row')} re-encrypted; {summary.current} already up to date.",
@@ -37,6 +37,7 @@ def run(options: Mapping[str, Any], progress: Progress) -> Report:
             "current": summary.current,
             "unreadable": [{"uid": str(uid), "column": column} for uid, column in summary.unreadable],
             "changed": summary.changed,
+            "held": len(summary.held),
         },
         problem=_problem(summary),
     )
@@ -51,4 +52,6 @@ def _problem(summary: staff.Summary) -> str:
         return "Some secrets cannot be decrypted. Put their key back into the settings and run this again; keep all keys until then."
     if summary.changed:
         return f"{counted(summary.changed, 'row')} changed while being written. Run this again, and keep all keys until then."
+    if summary.held:
+        return f"Somebody else holds {counted(len(summary.held), 'row')}. Run this again, and keep all keys until then."
     return ""
