@@ -18,6 +18,20 @@ BUGS = [
         "refreshing/test_installation.py::test_in_a_copy_nobody_waits_for_who_was_refreshing_when_it_was_made",
     ),
     Bug(
+        "an event loop of another greenlet loses what came meanwhile",
+        "models/chosen_database",
+        "        with one_connection(alias()):",
+        "        if one_connection:",
+        "refreshing/test_greenlets.py::test_an_answer_is_saved_while_another_greenlet_runs_an_event_loop",
+    ),
+    Bug(
+        "a loop finds another connection",
+        "models/one_connection",
+        "async_unsafe_allowed(), _found_by_loops(name):",
+        "async_unsafe_allowed():",
+        "refreshing/test_greenlets.py::test_whatever_loop_runs_all_is_done_on_the_connection_of_the_thread",
+    ),
+    Bug(
         "a lease is left where its claim was interrupted",
         "refreshing/spending",
         "        leases.give_back({pk: owner})",
