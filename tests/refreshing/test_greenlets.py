@@ -15,15 +15,18 @@ from typing import Any
 import pytest
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connection, connections, transaction
+from django.test import override_settings
 
 from ontraport_connect.database import in_transaction, one_database, while_waiting
 from ontraport_connect.models import OntraportAccount, OntraportSpentToken, one_connection
 from ontraport_connect.refreshing import batches, one_account, recovery
 from ontraport_connect.refreshing.interruptions import MOST_IN_VAIN, do_what_is_left, renew_connection
+from tests.linking.test_nothing_is_revoked_meanwhile import TOKENS, begun, link
 from tests.refreshing.test_crashes import let_the_lease_end
 from tests.refreshing.test_one_account import in_thread
 from tests.refreshing.test_takeover import ROW, locked
-from tests.support.accounts import linked, token_of
+from tests.support.accounts import linked, token_of, user_named
+from tests.support.hostile_server import answer, hostile_server
 from tests.support.servers import Process
 from tests.support.strict_server import StrictServer
 
@@ -90,6 +93,22 @@ def test_whatever_loop_runs_all_is_done_on_the_connection_of_the_thread(strict: 
     else:
         in_a_loop(refresh)
     assert (token_of(account), strict.requests, "DJANGO_ALLOW_ASYNC_UNSAFE" in os.environ) == ("a.one.1", 1, False)
+
+
+@pytest.mark.usefixtures("green")
+def test_what_came_for_a_code_is_saved_in_a_loop_too() -> None:
+    maya = user_named("maya")
+    with hostile_server() as server:
+        server.behaviour = answer(TOKENS, headers="Content-Type: application/json\r\n")
+        urls = {f"{name}_endpoint": f"{server.url}/{name}" for name in ("authorization", "token")}
+        with override_settings(
+            ONTRAPORT_CLIENT_ID="id",
+            ONTRAPORT_ENDPOINTS={"issuer": server.url, **urls},
+            ONTRAPORT_MCP_URL="http://127.0.0.1:9/",
+        ):
+            state = begun(maya)
+            account = in_a_loop(lambda: link(maya, state))
+    assert OntraportAccount.objects.get() == account
 
 
 @pytest.mark.postgresql
