@@ -9,16 +9,13 @@ A refresh token is spent the moment Ontraport answers. What came for it must be 
 
 from __future__ import annotations
 
-import os
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from typing import TypeVar
 
-from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connections
 from django.db import Error as DatabaseFailure
 
@@ -31,9 +28,10 @@ from .models import (
     limited_transactions,
     on_new_connection,
     one_database,
+    while_waiting,
 )
 
-__all__ = ["alias", "any_database", "autocommitting", "one_database"]  # beside what is defined here
+__all__ = ["alias", "any_database", "autocommitting", "one_database", "while_waiting"]  # beside what is defined here
 
 T = TypeVar("T")
 
@@ -201,7 +199,7 @@ def persistently(step: Callable[[], T], *, is_aside: bool = False) -> T:
     give_up = time.monotonic() + (PATIENCE_ASIDE if is_aside else PATIENCE)
     while True:
         try:
-            return whatever_runs_here(step)
+            return step()
         except DATABASE_IS_AWAY as error:
             if (in_transaction() and not is_aside) or is_lock_timeout(error) or time.monotonic() > give_up:
                 raise
@@ -226,35 +224,3 @@ def to_the_end(step: Callable[[], T]) -> T:
         except (DatabaseFailure, OntraportError):
             raise interruption from None
         raise
-
-
-def whatever_runs_here(step: Callable[[], T]) -> T:
-    """Run a step although an event loop is running in this thread. Under gevent that may be some other code's loop, which has nothing to do
-    with this step; Django refuses to work all the same, and what is to be saved here exists nowhere else. It gives the loop a connection of
-    its own, which has to be told how long it may wait.
-    """
-    try:
-        return step()
-    except SynchronousOnlyOperation:
-        with _async_unsafe_allowed(), short_lock_waits() if _are_waits_short.get() else nullcontext():
-            return step()
-
-
-_allowing = threading.Lock()
-_allowed = 0
-
-
-@contextmanager
-def _async_unsafe_allowed() -> Iterator[None]:
-    global _allowed  # noqa: PLW0603  # one environment for the process
-    name = "DJANGO_ALLOW_ASYNC_UNSAFE"
-    with _allowing:
-        _allowed += 1
-        os.environ[name] = "true"
-    try:
-        yield
-    finally:
-        with _allowing:
-            _allowed -= 1
-            if not _allowed:
-                os.environ.pop(name, None)

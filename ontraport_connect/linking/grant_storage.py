@@ -11,7 +11,7 @@ from django.db import IntegrityError, OperationalError, connections, transaction
 from django.utils.translation import gettext as _
 
 from ontraport_connect import refreshing
-from ontraport_connect.database import alias, code_of
+from ontraport_connect.database import alias, code_of, while_waiting
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import LinkingFailed, OntraportError, SecretUnreadable
 from ontraport_connect.models import EventKind, Method, Now, OntraportAccount, OntraportEvent, Status
@@ -33,7 +33,8 @@ def store_grant(owner: Owner, attempt: Attempt, grant: Grant, *, state: str) -> 
     """
     identity = Identity()
     try:
-        identity = Context().run(identify, grant.access_token)  # the MCP SDK logs, too: see oauth_links
+        with while_waiting():
+            identity = Context().run(identify, grant.access_token)  # the MCP SDK logs, too: see oauth_links
         try:
             return _save(owner, attempt, grant, identity, state)
         except (IntegrityError, OperationalError) as error:

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from ontraport_connect import refreshing
 from ontraport_connect.conf import conf
+from ontraport_connect.database import one_database, while_waiting
 from ontraport_connect.exceptions import (
     LinkingFailed,
     OntraportError,
@@ -92,6 +93,7 @@ def _complete_or_fail(
     raise LinkingFailed(_("Something went wrong on our side. Nothing was connected. Please try again."), code="failed")
 
 
+@one_database()  # what comes for the code exists nowhere else
 def _complete(
     browser: str, owner: Owner, response: AuthorizationResponse, address: str
 ) -> tuple[OntraportAccount, Attempt]:
@@ -116,7 +118,10 @@ def _exchanged(owner: Owner, attempt: Attempt, response: AuthorizationResponse) 
         with refreshing.new_transport() as transport:
             client = refreshing.oauth_client(attempt.client_id, attempt.issuer)
             verifier = attempt.open_verifier(response.state)
-            return client.exchange(transport, code=response.code, redirect_uri=attempt.redirect_uri, verifier=verifier)
+            with while_waiting():
+                return client.exchange(
+                    transport, code=response.code, redirect_uri=attempt.redirect_uri, verifier=verifier
+                )
     except OntraportError as error:
         raise _exchange_failed(error) from None
 

@@ -20,6 +20,7 @@ from .event import EventKind, OntraportEvent
 from .exact_texts import ExactCharField, exact_collation
 from .impersonation import SOMEBODY_ELSE, actor_of
 from .labels import is_visible, one_plain_line, validate_label
+from .one_connection import while_waiting
 from .own_connection import autocommitting, on_new_connection
 from .people import (
     are_elsewhere,
@@ -86,5 +87,6 @@ __all__ = [
     "person_of",
     "refresh_delay",
     "validate_label",
+    "while_waiting",
     "with_users",
 ]

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from django.db import router
 
 from .account import OntraportAccount
+from .one_connection import one_connection
 
 _chosen: ContextVar[str | None] = ContextVar("ontraport_database", default=None)
 
@@ -21,11 +22,12 @@ def alias() -> str:
 @contextmanager
 def one_database() -> Iterator[None]:
     """Within this block ask no router again: what is claimed in one database is saved there, also by another thread, where a router knows
-    nothing of the request.
+    nothing of the request; and by one connection, whatever event loops other greenlets run (see ``one_connection``).
     """
     outer = _chosen.set(alias())
     try:
-        yield
+        with one_connection(alias()):
+            yield
     finally:
         _chosen.reset(outer)
 

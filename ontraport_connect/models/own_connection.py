@@ -12,6 +12,7 @@ from typing import TypeVar
 from django.db import connections
 
 from .chosen_database import alias, one_database
+from .one_connection import while_waiting
 
 T = TypeVar("T")
 
@@ -26,10 +27,11 @@ def on_new_connection(step: Callable[[], T]) -> T:
             target=copy_context().run, args=(_answer, future, step), name="ontraport-own", daemon=False
         )
         thread.start()
-        try:
-            return future.result()
-        finally:
-            thread.join()
+        with while_waiting():
+            try:
+                return future.result()
+            finally:
+                thread.join()
 
 
 def _answer(future: Future[T], step: Callable[[], T]) -> None:
@@ -39,6 +41,7 @@ def _answer(future: Future[T], step: Callable[[], T]) -> None:
         future.set_exception(error)
 
 
+@one_database()  # a thread may be a greenlet
 def _run_and_close(step: Callable[[], T]) -> T:
     connection = connections[alias()]
     connection.settings_dict = {**connection.settings_dict, "AUTOCOMMIT": True}  # the site may have it off

@@ -9,7 +9,7 @@ from typing import Any
 from .answer import Answer
 from .authorization_response import AuthorizationResponse
 from .connections import close_connections, close_idle_connections
-from .deadline import LONGEST_LOOKUP
+from .deadline import LONGEST_LOOKUP, monotonic_seconds
 from .failures import FAILURES, excerpt
 from .http import Transport, shared_transport
 from .mcp import Conversation, TimeLimit, ask_once, send_message
@@ -57,6 +57,7 @@ __all__ = [
     "excerpt",
     "is_loopback",
     "is_mcp_installed",
+    "monotonic_seconds",
     "new_verifier",
     "pause_of",
     "plug_in",

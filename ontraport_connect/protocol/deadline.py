@@ -19,11 +19,16 @@ from .failures import NotConnected, NotTrusted
 Address = tuple[str, str, int]
 """Scheme, host and port of a server."""
 
+monotonic_seconds: Callable[[], float] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
+"""A clock that nobody sets. Where there is one, it goes on while the machine sleeps, as a lease does."""
+
 LONGEST_LOOKUP = 20.0
 """Seconds beyond the connect timeout after which a new connection is not used.
 
-The connect timeout bounds neither the lookup of the host name nor the attempts at its several addresses together. A refresh token that
-is sent later than this might be sent after its lease has ended.
+The connect timeout bounds neither the lookup of the host name nor the attempts at its several addresses together, and stands still while
+the machine sleeps. A refresh token that is sent later than this might be sent after its lease has ended.
 """
 
 
@@ -160,7 +165,7 @@ class BoundedConnection(HTTPConnection):
 
     def connect(self) -> None:
         """Connect, through TLS and the proxy if there are any. Nothing of a request has been sent when it raises."""
-        started = time.monotonic()
+        started = monotonic_seconds()
         try:
             super().connect()
         except ssl.SSLError:
@@ -169,7 +174,7 @@ class BoundedConnection(HTTPConnection):
             raise
         except OSError:  # such as the refusal of a proxy
             raise NotConnected from None
-        if time.monotonic() - started > float(self.timeout or 0) + LONGEST_LOOKUP:
+        if monotonic_seconds() - started > float(self.timeout or 0) + LONGEST_LOOKUP:
             raise ConnectTimeoutError(self, "the connection took too long to be made")
 
 

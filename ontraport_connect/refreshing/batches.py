@@ -14,14 +14,14 @@ from typing import Any
 
 from ontraport_connect import monitoring
 from ontraport_connect.conf import conf
-from ontraport_connect.database import in_transaction, one_database, short_lock_waits
+from ontraport_connect.database import in_transaction, one_database, short_lock_waits, while_waiting
 from ontraport_connect.exceptions import OntraportError, OntraportUnavailable
 from ontraport_connect.monitoring import logger
 from ontraport_connect.protocol import Grant, Transport
 
 from . import circuit_breaker, client_settings, group_saves, outcomes, strikes
 from .claims import Claims
-from .interruptions import is_interruption, renew_connection
+from .interruptions import do_what_is_left, is_interruption, renew_connection
 from .leases import Lease
 from .one_by_one import refresh_one_by_one
 from .outcomes import Outcome
@@ -33,6 +33,8 @@ LONGEST_BATCH = 20.0
 """Seconds after which a batch takes no more accounts on, so that a worker which is told to stop can do so; the rest stays due."""
 
 
+@monitoring.told_afterwards()
+@one_database()
 def refresh_batch(pks: Sequence[int], seconds: float = LONGEST_BATCH) -> dict[str, int]:
     """Refresh those of the accounts that are due still, and return how often what came out (``refreshed``, or the code of an error).
 
@@ -71,8 +73,6 @@ class _Batch:
     def refresh(self) -> dict[str, int]:
         """Whatever ends this, an error or a signal: what was sent is waited for and saved, what was not is given back."""
         with (
-            monitoring.told_afterwards(),
-            one_database(),
             process_stays(),
             short_lock_waits(),
             client_settings.new_transport() as transport,
@@ -90,15 +90,10 @@ class _Batch:
 
     def wind_up(self, threads: ThreadPoolExecutor, transport: Transport) -> None:
         """Do what is left where something was raised."""
-        is_renewed = False
-        while self.started or self.claims.held:
-            try:
-                if not is_renewed:
-                    renew_connection()
-                is_renewed = True
-                self.take_turn(threads, transport)
-            except BaseException as error:  # noqa: BLE001  # raised when all is saved
-                self.interruption, is_renewed = self.interruption or error, False
+        raised = do_what_is_left(
+            lambda: self.take_turn(threads, transport), lambda: bool(self.started or self.claims.held)
+        )
+        self.interruption = self.interruption or raised
 
     def take_turn(self, threads: ThreadPoolExecutor, transport: Transport) -> None:
         """Start as many calls as there is room for, and save what has come; once the batch is over, what was not sent is given back."""
@@ -114,7 +109,8 @@ class _Batch:
             self.finish_all(first_ended(self.started))
         elif self.started:
             with suppress(Empty):  # the batch is over
-                first = self.done.get(timeout=max(0.0, self.end - time.monotonic()))
+                with while_waiting():
+                    first = self.done.get(timeout=max(0.0, self.end - time.monotonic()))
                 self.finish_all([first, *(self.done.get() for _ in range(self.done.qsize()))])
 
     def next_lease(self) -> Lease | None:

@@ -8,11 +8,9 @@ claimed again only when somebody needs its token: shortly before the access toke
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, Self
 
 from django.db import transaction
@@ -21,6 +19,7 @@ from django.db.models import Q, Value
 from ontraport_connect.conf import conf
 from ontraport_connect.database import alias
 from ontraport_connect.models import Now, OntraportAccount, Status
+from ontraport_connect.protocol import monotonic_seconds
 
 from . import spent_tokens
 from .row_locks import unlocked
@@ -34,11 +33,6 @@ SAVE_WITHIN = 30.0
 
 TAKE_OVER_WITHIN = 120.0
 """Seconds before the end of the access token from which on a lease that nobody gave back may be taken over."""
-
-monotonic_seconds: Callable[[], float] = (
-    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
-)
-"""A clock that nobody sets. Where there is one, it goes on while the machine sleeps, as a lease does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,6 +20,7 @@ from ontraport_connect.database import (
     on_own_connection,
     one_database,
     unavailable_while_away,
+    while_waiting,
 )
 from ontraport_connect.exceptions import (
     OntraportMisconfigured,
@@ -124,7 +125,8 @@ def _take_turn(account: OntraportAccount, wish: Wish, *, is_inside: bool = False
             return found
         if waited > longest_call() + LONG_WAIT:
             raise is_busy()
-        time.sleep(random.uniform(0.02, 0.1))  # noqa: S311  # jitter, not a secret
+        with while_waiting():
+            time.sleep(random.uniform(0.02, 0.1))  # noqa: S311  # jitter, not a secret
 
 
 def _refresh_inside(account: OntraportAccount, wish: Wish) -> Seen | None:

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import Error as DatabaseFailure
 
 from ontraport_connect import monitoring
-from ontraport_connect.database import alias, persistently, whatever_runs_here
+from ontraport_connect.database import alias, persistently
 from ontraport_connect.exceptions import SecretUnreadable
 from ontraport_connect.models import OntraportAccount, Status
 from ontraport_connect.monitoring import logger
@@ -32,7 +32,7 @@ def store(lease: Lease, grant: Grant, columns: Mapping[str, Any]) -> Lease | Spe
         saved = _saved(lease, columns)
     except DatabaseFailure:
         note = answered(lease, grant, columns)
-        whatever_runs_here(lambda: spent_tokens.keep(note))
+        spent_tokens.keep(note)
         monitoring.refresh_ended(lease.account.uid, "noted", lease.age())
         if lease.spent is not None:
             raise

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 from ontraport_connect import monitoring
-from ontraport_connect.database import DATABASE_IS_AWAY, in_transaction, short_lock_waits
+from ontraport_connect.database import DATABASE_IS_AWAY, in_transaction, short_lock_waits, while_waiting
 from ontraport_connect.exceptions import OntraportError, OntraportUnavailable, ReconnectRequired
 from ontraport_connect.models import Status
 from ontraport_connect.monitoring import logger
@@ -91,7 +91,9 @@ def spend(lease: Lease, future: Future[Outcome]) -> Seen | None:
             stack.enter_context(process_stays())
             thread = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ontraport-call"))
             thread.submit(monitoring.carried(_run), future, lease, transport)
-            current = _settle(lease, future.result())
+            with while_waiting():
+                outcome = future.result()
+            current = _settle(lease, outcome)
         except DATABASE_IS_AWAY:
             raise
         except BaseException as error:
@@ -105,7 +107,6 @@ def spend(lease: Lease, future: Future[Outcome]) -> Seen | None:
             raise
     if current is None:
         return None
-    outcome = future.result()
     is_anothers = current.version != lease.account.version and current.status == Status.CONNECTED
     return Seen(account=current, error=outcome if isinstance(outcome, OntraportError) and not is_anothers else None)
 
@@ -125,7 +126,7 @@ def first_ended(futures: Iterable[Future[T]]) -> list[Future[T]]:
     what came for them exists nowhere else. The interruption that led here is raised by the caller, once all is saved.
     """
     while True:
-        with suppress(BaseException):
+        with suppress(BaseException), while_waiting():
             return list(wait(futures, return_when=FIRST_COMPLETED).done)
 
 

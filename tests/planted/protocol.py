@@ -4,6 +4,13 @@ from .bug import Bug
 
 BUGS = [
     Bug(
+        "a token is sent by a machine that has slept",
+        "protocol/deadline",
+        "        if monotonic_seconds() - started >",
+        "        if time.monotonic() - started >",
+        "refreshing/test_interruptions.py::test_a_token_is_not_sent_when_the_machine_has_slept_while_it_connected",
+    ),
+    Bug(
         "a chunk of negative size is read without end",
         "protocol/deadline",
         "        if size < 0:",

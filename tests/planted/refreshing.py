@@ -13,7 +13,7 @@ BUGS = [
     Bug(
         "a receiver is told of one account while others' answers wait",
         "refreshing/batches",
-        "            monitoring.told_afterwards(),\n",
+        "@monitoring.told_afterwards()\n",
         "",
         "refreshing/test_site_signals.py::test_who_takes_long_to_be_told_of_one_account_holds_no_answer_of_others",
     ),
@@ -73,6 +73,20 @@ BUGS = [
         "        installation.require_own_database()  # in a copy",
         "        # in a copy",
         "refreshing/test_installation.py::test_in_a_copy_nobody_waits_for_who_was_refreshing_when_it_was_made",
+    ),
+    Bug(
+        "an event loop of another greenlet loses what came meanwhile",
+        "models/chosen_database",
+        "        with one_connection(alias()):",
+        "        if one_connection:",
+        "refreshing/test_greenlets.py::test_an_answer_is_saved_while_another_greenlet_runs_an_event_loop",
+    ),
+    Bug(
+        "a loop finds another connection",
+        "models/one_connection",
+        "async_unsafe_allowed(), _found_by_loops(name):",
+        "async_unsafe_allowed():",
+        "refreshing/test_greenlets.py::test_whatever_loop_runs_all_is_done_on_the_connection_of_the_thread",
     ),
     Bug(
         "a lease is left where its claim was interrupted",

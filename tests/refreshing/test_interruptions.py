@@ -92,6 +92,23 @@ def test_a_token_is_not_sent_when_the_lookup_of_the_name_outlasts_its_lease(
     assert account.access_token.reveal() == copy.access_token.reveal() == "a.one.1"
 
 
+def test_a_token_is_not_sent_when_the_machine_has_slept_while_it_connected(
+    strict: StrictServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another machine may have taken the lease over."""
+    account, look_up, slept = linked("one"), socket.getaddrinfo, [0.0]
+
+    def sleep(*args: Any, **kwargs: Any) -> Any:
+        slept[0] = 3600.0
+        return look_up(*args, **kwargs)
+
+    monkeypatch.setattr(deadline, "monotonic_seconds", lambda: time.monotonic() + slept[0])
+    monkeypatch.setattr(socket, "getaddrinfo", sleep)
+    with pytest.raises(OntraportUnavailable):
+        one_account.refresh(account)
+    assert (strict.requests, token_of(account)) == (0, "a.one.0")
+
+
 @pytest.mark.parametrize("interruption", [SoftTimeLimitExceeded, KeyboardInterrupt, SystemExit, RuntimeError])
 @pytest.mark.parametrize("how", ["alone", "batch"])
 def test_who_is_interrupted_while_saving_saves_first(

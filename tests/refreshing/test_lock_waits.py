@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +9,11 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from ontraport_connect import refreshing, tasks
-from ontraport_connect.database import _async_unsafe_allowed, short_lock_waits, to_the_end
+from ontraport_connect.database import short_lock_waits, to_the_end
 from ontraport_connect.models import Now, OntraportAccount, OntraportRevocation, OntraportService, Status
-from ontraport_connect.refreshing import batches, heartbeat, one_account, outcomes, recovery
+from ontraport_connect.refreshing import batches, heartbeat, one_account
 from tests.refreshing.test_crashes import let_the_lease_end
 from tests.refreshing.test_one_account import in_thread, rolled_back
-from tests.refreshing.test_outcomes import granted, leased
 from tests.refreshing.test_rollbacks import change
 from tests.refreshing.test_takeover import ROW, locked, tokens
 from tests.support.accounts import linked, read, token_of
@@ -82,27 +80,6 @@ def test_what_a_receiver_of_a_signal_reads_in_chunks_is_read() -> None:
         with transaction.atomic():
             assert list(OntraportAccount.objects.iterator(chunk_size=1)) == [account]
             assert lock_timeout() == "1s"
-
-
-@pytest.mark.postgresql
-def test_an_answer_is_noted_although_an_event_loop_runs_in_the_thread(strict: StrictServer) -> None:
-    lease = leased(linked("one"))
-
-    async def save() -> None:
-        outcomes.settle(lease, granted("one.1"))
-        with _async_unsafe_allowed():
-            connection.close()  # Django gives each event loop connections of its own
-
-    def save_in_a_loop() -> None:
-        with short_lock_waits():
-            asyncio.run(save())
-
-    with locked(ROW, lease.account.pk), in_thread(save_in_a_loop) as saved:
-        saved.result(20)
-    assert token_of(lease.account) == "a.one.0"
-    let_the_lease_end()
-    recovery.recover_all()
-    assert (token_of(lease.account), strict.requests) == ("a.one.1", 0)
 
 
 def test_an_interruption_is_raised_although_the_database_fails_the_second_time() -> None:

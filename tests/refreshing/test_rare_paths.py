@@ -1,9 +1,7 @@
-"""What happens seldom: an event loop around a save, a row or a connection that is gone, notes in memory, two notes on one token."""
+"""What happens seldom: a row or a connection that is gone, notes in memory, two notes on one token."""
 
 from __future__ import annotations
 
-import asyncio
-import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from ontraport_connect import refreshing
-from ontraport_connect.database import _async_unsafe_allowed, persistently, short_lock_waits
+from ontraport_connect.database import short_lock_waits
 from ontraport_connect.encryption import Secret
 from ontraport_connect.models import OntraportAccount, OntraportSpentToken, Status
 from ontraport_connect.refreshing import leases, outcomes, spent_tokens
@@ -36,27 +34,6 @@ def note_on(account: OntraportAccount) -> SpentToken:
         sent_at=now,
         until=now + timedelta(seconds=60),
     )
-
-
-def test_a_save_is_made_although_an_event_loop_runs_in_this_thread() -> None:
-    def save_and_close() -> int:
-        count = OntraportAccount.objects.count()
-        connection.close()  # Django gives each event loop connections of its own
-        return count
-
-    async def save() -> int:
-        return persistently(save_and_close)
-
-    assert asyncio.run(save()) == 0
-    assert "DJANGO_ALLOW_ASYNC_UNSAFE" not in os.environ
-
-
-def test_two_saves_inside_event_loops_do_not_end_each_others_permission() -> None:
-    with _async_unsafe_allowed():
-        with _async_unsafe_allowed():
-            pass
-        assert os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] == "true"
-    assert "DJANGO_ALLOW_ASYNC_UNSAFE" not in os.environ
 
 
 def test_an_answer_that_was_noted_is_not_written_over_a_newer_row(strict: StrictServer) -> None:
