@@ -23,6 +23,7 @@ from tests.support.lifecycle_values import (
     MANY,
     MANY_ENDED,
     PROBE_AFTER,
+    RECONSIDERED_WITHIN,
     RETRY_AFTER,
     SEND_WITHIN,
     TAKE_OVER_WITHIN,
@@ -400,12 +401,26 @@ class Model:
         if any(each.is_connected and not each.is_gone and each.number == waiting.number for each in self.links):
             self.shared.add(waiting.grant)
             self.waiting.remove(waiting)
+        elif self.may_come_back(waiting.number):
+            self.give_up_after_a_week(waiting)
         elif self.ailment in (Ailment.NONE, Ailment.NONSENSE) and self.config.secret == self.right_secret:
             self.end(waiting.grant)
             self.waiting.remove(waiting)
-        elif self.ailment == Ailment.ENDING or self.now - waiting.since >= WEEK:
+        elif self.ailment == Ailment.ENDING:
             self.waiting.remove(waiting)
             self.given_up.add(waiting.grant)
+        else:
+            self.give_up_after_a_week(waiting)
+
+    def give_up_after_a_week(self, waiting: Waiting) -> None:
+        if self.now - waiting.since >= WEEK:
+            self.waiting.remove(waiting)
+            self.given_up.add(waiting.grant)
+
+    def may_come_back(self, number: str) -> bool:
+        """Tell whether a link of this Ontraport account was marked and served of late: a revocation waits for what becomes of it."""
+        marked = [each for each in self.links if not each.is_connected and not each.is_gone]
+        return any(each.number == number and each.expires > self.now - RECONSIDERED_WITHIN for each in marked)
 
     # What must hold
 

@@ -347,6 +347,7 @@ class Lifecycle(Linking):
             self.deploy()
             self.the_client_secret_is_changed(is_right=True)
             self.an_hour_later_revocations_are_delivered()
+            assert all(self.model.may_come_back(each.number) for each in self.model.waiting)
             self.an_operator_reconsiders()
             self.a_batch_is_refreshed()
             for _ in self.model.links:
@@ -356,7 +357,6 @@ class Lifecycle(Linking):
                     self.time_passes(PROBE_AFTER)
                     self.a_batch_is_refreshed()
             self.what_is_stored_is_what_the_model_says()
-            assert not self.model.waiting
             for link in [each for each in self.model.links if not each.is_gone]:
                 assert link.is_connected == self.model.grants[link.grant].is_alive
                 self.an_account_is_used(link, is_old=False, is_refused=False)
