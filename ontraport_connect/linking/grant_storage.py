@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from contextvars import Context
 from typing import Any
@@ -11,7 +12,7 @@ from django.db import IntegrityError, OperationalError, connections, transaction
 from django.utils.translation import gettext as _
 
 from ontraport_connect import refreshing
-from ontraport_connect.database import alias, code_of, while_waiting
+from ontraport_connect.database import alias, code_of, is_lock_timeout, short_lock_waits, while_waiting
 from ontraport_connect.encryption import Secret
 from ontraport_connect.exceptions import LinkingFailed, OntraportError, SecretUnreadable
 from ontraport_connect.models import EventKind, Method, Now, OntraportAccount, OntraportEvent, Status
@@ -26,6 +27,10 @@ DEADLOCK = ("40P01", 1213)
 """How databases call it when they end a transaction because two waited for each other. Done again, it succeeds."""
 
 
+PATIENCE = 15.0
+"""Seconds for which a callback waits for a row that somebody holds: much less than revocations wait for it (``STORED_WITHIN``)."""
+
+
 def store_grant(owner: Owner, attempt: Attempt, grant: Grant, *, state: str) -> OntraportAccount:
     """Save a new grant in a row, and note that the attempt, which is found by its ``state``, has ended.
 
@@ -36,18 +41,33 @@ def store_grant(owner: Owner, attempt: Attempt, grant: Grant, *, state: str) -> 
         with while_waiting():
             identity = Context().run(identify, grant.access_token)  # the MCP SDK logs, too: see oauth_links
         try:
-            return _save(owner, attempt, grant, identity, state)
+            return _save_patiently(owner, attempt, grant, identity, state)
         except (IntegrityError, OperationalError) as error:
             if isinstance(error, OperationalError) and code_of(error) not in DEADLOCK:
                 raise
             # The same Ontraport account was linked, or its row was changed, at the same moment: it can be found now.
-            return _save(owner, attempt, grant, identity, state)
+            return _save_patiently(owner, attempt, grant, identity, state)
     except IntegrityError:
         _revoke_unsaved(owner, attempt, grant, identity, state)
+    except OperationalError as error:
+        _revoke_unsaved(owner, attempt, grant, identity, state)
+        if not is_lock_timeout(error):
+            raise
     except BaseException:  # a receiver may end the process
         _revoke_unsaved(owner, attempt, grant, identity, state)
         raise
     raise LinkingFailed(_("This account was changed at the same moment. Please try again."), code="twice")
+
+
+def _save_patiently(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity, state: str) -> OntraportAccount:
+    """Save, again and again while somebody holds the row, for ``PATIENCE`` seconds. Raises what ``_save`` raises."""
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return _save(owner, attempt, grant, identity, state)
+        except OperationalError as error:
+            if not is_lock_timeout(error) or time.monotonic() > give_up:
+                raise
 
 
 def _revoke_unsaved(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity, state: str) -> None:
@@ -80,7 +100,7 @@ def _same_account(owner: Owner, identity: Identity) -> Any:
 
 
 def _save(owner: Owner, attempt: Attempt, grant: Grant, identity: Identity, state: str) -> OntraportAccount:
-    with transaction.atomic(using=alias()):
+    with transaction.atomic(using=alias()), short_lock_waits():
         account = _row_for(owner, attempt, identity)
         is_new = account is None
         if account is None:

@@ -41,6 +41,7 @@ WORDS: Mapping[str, str] = {
     "nonsense": "got no usable answer from Ontraport",
     "too_large": "got no usable answer from Ontraport",
     "locked": "held by somebody else",
+    "unsaved": "could not be saved",
     "secret_unreadable": "have an unreadable secret",
 }
 """What happened to accounts, by the code of the outcome."""

@@ -28,6 +28,7 @@ from .outcomes import Outcome
 from .process_end import process_stays
 from .saving import columns_for
 from .spending import call, first_ended
+from .unsaved import Unsaved, is_unsaved, lost
 
 LONGEST_BATCH = 20.0
 """Seconds after which a batch takes no more accounts on, so that a worker which is told to stop can do so; the rest stays due."""
@@ -67,7 +68,7 @@ class _Batch:
         self.started: dict[Future[Outcome | None], Lease] = {}
         self.done: SimpleQueue[Future[Outcome | None]] = SimpleQueue()
         self.columns: dict[int, Mapping[str, Any]] = {}
-        self.tried = set[Future[Outcome | None]]()
+        self.unsaved = Unsaved(self.done)
         self.counts: Counter[str] = Counter()
 
     def refresh(self) -> dict[str, int]:
@@ -105,13 +106,20 @@ class _Batch:
             future.add_done_callback(self.done.put)
             self.started[future] = lease
             threads.submit(monitoring.carried(self.run), future, transport)
+        self.finish_all(self.ended())
+
+    def ended(self) -> Sequence[Future[Outcome | None]]:
+        """Wait for calls that have ended, or, where there are no others, for the turn of one whose answer could not be saved."""
+        calls = [future for future in self.started if future not in self.unsaved]
+        if not calls:
+            return self.unsaved.next()
         if self.is_stopped:
-            self.finish_all(first_ended(self.started))
-        elif self.started:
-            with suppress(Empty):  # the batch is over
-                with while_waiting():
-                    first = self.done.get(timeout=max(0.0, self.end - time.monotonic()))
-                self.finish_all([first, *(self.done.get() for _ in range(self.done.qsize()))])
+            return first_ended(calls)
+        with suppress(Empty):  # the batch is over
+            with while_waiting():
+                first = self.done.get(timeout=max(0.0, self.end - time.monotonic()))
+            return [first, *(self.done.get() for _ in range(self.done.qsize()))]
+        return []
 
     def next_lease(self) -> Lease | None:
         """Claim two rounds of calls at once, as soon as less than one is left: to claim many costs hardly more. A lease that is too old by
@@ -179,7 +187,7 @@ class _Batch:
             self.finish(future, is_saved=self.started[future].account.pk in saved)
 
     def finish(self, future: Future[Outcome | None], *, is_saved: bool) -> None:
-        """Save one outcome, in another turn once more where something got in the way; the others' are to be saved, too."""
+        """Save one outcome, in another turn again where something got in the way (see ``Unsaved``); the others' are to be saved, too."""
         lease, failure = self.started[future], future.exception()
         outcome = future.result() if failure is None else None
         if failure is not None:  # the token may have been sent: the lease stays until it ends
@@ -190,24 +198,27 @@ class _Batch:
             )
         elif is_saved:
             self.follow_up(lease)
-        elif outcome is not None and not self.is_settled(lease, outcome) and future not in self.tried:
-            self.tried.add(future)
-            self.done.put(future)
-            return
+        elif outcome is not None and (error := self.failure_to_settle(future, lease, outcome)) is not None:
+            if self.unsaved.is_tried_again(future, lease, outcome, error):
+                return
+            outcome = lost() if is_unsaved(outcome, error) else outcome
         if outcome is not None or failure is not None:
             self.claims.held.pop(lease.account.pk, None)
         del self.started[future]
         self.go_by(outcome)
 
-    def is_settled(self, lease: Lease, outcome: Outcome) -> bool:
+    def failure_to_settle(self, future: Future[Outcome | None], lease: Lease, outcome: Outcome) -> BaseException | None:
+        self.unsaved.begin(future)
+        settle = partial(outcomes.settle, lease, outcome, read=False, patience=0)
         try:
-            outcomes.settle_whatever_happens(lease, outcome, partial(outcomes.settle, lease, outcome, read=False))
+            outcomes.settle_whatever_happens(lease, outcome, settle)
             if outcomes.stops_others(outcome, is_probe=self.is_probe):
                 self.is_stopped = True
         except BaseException as error:  # noqa: BLE001  # raised when all is saved
-            self.report(error, "The outcome of refreshing account %s could not be saved.", lease.account.uid)
-            return False
-        return True
+            if not is_unsaved(outcome, error):
+                self.report(error, "The outcome of refreshing account %s could not be saved.", lease.account.uid)
+            return error
+        return None
 
     def follow_up(self, lease: Lease) -> None:
         """Do what is due for a grant that was saved with others."""

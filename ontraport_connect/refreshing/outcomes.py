@@ -13,7 +13,15 @@ from django.db import transaction
 from django.db.models import F
 
 from ontraport_connect import monitoring
-from ontraport_connect.database import DATABASE_IS_AWAY, alias, any_database, elsewhere, persistently, to_the_end
+from ontraport_connect.database import (
+    DATABASE_IS_AWAY,
+    PATIENCE,
+    alias,
+    any_database,
+    elsewhere,
+    persistently,
+    to_the_end,
+)
 from ontraport_connect.encryption import Sealed
 from ontraport_connect.exceptions import OntraportError, ReconnectRequired
 from ontraport_connect.models import EventKind, OntraportAccount, OntraportEvent, Status
@@ -41,10 +49,12 @@ NOBODYS_FAILURES = {LATE, client_settings.OTHER_CLIENT, client_settings.OTHER_IS
 """Codes of refreshes that were not sent, for a reason that is not the account's: its row stays as it is."""
 
 
-def settle(lease: Lease, outcome: Outcome, *, read: bool = True) -> OntraportAccount | None:
-    """Write what came of a call, and return the row as it is now (``None``: it is gone, or ``read`` is false)."""
+def settle(lease: Lease, outcome: Outcome, *, read: bool = True, patience: float = PATIENCE) -> OntraportAccount | None:
+    """Write what came of a call, and return the row as it is now (``None``: it is gone, or ``read`` is false). For ``patience`` see
+    ``saving.store``.
+    """
     if isinstance(outcome, Grant):
-        return _keep(lease, outcome, read=read)
+        return _keep(lease, outcome, read=read, patience=patience)
     if lease.spent is not None:
         spent_tokens.forget(lease.spent.digest)
     is_for_all = persistently(lambda: circuit_breaker.report(outcome, lease.account))
@@ -76,9 +86,9 @@ def settle_whatever_happens(lease: Lease, outcome: Outcome | None, step: Callabl
         raise
 
 
-def _keep(lease: Lease, grant: Grant, *, read: bool) -> OntraportAccount | None:
+def _keep(lease: Lease, grant: Grant, *, read: bool, patience: float) -> OntraportAccount | None:
     columns = columns_for(lease, grant)
-    stored = to_the_end(lambda: store(lease, grant, columns))
+    stored = to_the_end(lambda: store(lease, grant, columns, patience))
     if stored is None:
         return _drop(lease, grant, deliver=read)
     return after_save(stored, read=read) if isinstance(stored, Lease) else _with(lease.account, columns)

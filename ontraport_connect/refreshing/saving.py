@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -10,7 +12,7 @@ from typing import Any
 from django.db import Error as DatabaseFailure
 
 from ontraport_connect import monitoring
-from ontraport_connect.database import alias, persistently
+from ontraport_connect.database import DATABASE_IS_AWAY, PATIENCE, alias, persistently
 from ontraport_connect.exceptions import SecretUnreadable
 from ontraport_connect.models import OntraportAccount, Status
 from ontraport_connect.monitoring import logger
@@ -23,27 +25,59 @@ from .notes import answered, is_noted_beside
 from .spent_token_stores import SpentToken
 
 
-def store(lease: Lease, grant: Grant, columns: Mapping[str, Any]) -> Lease | SpentToken | None:
+def store(
+    lease: Lease, grant: Grant, columns: Mapping[str, Any], patience: float = PATIENCE
+) -> Lease | SpentToken | None:
     """Save a grant, and return the lease whose row holds it now. Where the row cannot be written, note the grant outside, for whoever
     claims the row next, and return the note. ``None``: no row is to hold it. It may be run again after it was interrupted.
+
+    Where neither can be done (both tables are locked), both are tried by turns for ``patience`` seconds. Raises a database error where the
+    grant is nowhere then.
     """
     is_noted = lease.spent is not None and is_noted_beside(lease, grant, columns)
-    try:
-        saved = _saved(lease, columns)
-    except DatabaseFailure:
-        note = answered(lease, grant, columns)
-        spent_tokens.keep(note)
-        monitoring.refresh_ended(lease.account.uid, "noted", lease.age())
-        if lease.spent is not None:
-            raise
-        if current_row(lease) is None:  # whoever deleted it may have looked for notes before this one was made
-            return None
-        logger.warning("Account %s cannot be written now; its new tokens are kept beside its row.", lease.account.uid)
-        return note
+    saved = _saved_or_noted(lease, grant, columns, patience)
     if saved is not None and lease.spent is not None and not is_noted:
         # What kept it from being noted may be over, and the transaction may still be rolled back.
         is_noted_beside(lease, grant, columns)
     return saved
+
+
+def _saved_or_noted(
+    lease: Lease, grant: Grant, columns: Mapping[str, Any], patience: float
+) -> Lease | SpentToken | None:
+    give_up = time.monotonic() + patience
+    is_told = False
+    while True:
+        try:
+            return _saved(lease, columns)
+        except DatabaseFailure:
+            note = answered(lease, grant, columns)
+            if _is_kept(note, may_fail=lease.spent is None and time.monotonic() < give_up):
+                monitoring.refresh_ended(lease.account.uid, "noted", lease.age())
+                if lease.spent is not None:
+                    raise
+                if current_row(lease) is None:  # whoever deleted it may have looked for notes before this one was made
+                    return None
+                logger.warning(
+                    "Account %s cannot be written now; its new tokens are kept beside its row.", lease.account.uid
+                )
+                return note
+        if not is_told:
+            logger.warning(
+                "The new tokens of account %s can be saved nowhere now; that is tried again.", lease.account.uid
+            )
+            is_told = True
+        time.sleep(random.uniform(0.02, 0.1))  # noqa: S311  # jitter
+
+
+def _is_kept(note: SpentToken, *, may_fail: bool) -> bool:
+    try:
+        spent_tokens.keep(note)
+    except DATABASE_IS_AWAY:
+        if not may_fail:
+            raise
+        return False
+    return True
 
 
 def _saved(lease: Lease, columns: Mapping[str, Any]) -> Lease | None:
@@ -77,7 +111,7 @@ def save_elsewhere(lease: Lease, grant: Grant) -> None:
     columns = columns_for(lease, grant)
     if lease.spent is None:
         with suppress(Exception):
-            store(lease, grant, columns)
+            store(lease, grant, columns, patience=0)
             return
     spent_tokens.keep(answered(lease, grant, columns))
 

@@ -20,10 +20,11 @@ from django.utils import timezone
 
 from ontraport_connect import linking, refreshing
 from ontraport_connect.exceptions import LinkingFailed
-from ontraport_connect.linking import attempts
+from ontraport_connect.linking import attempts, grant_storage
 from ontraport_connect.models import OntraportAccount, OntraportAttempt, OntraportRevocation, Status
 from ontraport_connect.refreshing import revoking
 from tests.refreshing.test_revoking import make, make_due, queue
+from tests.refreshing.test_takeover import ROW, locked
 from tests.support.hostile_server import HostileServer, answer, hostile_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -274,3 +275,19 @@ def test_a_reconnect_that_is_refused_ends_no_grant_that_others_share(
         link(maya, begun(maya, account))
     assert ontraport.seen == ["/token"]
     assert not OntraportRevocation.objects.exists()
+
+
+@pytest.mark.server_database
+def test_a_callback_waits_a_bounded_time_for_a_row_that_somebody_holds(
+    ontraport: Ontraport, maya: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grant_storage, "PATIENCE", 0, raising=False)
+    account = OntraportAccount.objects.create(user=maya, access_token="old", status=Status.NEEDS_RECONNECT)
+    url = linking.begin("browser", linking.Owner(user=maya, tenant=None), redirect_uri=BACK, account=account)
+    (state,) = parse_qs(urlsplit(url).query)["state"]
+    with locked(ROW, account.pk), pytest.raises(LinkingFailed) as raised:
+        link(maya, state)
+    assert raised.value.code == "twice"
+    assert ontraport.seen == ["/token", "/revoke"]
+    account.refresh_from_db()
+    assert account.status == Status.NEEDS_RECONNECT

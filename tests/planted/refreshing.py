@@ -266,7 +266,7 @@ BUGS = [
     Bug(
         "an interruption between an answer and its save loses it",
         "refreshing/batches",
-        "            self.tried.add(future)\n            self.done.put(future)\n            return\n",
+        "            if self.unsaved.is_tried_again(future, lease, outcome, error):\n                return\n",
         "            pass\n",
         "refreshing/test_interrupted_lines.py::test_whatever_line_is_interrupted",
     ),

@@ -257,7 +257,7 @@ def test_a_worker_that_is_told_to_stop_saves_what_it_has_asked_for_and_gives_bac
         raise Told
 
     def waits() -> bool:
-        return sys._current_frames()[main].f_code.co_name == "take_turn"
+        return sys._current_frames()[main].f_code.co_name == "ended"
 
     def tell() -> None:
         strict.wait_for_held(2)

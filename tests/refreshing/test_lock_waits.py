@@ -10,13 +10,22 @@ from django.db import OperationalError, connection, transaction
 
 from ontraport_connect import refreshing, tasks
 from ontraport_connect.database import short_lock_waits, to_the_end
-from ontraport_connect.models import Now, OntraportAccount, OntraportRevocation, OntraportService, Status
-from ontraport_connect.refreshing import batches, heartbeat, one_account
+from ontraport_connect.models import (
+    Now,
+    OntraportAccount,
+    OntraportRevocation,
+    OntraportService,
+    OntraportSpentToken,
+    Status,
+)
+from ontraport_connect.refreshing import batches, heartbeat, one_account, recovery, unsaved
 from tests.refreshing.test_crashes import let_the_lease_end
 from tests.refreshing.test_one_account import in_thread, rolled_back
 from tests.refreshing.test_rollbacks import change
 from tests.refreshing.test_takeover import ROW, locked, tokens
 from tests.support.accounts import linked, read, token_of
+from tests.support.dialects import lock_table
+from tests.support.servers import wait_until
 from tests.support.strict_server import StrictServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -45,6 +54,71 @@ def test_a_blocked_row_delays_no_other_after_an_account_of_the_batch_was_recover
     let_the_lease_end()
     assert batches.refresh_batch([blocked.pk]) == {"recovered": 1}
     assert (tokens()[1], strict.requests, strict.dead) == ("a.two.1", 3, [])
+
+
+def until_told(caplog: pytest.LogCaptureFixture, text: str) -> None:
+    wait_until(lambda: text in caplog.text, text)
+
+
+@pytest.mark.server_database
+def test_what_can_be_saved_neither_in_its_row_nor_beside_it_is_tried_again(
+    strict: StrictServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    account = linked("one")
+    strict.behave(hold="after")
+    with in_thread(lambda: one_account.refresh(read(account))) as refreshed:
+        strict.wait_for_held()
+        with locked(lock_table(OntraportAccount, OntraportSpentToken)):
+            strict.release()
+            until_told(caplog, "can be saved nowhere now")
+        refreshed.result(20)
+    recovery.recover_all()
+    assert (token_of(account), strict.requests) == ("a.one.1", 1)
+
+
+@pytest.mark.server_database
+def test_no_answer_of_a_batch_is_lost_while_rows_and_notes_are_locked(
+    strict: StrictServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    accounts = [linked("one"), linked("two"), linked("three")]
+    strict.behave(hold="after")
+    with in_thread(lambda: batches.refresh_batch([account.pk for account in accounts])) as batch:
+        strict.wait_for_held(3)
+        with locked(lock_table(OntraportAccount, OntraportSpentToken)):
+            strict.release()
+            for account in accounts:
+                until_told(caplog, f"The new tokens of account {account.uid} can be saved nowhere now")
+        assert batch.result(20) == {"refreshed": 3}
+    recovery.recover_all()
+    assert (tokens(), strict.requests) == (["a.one.1", "a.two.1", "a.three.1"], 3)
+
+
+@pytest.mark.server_database
+def test_an_answer_that_can_be_saved_nowhere_delays_no_other_of_its_batch(strict: StrictServer) -> None:
+    accounts = [linked("one"), linked("two"), linked("three")]
+    strict.behave(hold="after")
+    with in_thread(lambda: batches.refresh_batch([account.pk for account in accounts])) as batch:
+        strict.wait_for_held(3)
+        with locked(lock_table(OntraportSpentToken)), locked(ROW, accounts[0].pk):
+            strict.release()
+            wait_until(lambda: tokens() == ["a.one.0", "a.two.1", "a.three.1"], "the others to be saved")
+        assert batch.result(20) == {"refreshed": 3}
+    assert tokens() == ["a.one.1", "a.two.1", "a.three.1"]
+
+
+@pytest.mark.server_database
+def test_an_answer_that_is_lost_is_an_error_and_no_refresh(
+    strict: StrictServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unsaved, "PATIENCE", 0)
+    account = linked("one")
+    strict.behave(hold="after")
+    with in_thread(lambda: batches.refresh_batch([account.pk])) as batch:
+        strict.wait_for_held()
+        with locked(lock_table(OntraportAccount, OntraportSpentToken)):
+            strict.release()
+            assert batch.result(20) == {"unsaved": 1}
+    assert "could be saved nowhere; they are lost" in caplog.text
 
 
 @pytest.mark.postgresql

@@ -43,9 +43,10 @@ def number(statements: dict[str, str]) -> int:
         return int(cursor.fetchone()[0])
 
 
-def lock_table(model: type[Model]) -> str:
-    """Return the statement that keeps everybody else from writing the table of ``model``."""
-    return LOCK_TABLE[connection.vendor].format(connection.ops.quote_name(model._meta.db_table))
+def lock_table(*models: type[Model]) -> str:
+    """Return the statement that keeps everybody else from writing the tables of ``models``."""
+    names = [connection.ops.quote_name(model._meta.db_table) for model in models]
+    return LOCK_TABLE[connection.vendor].format((" READ, " if connection.vendor == "mysql" else ", ").join(names))
 
 
 def transactions_of_others() -> int:
