@@ -302,12 +302,14 @@ def test_a_database_has_the_same_notes_by_whatever_name(
 
 
 @pytest.mark.server_database
-def test_what_comes_while_its_account_is_being_deleted_is_revoked(strict: StrictServer) -> None:
+def test_what_comes_while_its_account_is_being_deleted_is_revoked(
+    strict: StrictServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where a page takes long after it has disconnected, the answer to a refresh cannot be saved. Not every server ends a grant for a spent
     token (RFC 7009, 2.2).
     """
     revoked: list[str] = []
-    strict.run(lambda: setattr(strict.endpoint, "revoke", revoked.append))
+    monkeypatch.setattr(strict.endpoint, "revoke", revoked.append)
     account = linked("one", expires_in=3600)
     strict.behave("one", hold="after")
     with in_thread(lambda: batches.refresh_batch([account.pk])) as done:
@@ -321,10 +323,12 @@ def test_what_comes_while_its_account_is_being_deleted_is_revoked(strict: Strict
 
 
 @pytest.mark.server_database
-def test_what_is_noted_after_its_account_was_deleted_is_revoked(strict: StrictServer) -> None:
+def test_what_is_noted_after_its_account_was_deleted_is_revoked(
+    strict: StrictServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its row was held when it was to be saved, and is gone before it is noted."""
     revoked: list[str] = []
-    strict.run(lambda: setattr(strict.endpoint, "revoke", revoked.append))
+    monkeypatch.setattr(strict.endpoint, "revoke", revoked.append)
     account = linked("one", expires_in=3600)
     is_to_be_noted, is_deleted = Event(), Event()
 
