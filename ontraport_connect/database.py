@@ -165,6 +165,12 @@ def _limit_lock_waits() -> Sequence[str | int] | None:
     return None
 
 
+def limit_anew() -> None:
+    """Tell a connection that takes the place of another one what ``short_lock_waits`` had told that."""
+    if _are_waits_short.get() and not is_pooled(connections[alias()]):
+        _limit_lock_waits()
+
+
 def code_of(error: BaseException) -> object:
     """Return what the database calls an error: the number that MySQL's drivers give first, or PostgreSQL's SQLSTATE (MySQL's says less)."""
     cause = error.__cause__
@@ -206,8 +212,8 @@ def persistently(step: Callable[[], T], *, is_aside: bool = False) -> T:
             if not is_aside:
                 connections[alias()].close()
         time.sleep(random.uniform(0.02, 0.1))  # noqa: S311  # jitter
-        if _are_waits_short.get() and not is_aside and not is_pooled(connections[alias()]):
-            _limit_lock_waits()
+        if not is_aside:
+            limit_anew()
 
 
 def to_the_end(step: Callable[[], T]) -> T:

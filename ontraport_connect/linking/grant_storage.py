@@ -80,8 +80,11 @@ def _revoke_unsaved(owner: Owner, attempt: Attempt, grant: Grant, identity: Iden
     connections[alias()].close_if_unusable_or_obsolete()  # lost during the exchange? (No-op inside a transaction.)
     try:
         finish_attempt(state)  # else the revocation would wait for it
-        if not identity.ontraport_id and not refreshing.is_grant_shared(account):
-            account.ontraport_id = _expected_id(owner, attempt)
+        with suppress(
+            DatabaseFailure
+        ):  # what is not known now decides when the grant is revoked, and not whether it is kept for that
+            if not identity.ontraport_id and not refreshing.is_grant_shared(account):
+                account.ontraport_id = _expected_id(owner, attempt)
         refreshing.deliver_revocation(refreshing.queue_revocation(account, token))
     except (DatabaseFailure, OntraportError):
         with suppress(DatabaseFailure, OntraportError):

@@ -12,6 +12,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="ontraportrevocation",
             name="person",
-            field=ExactCharField(blank=True, default="", max_length=200),
+            field=ExactCharField(blank=True, db_default="", default="", max_length=200),
         ),
     ]

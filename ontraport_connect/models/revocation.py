@@ -26,7 +26,7 @@ class OntraportRevocation(models.Model):
     issuer = ExactCharField(max_length=500, blank=True, default="")
     ontraport_id = ExactCharField(max_length=40, blank=True, default="")
     owner = ExactCharField(max_length=220, blank=True, default="")
-    person = ExactCharField(max_length=200, blank=True, default="")
+    person = ExactCharField(max_length=200, blank=True, default="", db_default="")  # older processes know it not
     refresh_token = EncryptedTextField()
     attempts = models.PositiveIntegerField(default=0)
     try_at = models.DateTimeField(default=timezone.now, db_index=True)

@@ -114,7 +114,7 @@ class _Batch:
         if not calls:
             return self.unsaved.next()
         if self.is_stopped:
-            return first_ended(calls)
+            return first_ended(calls, self.note)
         with suppress(Empty):  # the batch is over
             with while_waiting():
                 first = self.done.get(timeout=max(0.0, self.end - time.monotonic()))
@@ -235,6 +235,9 @@ class _Batch:
             self.room, self.is_probe = self.most, False
         elif isinstance(outcome, OntraportUnavailable) and outcome.code != outcomes.LATE:
             self.is_stopped = True  # the probe was sent, and does not tell whether this site is accepted
+
+    def note(self, interruption: BaseException) -> None:
+        self.interruption = self.interruption or interruption
 
     def report(self, error: BaseException, text: str, *args: object) -> None:
         """Log what is being handled, and remember it where it is to end this batch."""

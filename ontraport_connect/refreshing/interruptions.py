@@ -9,7 +9,7 @@ from contextlib import suppress
 from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import connections
 
-from ontraport_connect.database import alias
+from ontraport_connect.database import alias, limit_anew
 
 MOST_IN_VAIN = 20
 PAUSE = 0.001
@@ -30,6 +30,8 @@ def renew_connection() -> None:
     connection.in_atomic_block = False
     with suppress(BaseException):
         connection.close()
+    with suppress(Exception):
+        limit_anew()
 
 
 def do_what_is_left(step: Callable[[], None], is_any_left: Callable[[], bool]) -> BaseException | None:

@@ -145,7 +145,7 @@ def doubt(pks: Sequence[int], outcomes: Mapping[str, int]) -> bool:
     still for the operator to mend, or for Ontraport. Probes go on, with other accounts. Returns whether it is paused.
     """
     many = strikes.THRESHOLDS[strikes.GRANT_ENDED] - 1  # the account that opened the breaker was not marked
-    if len(pks) < many or {*outcomes} != {strikes.GRANT_ENDED}:
+    if outcomes.get(strikes.GRANT_ENDED, 0) < many or {*outcomes} != {strikes.GRANT_ENDED}:
         return False
     strikes.doubt(strikes.GRANT_ENDED, pks)
     circuit_breaker.hold(ReconnectRequired("The grants of all of them ended.", code=strikes.GRANT_ENDED))

@@ -122,15 +122,16 @@ def _deliver(revocation: OntraportRevocation) -> _Result:
     if not installation.is_own_database(anew=True):
         return _Result.KEPT
     row = OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk)
+    result = _Result.DROPPED
     try:
-        if not sharing(revocation).exists():
+        if not _is_shared(revocation):  # else nothing is sent, whatever changes meanwhile
             if not unless_locked(lambda: row.exclude(is_on_its_way()).update(sent_at=Now())):
                 return _Result.KEPT if row.exists() else _Result.DROPPED  # somebody else is sending it, or has
             if is_grant_being_made():
                 raise _NotNow(
                     "Somebody is linking an account, and might share it.", code="linking", longest=LINKING_PAUSE
                 )
-        result = _revoke_unless_shared(revocation, revocation.refresh_token)
+            result = _revoke_unless_shared(revocation, revocation.refresh_token)
     except OntraportError as error:
         _postpone(revocation, error)
         return _Result.KEPT
@@ -138,9 +139,15 @@ def _deliver(revocation: OntraportRevocation) -> _Result:
     return result
 
 
-def _revoke_unless_shared(revocation: OntraportRevocation, refresh_token: Secret) -> _Result:
-    if sharing(revocation).exists():
+def _is_shared(revocation: OntraportRevocation) -> bool:
+    is_shared = bool(sharing(revocation).exists())
+    if is_shared:
         logger.info("A grant of account %s is not revoked: a connected account may share it.", revocation.account_uid)
+    return is_shared
+
+
+def _revoke_unless_shared(revocation: OntraportRevocation, refresh_token: Secret) -> _Result:
+    if _is_shared(revocation):
         return _Result.DROPPED
     if to_reconsider(revocation).exists():
         raise _NotNow("An account that may come back may share it.", code="shared_with_marked", longest=LONGEST_PAUSE)

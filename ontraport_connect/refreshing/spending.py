@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
@@ -58,13 +58,14 @@ def unsent_given_back(pk: int) -> Iterator[tuple[str, Future[Outcome]]]:
     sent. Yields the owner to claim for, and the future of the call: both are known before what they are for can be interrupted.
     """
     owner, future = leases.new_owner(), Future[Outcome]()
+    is_inside = in_transaction()
     try:
         yield owner, future
     except (OntraportError, *DATABASE_IS_AWAY):
         raise
     except BaseException:
         if future.cancel():
-            if not in_transaction():
+            if not is_inside:
                 renew_connection()
             _give_back(pk, owner)
         raise
@@ -85,7 +86,7 @@ def spend(lease: Lease, future: Future[Outcome]) -> Seen | None:
         try:
             transport = stack.enter_context(client_settings.new_transport())
         except BaseException:
-            outcomes.let_go(lease)
+            _give_back(lease.account.pk, lease.owner)
             raise
         try:
             stack.enter_context(process_stays())
@@ -121,13 +122,18 @@ def _run(future: Future[Outcome], lease: Lease, transport: Transport) -> None:
         future.set_exception(error)
 
 
-def first_ended(futures: Iterable[Future[T]]) -> list[Future[T]]:
+def first_ended(
+    futures: Iterable[Future[T]], note: Callable[[BaseException], object] = lambda interruption: None
+) -> list[Future[T]]:
     """Wait until one of these calls has ended, however often that is interrupted, and return those that have. They are bounded in time, and
-    what came for them exists nowhere else. The interruption that led here is raised by the caller, once all is saved.
+    what came for them exists nowhere else. What interrupts is given to ``note``: the caller raises it, or what led here, when all is saved.
     """
     while True:
-        with suppress(BaseException), while_waiting():
-            return list(wait(futures, return_when=FIRST_COMPLETED).done)
+        try:
+            with while_waiting():
+                return list(wait(futures, return_when=FIRST_COMPLETED).done)
+        except BaseException as interruption:  # noqa: BLE001  # see above
+            note(interruption)
 
 
 def _settle_once_more(lease: Lease, future: Future[Outcome]) -> None:

@@ -85,7 +85,7 @@ def _enough(code: str) -> int:
 
 
 def _any_refreshed_since(moment: datetime) -> bool:
-    rows = OntraportAccount.objects.using(alias()).filter(refreshed_at__gte=moment)
+    rows = OntraportAccount.objects.using(alias()).filter(method=Method.OAUTH, refreshed_at__gte=moment)
     return bool(rows.order_by().exists())
 
 

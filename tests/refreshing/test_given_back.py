@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from typing import Any
 
 import pytest
@@ -145,3 +148,52 @@ def test_a_lease_of_somebody_else_is_not_given_back() -> None:
     leases.claim(OntraportAccount.objects.all(), [pk], is_probe=False)
     leases.give_back({pk: leases.new_owner()})
     assert leased() == 1
+
+
+@pytest.mark.server_database
+def test_who_is_interrupted_waits_for_no_row_afterwards_either(strict: StrictServer) -> None:
+    """The connection that is made anew has to be told once more how long it may wait."""
+    pks = [linked(f"g{number}").pk for number in range(4)]
+    is_first = iter([True])
+
+    def interrupt(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("UPDATE") and "refreshed_at" in sql and next(is_first, False):
+            raise Unruly
+        return execute(sql, *args)
+
+    def refresh() -> None:
+        with connection.execute_wrapper(interrupt), pytest.raises(Unruly):
+            batches.refresh_batch(pks)
+
+    strict.behave(hold="after")
+    with in_thread(refresh) as refreshed:
+        strict.wait_for_held(4)
+        with locked(ROW, pks[0]):
+            strict.release()
+            refreshed.result(25)
+            saved = OntraportAccount.objects.exclude(refreshed_at=None).count()
+    assert saved == 3
+
+
+def test_an_interruption_while_the_last_calls_of_a_batch_are_waited_for_is_raised(strict: StrictServer) -> None:
+    account = linked("one")
+    strict.behave(hold="after")
+    before = signal.signal(signal.SIGALRM, interrupt_by_signal)
+
+    def interrupt() -> None:
+        strict.wait_for_held(1)
+        time.sleep(0.5)  # the batch is over, and waits for what was sent
+        os.kill(os.getpid(), signal.SIGALRM)
+        time.sleep(0.2)
+        strict.release()
+
+    try:
+        with in_thread(interrupt), pytest.raises(Unruly):
+            batches.refresh_batch([account.pk], seconds=0.3)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert token_of(account) == "a.one.1"
+
+
+def interrupt_by_signal(*_: object) -> None:
+    raise Unruly
