@@ -33,9 +33,11 @@ LONG = (
 MEASURED: Mapping[str, tuple[str, ...]] = {
     "sqlite": ("tests/",),
     "postgresql": (
+        "tests/linking/test_nothing_is_revoked_meanwhile.py",
         "tests/models/",
         "tests/protocol/",
         "tests/refreshing/",
+        "tests/staff/test_key_rotation.py",
         "tests/upgrades/",
         "tests/using/test_rest_api.py",
     ),

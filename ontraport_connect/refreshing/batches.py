@@ -241,10 +241,7 @@ class _Batch:
 
     def report(self, error: BaseException, text: str, *args: object) -> None:
         """Log what is being handled, and remember it where it is to end this batch."""
-        try:
-            logger.exception(text, *args)
-        except BaseException as interruption:  # noqa: BLE001  # raised when all is saved
-            error = interruption
+        logger.exception(text, *args)
         if is_interruption(error):
             self.interruption, self.is_stopped = self.interruption or error, True
             renew_connection()

@@ -82,13 +82,11 @@ def answers(
     refreshed its account more than once. They end where a token came again, or cannot be read here (a process without the newest key).
     """
     found = {spent.digest: spent}
-    last: SpentToken | None = spent
-    while last is not None:
-        digest = _digest_of_what_came(account, last)
-        last = None if digest is None or digest in found else find(digest)
-        if digest is None or last is None or not last.is_answered:
+    while (digest := _digest_of_what_came(account, spent)) is not None and digest not in found:
+        following = find(digest)
+        if following is None or not following.is_answered:
             break
-        found[digest] = last
+        found[digest] = spent = following
     return [*found.values()]
 
 

@@ -281,7 +281,7 @@ def test_a_reconnect_that_is_refused_ends_no_grant_that_others_share(
 def test_a_callback_waits_a_bounded_time_for_a_row_that_somebody_holds(
     ontraport: Ontraport, maya: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grant_storage, "PATIENCE", 0, raising=False)
+    monkeypatch.setattr(grant_storage, "PATIENCE", 1.5)
     account = OntraportAccount.objects.create(user=maya, access_token="old", status=Status.NEEDS_RECONNECT)
     url = linking.begin("browser", linking.Owner(user=maya, tenant=None), redirect_uri=BACK, account=account)
     (state,) = parse_qs(urlsplit(url).query)["state"]

@@ -18,7 +18,7 @@ from django.urls import path
 from ontraport_connect import database
 from ontraport_connect.conf import conf
 from ontraport_connect.models import OntraportAccount
-from ontraport_connect.refreshing import one_account
+from ontraport_connect.refreshing import left_if_locked, one_account
 from tests.refreshing.test_one_account import Undone
 from tests.support import dialects
 from tests.support.accounts import linked, read, token_of
@@ -59,6 +59,11 @@ def test_each_driver_says_in_its_way_that_a_row_is_locked(
     error = OperationalError(*arguments)
     error.__cause__ = cause
     assert database.is_lock_timeout(error)
+
+
+def test_only_what_is_locked_is_left_to_the_next_run() -> None:
+    with pytest.raises(OperationalError, match="gone"), left_if_locked("a row"):
+        raise OperationalError("gone")
 
 
 def test_nothing_is_asked_of_a_database_that_is_away() -> None:

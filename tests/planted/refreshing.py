@@ -20,8 +20,8 @@ BUGS = [
     Bug(
         "an answer with the same refresh token is followed for ever",
         "refreshing/spent_tokens",
-        "None if digest is None or digest in found else",
-        "None if digest is None else",
+        " is not None and digest not in found:",
+        " is not None:",
         "refreshing/test_spent_tokens.py::test_an_answer_with_the_same_refresh_token_is_followed_by_no_other",
     ),
     Bug(
@@ -126,7 +126,7 @@ BUGS = [
     Bug(
         "a grant that a connected account shares is revoked",
         "refreshing/revoking",
-        "    if sharing(revocation).exists():",
+        "    if _is_shared(revocation):",
         "    if False:",
         "linking/test_oauth_links.py::test_connecting_again_does_not_end_the_new_grant",
     ),

@@ -204,6 +204,7 @@ def test_a_registration_returns_what_the_server_gave_with_its_secrets_hidden(
         ("500 X", "", OntraportUnavailable, "500"),
         ("200 OK", "[]", OntraportUnavailable, "understood"),
         ("201 OK", '{"client_id": "two words"}', OntraportUnavailable, "201"),
+        ("201 OK", "<h1>done</h1>", OntraportUnavailable, "201"),
     ],
 )
 def test_a_registration_that_failed_says_why(

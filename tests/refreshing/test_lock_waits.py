@@ -72,6 +72,7 @@ def test_what_can_be_saved_neither_in_its_row_nor_beside_it_is_tried_again(
         with locked(lock_table(OntraportAccount, OntraportSpentToken)):
             strict.release()
             until_told(caplog, "can be saved nowhere now")
+            time.sleep(3)  # and again in vain
         refreshed.result(20)
     let_the_lease_end()
     recovery.recover_all()
