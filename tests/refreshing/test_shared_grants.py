@@ -14,6 +14,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from ontraport_connect import linking, refreshing
+from ontraport_connect.encryption import Secret
 from ontraport_connect.models import Method, OntraportAccount, OntraportRevocation, Status
 from ontraport_connect.refreshing import revoking
 from tests.refreshing.test_revoking import HEARD, away, make, make_due, queue, told
@@ -63,6 +64,14 @@ def tomas() -> User:
 @pytest.fixture
 def people(maya: User, tomas: User) -> tuple[User, User]:
     return maya, tomas
+
+
+def test_a_grant_that_is_in_no_row_is_not_revoked_either_where_it_is_shared(
+    ontraport: HostileServer, maya: User, tomas: User
+) -> None:
+    make(tomas, ontraport_id="7")
+    refreshing.revoke_grant(OntraportAccount(user=maya, ontraport_id="7"), Secret("new"))
+    assert told(ontraport) == []
 
 
 SHARED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -169,6 +170,19 @@ def test_a_row_that_somebody_holds_comes_last_and_is_left_to_the_next_run(capsys
         assert rotate().rewritten == 1
     with ROTATED:
         assert tokens() == expected(3)
+
+
+@pytest.mark.server_database
+def test_a_row_that_is_free_again_by_the_end_is_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_accounts(3)
+    first = OntraportAccount.objects.earliest("pk")
+    with ROTATING, ExitStack() as held:
+        held.enter_context(locked(ROW, first.pk))
+        with monkeypatch.context() as impatient:
+            impatient.setattr(key_rotation, "LONGEST_WAIT", -1)
+            assert [row.pk for row in rotate().held] == [first.pk]
+        summary = key_rotation.rotate_keys(lambda seen: held.close())
+    assert (summary.rewritten, summary.held) == (1, [])
 
 
 def test_unfit_newest_key_changes_nothing() -> None:
