@@ -16,7 +16,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from typing import TypeVar
 
-from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connections
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connections, transaction
 from django.db import Error as DatabaseFailure
 
 from .exceptions import OntraportError, OntraportUnavailable
@@ -185,10 +185,17 @@ def is_lock_timeout(error: BaseException) -> bool:
     return code_of(error) in ("55P03", "57014", 1205, 1969)
 
 
+@contextmanager
+def short_lock_waits_here() -> Iterator[None]:
+    """Do what ``short_lock_waits`` does. A statement that fails for that does no harm to the caller's transaction, if there is one."""
+    with short_lock_waits(), transaction.atomic(using=alias()) if in_transaction() else nullcontext():
+        yield
+
+
 def unless_locked(step: Callable[[], T]) -> T | None:
     """Run a step that can be done without: ``None`` where somebody (a console without a commit) holds its rows beyond ``LOCK_TIMEOUT``."""
     try:
-        with nullcontext() if in_transaction() else short_lock_waits():
+        with short_lock_waits_here():
             return step()
     except OperationalError as error:
         if not is_lock_timeout(error):

@@ -26,7 +26,6 @@ from .owner import Owner
 DEADLOCK = ("40P01", 1213)
 """How databases call it when they end a transaction because two waited for each other. Done again, it succeeds."""
 
-
 PATIENCE = 15.0
 """Seconds for which a callback waits for a row that somebody holds: much less than revocations wait for it (``STORED_WITHIN``)."""
 
@@ -80,9 +79,8 @@ def _revoke_unsaved(owner: Owner, attempt: Attempt, grant: Grant, identity: Iden
     connections[alias()].close_if_unusable_or_obsolete()  # lost during the exchange? (No-op inside a transaction.)
     try:
         finish_attempt(state)  # else the revocation would wait for it
-        with suppress(
-            DatabaseFailure
-        ):  # what is not known now decides when the grant is revoked, and not whether it is kept for that
+        # What is not known now decides when the grant is revoked, and not whether it is kept for that.
+        with suppress(DatabaseFailure):
             if not identity.ontraport_id and not refreshing.is_grant_shared(account):
                 account.ontraport_id = _expected_id(owner, attempt)
         refreshing.deliver_revocation(refreshing.queue_revocation(account, token))

@@ -6,18 +6,17 @@ To wait for one could take any time (an idle ``psql``, a slow page), and each ru
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
-from django.db import OperationalError, transaction
+from django.db import OperationalError
 
 from ontraport_connect.database import (
     alias,
-    in_transaction,
     is_lock_timeout,
     passes_over_locked_rows_in_one,
     row_lock,
-    short_lock_waits,
+    short_lock_waits_here,
 )
 from ontraport_connect.monitoring import logger
 
@@ -34,8 +33,7 @@ def unlocked(rows: Any) -> Any:
 def left_if_locked(what: str) -> Iterator[None]:
     """End this block where somebody holds a row that it writes, or its table, for longer than ``LOCK_TIMEOUT``; ``what`` tells the log."""
     try:
-        # In the caller's transaction, a statement that fails would keep all others from being executed.
-        with short_lock_waits(), transaction.atomic(using=alias()) if in_transaction() else nullcontext():
+        with short_lock_waits_here():
             yield
     except OperationalError as error:
         if not is_lock_timeout(error):

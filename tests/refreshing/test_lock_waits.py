@@ -10,7 +10,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from ontraport_connect import refreshing, tasks
-from ontraport_connect.database import short_lock_waits, to_the_end
+from ontraport_connect.database import short_lock_waits, to_the_end, unless_locked
 from ontraport_connect.models import (
     Now,
     OntraportAccount,
@@ -254,3 +254,13 @@ def test_a_revocation_that_somebody_holds_is_passed_over(strict: StrictServer) -
     with locked("SELECT 1 FROM ontraport_connect_ontraportrevocation WHERE id = %s FOR UPDATE", held.pk):
         ends(lambda: refreshing.deliver_revocations(10))
     assert list(OntraportRevocation.objects.values_list("pk", "sent_at")) == [(held.pk, None)]
+
+
+@pytest.mark.postgresql
+def test_what_is_passed_over_does_no_harm_to_the_transaction_it_is_in() -> None:
+    account, other = linked("one"), linked("two")
+    with locked(ROW, account.pk), transaction.atomic():
+        OntraportAccount.objects.filter(pk=other.pk).update(label="before")
+        assert unless_locked(lambda: OntraportAccount.objects.filter(pk=account.pk).update(label="held")) is None
+        OntraportAccount.objects.filter(pk=other.pk).update(label="after")
+    assert read(other).label == "after"
