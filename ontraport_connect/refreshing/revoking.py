@@ -24,7 +24,7 @@ from ontraport_connect.exceptions import OntraportError, OntraportMisconfigured,
 from ontraport_connect.models import Method, Now, OntraportAccount, OntraportRevocation
 from ontraport_connect.monitoring import logger
 
-from . import client_settings, installation
+from . import client_settings, installation, strikes
 from .new_grants import is_grant_being_made, is_on_its_way
 from .row_locks import left_if_locked
 from .shared_grants import owner_key, person_key, sharing, to_reconsider
@@ -35,9 +35,6 @@ LONGEST_PAUSE = 3600.0
 
 LINKING_PAUSE = 5.0
 """Seconds, at most, for which a revocation waits while an account is being linked."""
-
-UNANSWERED = {"timeout", "cut", "http_502", "http_504"}
-"""Codes of requests that may have reached Ontraport, which may carry them out later; with a status, a gateway says so."""
 
 MAX_RUN_TIME = 60.0
 """Seconds after which one run of the task leaves the remaining revocations to the next run."""
@@ -179,7 +176,7 @@ def _postpone(revocation: OntraportRevocation, error: OntraportError) -> None:
         error.longest if isinstance(error, _NotNow) else min(LONGEST_PAUSE, 30 * 2 ** min(revocation.attempts, 10))
     )
     pause = max(random.uniform(1, longest), getattr(error, "retry_after", None) or 0)  # noqa: S311  # jitter, not a secret
-    answered = {} if error.code in UNANSWERED else {"sent_at": None}
+    answered = {} if error.code in strikes.NO_ANSWER else {"sent_at": None}
     OntraportRevocation.objects.using(alias()).filter(pk=revocation.pk).update(
         **answered, attempts=F("attempts") + tried, try_at=Now() + Value(timedelta(seconds=pause))
     )

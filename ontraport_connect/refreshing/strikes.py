@@ -22,8 +22,8 @@ GRANT_ENDED = "invalid_grant"
 THRESHOLDS = {RATE_LIMITED: 3, GRANT_ENDED: 5, **dict.fromkeys(OPERATOR_ERRORS, 3)}
 """As many accounts must get this answer, one after the other, before it is taken to be meant for the site."""
 
-NO_ANSWER = {"timeout", "cut", "nonsense"}
-"""Codes of requests that were sent, and whose answer did not come or could not be read: the token may be spent."""
+NO_ANSWER = {"timeout", "cut", "nonsense", "http_502", "http_504"}
+"""Codes of requests that may have been carried out: their answer did not come, or could not be read; with a status, a gateway says so."""
 
 UNANSWERED, ENOUGH_UNANSWERED = "unanswered", 5
 

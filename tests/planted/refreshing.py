@@ -41,7 +41,7 @@ BUGS = [
     Bug(
         "a revocation that may be done late is not waited for",
         "refreshing/revoking",
-        "{} if error.code in UNANSWERED else ",
+        "{} if error.code in strikes.NO_ANSWER else ",
         "",
         "linking/test_nothing_is_revoked_meanwhile.py"
         "::test_a_revocation_that_was_not_answered_in_time_may_be_done_late_and_is_waited_for",

@@ -413,12 +413,15 @@ def test_an_account_whose_token_is_refused_waits_as_long_as_it_was_told(strict: 
     assert strict.requests == 1
 
 
+@pytest.mark.parametrize("behaviour", [{"delay": 1.5}, {"status": 504}], ids=["too late", "a gateway's"])
 @override_settings(ONTRAPORT_TIMEOUT=(1, 1), ONTRAPORT_REFRESH_CONCURRENCY=4)
-def test_while_answers_do_not_come_one_token_is_risked_and_not_all(strict: StrictServer) -> None:
-    """What is sent then may be spent, and its answer is lost: twenty links are due, and Ontraport answers too late."""
+def test_while_answers_do_not_come_one_token_is_risked_and_not_all(
+    strict: StrictServer, behaviour: dict[str, Any]
+) -> None:
+    """What is sent then may be spent, and its answer is lost: twenty links are due, and Ontraport answers too late, or a gateway for it."""
     accounts = [linked(f"g{number}") for number in range(20)]
     pks = [account.pk for account in accounts]
-    strict.behave(delay=1.5)
+    strict.behave(**behaviour)
     assert sum(batches.refresh_batch(pks).values()) == strict.requests <= 10
     sent = strict.requests
     assert sum(batches.refresh_batch(pks).values()) == strict.requests - sent == 1
